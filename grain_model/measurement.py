@@ -1,0 +1,322 @@
+"""From a label image to a table: one row of sizes, shapes and positions a grain.
+
+Names follow scikit-image's ``regionprops_table``. Every column without a unit suffix is in pixels; with a scale each of
+them has a twin that ends in ``_um`` or ``_um2``.
+"""
+
+from __future__ import annotations
+
+from functools import lru_cache
+
+import cv2
+import numpy as np
+import pandas as pd
+from scipy.ndimage import find_objects
+from skimage.segmentation import relabel_sequential
+
+from .errors import MeasurementError, ScaleError
+
+#: Zero runs up to twice this distance (px) between two grains are a drawn boundary; wider ones are pores or gaps.
+BOUNDARY_REACH = 3
+#: Length of the test vector of the Crofton perimeter as a fraction of the grain's equivalent diameter.
+CROFTON_STEP = 0.08
+
+#: Columns that are lengths or areas in pixels, in the table's order, with the power of um_per_pixel that converts them.
+LENGTH_POWERS = {
+    "area": 2,
+    "equivalent_diameter_area": 1,
+    "perimeter_crofton": 1,
+    "axis_major_length": 1,
+    "axis_minor_length": 1,
+    "feret_diameter_max": 1,
+    "feret_diameter_min": 1,
+    "centroid-0": 1,
+    "centroid-1": 1,
+}
+
+
+def measure_grains(
+    labels: np.ndarray, um_per_pixel: float | None = None, confidence: np.ndarray | None = None
+) -> pd.DataFrame:
+    """Measure every grain of a label image.
+
+    Columns (px): ``label``; ``area`` in px^2; ``equivalent_diameter_area`` = sqrt(4 area / pi); ``perimeter_crofton``,
+    from the Cauchy-Crofton formula in eight directions; ``circularity`` = 4 pi area / perimeter^2;
+    ``axis_major_length``, ``axis_minor_length`` of the ellipse of equal second moments, and their ``aspect_ratio``;
+    ``orientation`` in radians as scikit-image defines it, ``orientation_deg`` in [0, 180): the major axis against the
+    horizontal, counter-clockwise; ``feret_diameter_max`` and ``feret_diameter_min``, exact for the outline of the
+    pixel squares; ``centroid-0`` (row) and ``centroid-1`` (column), pixel centres at whole numbers; ``bbox-0`` ..
+    ``bbox-3`` = first row, first column, past the last row, past the last column; ``touches_edge``: has a pixel in the
+    image's first or last row or column; ``neighbours``: number of grains it shares a boundary with, drawn boundaries
+    bridged; ``confidence`` in [0, 1], NaN where none is given.
+
+    With a scale, each length or area column has a twin ``<name>_um`` or ``<name>_um2``. Centroids in um count from the
+    image's top left corner, so that they do not depend on the size of a pixel.
+
+    Args:
+        labels: Integer image (H, W); 0 is boundary, gap or background, each other number one grain.
+        um_per_pixel: Side of a pixel in um; without it the table holds pixels only.
+        confidence: One value in [0, 1] a grain, in the order of the labels.
+
+    Returns:
+        One row a grain in the order of its label, index 0, 1, ...; no rows but all columns for an image without grains.
+
+    Raises:
+        MeasurementError: The label image or the confidence has the wrong shape, type or range.
+        ScaleError: ``um_per_pixel`` is not a positive finite number.
+    """
+    labels = as_label_image(labels)
+    um_per_pixel = as_scale(um_per_pixel)
+    sequential, _, original_ids = relabel_sequential(labels)
+    ids = np.asarray(original_ids)[1:]
+    count = len(ids)
+
+    moments = _second_moments(sequential, count)
+    boxes, perimeter, feret_max, feret_min = _outlines(sequential, moments["area"])
+    area = moments["area"]
+    height, width = labels.shape
+    columns: dict[str, np.ndarray] = {
+        "label": ids.astype(np.int64),
+        "area": area,
+        "equivalent_diameter_area": np.sqrt(4 * area / np.pi),
+        "perimeter_crofton": perimeter,
+        "circularity": 4 * np.pi * area / perimeter**2,
+        "axis_major_length": moments["major"],
+        "axis_minor_length": moments["minor"],
+        "aspect_ratio": moments["major"] / moments["minor"],
+        "orientation": moments["orientation"],
+        "orientation_deg": np.degrees(moments["orientation"] + np.pi / 2) % 180.0,
+        "feret_diameter_max": feret_max,
+        "feret_diameter_min": feret_min,
+        "centroid-0": moments["row"],
+        "centroid-1": moments["column"],
+        **{f"bbox-{i}": boxes[:, i] for i in range(4)},
+        "touches_edge": (boxes[:, 0] == 0) | (boxes[:, 1] == 0) | (boxes[:, 2] == height) | (boxes[:, 3] == width),
+        "neighbours": count_neighbours(sequential, count),
+        "confidence": _confidence_column(confidence, count),
+    }
+    table = pd.DataFrame(columns)
+    if um_per_pixel is not None:
+        for name, power in LENGTH_POWERS.items():
+            corner = 0.5 if name.startswith("centroid") else 0.0
+            table[um_column(name)] = (table[name] + corner) * um_per_pixel**power
+    return table
+
+
+def um_column(name: str) -> str:
+    """Name of the um twin of a pixel column: ``area`` gives ``area_um2``, ``centroid-0`` gives ``centroid-0_um``."""
+    return f"{name}_um2" if LENGTH_POWERS[name] == 2 else f"{name}_um"
+
+
+def column_unit(name: str) -> str:
+    """Unit of a column of the grain table: ``px``, ``px^2``, ``um``, ``um^2``, ``rad``, ``deg``, or ``""`` for none."""
+    if name.endswith("_um2"):
+        return "um^2"
+    if name.endswith("_um"):
+        return "um"
+    if name in LENGTH_POWERS:
+        return "px^2" if LENGTH_POWERS[name] == 2 else "px"
+    if name.startswith("bbox-"):
+        return "px"
+    return {"orientation": "rad", "orientation_deg": "deg"}.get(name, "")
+
+
+def as_label_image(labels: np.ndarray) -> np.ndarray:
+    """Check a label image and return it as int32 (H, W), a copy only where the type differs.
+
+    Raises:
+        MeasurementError: Not two-dimensional, empty, not of integers, or with negative or too large numbers.
+    """
+    labels = np.asarray(labels)
+    if labels.ndim != 2 or labels.size == 0:
+        raise MeasurementError(
+            f"The label image has shape {labels.shape}; a two-dimensional image (H, W) with at least one pixel is "
+            "expected. Pass one field at a time, without a channel axis."
+        )
+    if labels.dtype.kind not in "iu":
+        raise MeasurementError(
+            f"The label image has type {labels.dtype}; whole numbers are expected, one a grain and 0 for none. Turn a "
+            "mask into labels with skimage.measure.label first."
+        )
+    if labels.min() < 0 or labels.max() > np.iinfo(np.int32).max:
+        raise MeasurementError(
+            f"The labels run from {labels.min()} to {labels.max()}; numbers from 0 to {np.iinfo(np.int32).max} are "
+            "expected. Set what is no grain to 0 and renumber with skimage.segmentation.relabel_sequential."
+        )
+    return np.ascontiguousarray(labels, dtype=np.int32)
+
+
+def as_scale(um_per_pixel: float | None) -> float | None:
+    """Check a scale in um per pixel and return it as a float, None for none.
+
+    Raises:
+        ScaleError: Not a positive finite number.
+    """
+    if um_per_pixel is None:
+        return None
+    try:
+        value = float(um_per_pixel)
+    except (TypeError, ValueError):
+        value = float("nan")
+    if not (np.isfinite(value) and value > 0):
+        raise ScaleError(
+            f"The scale is {um_per_pixel!r}; a positive number of um per pixel is expected. Divide the length of the "
+            "scale bar in um by its length in pixels, or leave the scale out."
+        )
+    return value
+
+
+def close_boundaries(labels: np.ndarray, reach: float = BOUNDARY_REACH) -> np.ndarray:
+    """Give the pixels of drawn boundaries to the nearest grain, and leave pores and wide gaps at 0.
+
+    A pixel of 0 is a gap when it lies within ``reach`` of a pixel of 0 that is itself further than ``reach`` from every
+    grain: drawn boundaries vanish, and gaps keep their true outline.
+
+    Args:
+        labels: int32 (H, W).
+        reach: Pixels; straight runs of 0 up to twice as wide are closed.
+
+    Returns:
+        int32 (H, W), the input itself where nothing had to be closed.
+    """
+    outside = labels == 0
+    if not outside.any() or outside.all():
+        return labels
+    distance, nearest = cv2.distanceTransformWithLabels(
+        outside.astype(np.uint8), cv2.DIST_L2, 5, labelType=cv2.DIST_LABEL_PIXEL
+    )
+    grain_of_source = np.zeros(nearest.max() + 1, dtype=np.int32)
+    grain_of_source[nearest[~outside]] = labels[~outside]
+    deep = distance > reach
+    if deep.any():
+        from_deep = cv2.distanceTransform((~deep).astype(np.uint8), cv2.DIST_L2, 5)
+        outside &= from_deep > reach
+    closed = labels.copy()
+    closed[outside] = grain_of_source[nearest[outside]]
+    return closed
+
+
+def count_neighbours(labels: np.ndarray, count: int) -> np.ndarray:
+    """Number of distinct grains that each grain shares a boundary with, drawn boundaries bridged.
+
+    Args:
+        labels: int32 (H, W), 1..count without gaps.
+        count: Number of grains n.
+
+    Returns:
+        int64 (n,).
+    """
+    closed = close_boundaries(labels).astype(np.int64)
+    pairs = []
+    for first, second in ((closed[:, :-1], closed[:, 1:]), (closed[:-1], closed[1:])):
+        apart = (first != second) & (first > 0) & (second > 0)
+        low, high = np.minimum(first[apart], second[apart]), np.maximum(first[apart], second[apart])
+        pairs.append(low * (count + 1) + high)
+    low, high = np.divmod(np.unique(np.concatenate(pairs)), count + 1)
+    return np.bincount(np.concatenate([low, high]), minlength=count + 1)[1:]
+
+
+def _confidence_column(confidence: np.ndarray | None, count: int) -> np.ndarray:
+    if confidence is None:
+        return np.full(count, np.nan)
+    confidence = np.asarray(confidence, dtype=float)
+    if confidence.shape != (count,):
+        raise MeasurementError(
+            f"The confidence has shape {confidence.shape}; one value for each of the {count} grains is expected. Pass "
+            "them in the order of the labels, or leave them out."
+        )
+    return confidence
+
+
+def _second_moments(labels: np.ndarray, count: int) -> dict[str, np.ndarray]:
+    """Area, centroid, axes and orientation of all grains at once.
+
+    scikit-image takes pixels as points; here each adds the 1/12 of its own square (as MATLAB's regionprops does), which
+    keeps the axes of small grains independent of the resolution and those of one-pixel grains above zero.
+    """
+    rows, columns = np.nonzero(labels)
+    grain = labels[rows, columns] - 1
+
+    def total(weights: np.ndarray) -> np.ndarray:
+        return np.bincount(grain, weights=weights, minlength=count)
+
+    area = np.bincount(grain, minlength=count).astype(float)
+    row, column = total(rows) / area, total(columns) / area
+    off_row, off_column = rows - row[grain], columns - column[grain]
+    var_row = total(off_row**2) / area + 1 / 12
+    var_column = total(off_column**2) / area + 1 / 12
+    covariance = total(off_row * off_column) / area
+    spread = np.hypot((var_row - var_column) / 2, covariance)
+    middle = (var_row + var_column) / 2
+    return {
+        "area": area,
+        "row": row,
+        "column": column,
+        "major": 4 * np.sqrt(middle + spread),
+        "minor": 4 * np.sqrt(middle - spread),
+        "orientation": 0.5 * np.arctan2(2 * covariance, var_row - var_column),
+    }
+
+
+def _outlines(labels: np.ndarray, area: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray]:
+    """Bounding boxes (n, 4), perimeters (n,) and largest and smallest Feret diameters (n,), all in px."""
+    slices = find_objects(labels)
+    boxes = np.array([(r.start, c.start, r.stop, c.stop) for r, c in slices], dtype=np.int64).reshape(-1, 4)
+    perimeter, feret_max, feret_min = np.empty((3, len(slices)))
+    for index, box in enumerate(slices):
+        grain = labels[box] == index + 1
+        perimeter[index] = _crofton_perimeter(grain, area[index])
+        feret_max[index], feret_min[index] = _feret_diameters(grain)
+    return boxes, perimeter, feret_max, feret_min
+
+
+def _crofton_perimeter(grain: np.ndarray, area: float) -> float:
+    """Perimeter of one grain from the Cauchy-Crofton formula, pi times the mean of its projections over directions.
+
+    The projection along a vector h is (area - covariogram(h)) / \\|h\\|, the area that a shift by h uncovers. scikit-image
+    takes \\|h\\| = 1 pixel and four directions, which reads 10 % more when the same image is enlarged twofold; vectors
+    in proportion to the grain (8 % of its diameter, eight directions) keep disks unbiased at every size and lose 2 % on
+    squares, whose corners a longer vector cuts.
+    """
+    length = max(1, round(CROFTON_STEP * np.sqrt(4 * area / np.pi) * 4)) / 4
+    projections = 0.0
+    for down, right, weight in _crofton_vectors(max(1.0, length)):
+        projections += weight * (area - _covariogram(grain, down, right)) / np.hypot(down, right)
+    return np.pi * projections
+
+
+@lru_cache(maxsize=256)
+def _crofton_vectors(length: float) -> tuple[tuple[int, int, float], ...]:
+    """Whole-pixel vectors (down, right) near ``length`` in up to eight directions, with their shares of the half turn."""
+    angles = np.arange(8) * np.pi / 8
+    vectors = {(round(length * np.sin(angle)), round(length * np.cos(angle))) for angle in angles}
+    vectors = sorted(vectors, key=lambda vector: np.arctan2(*vector))
+    angles = np.array([np.arctan2(*vector) for vector in vectors])
+    after, before = np.r_[angles[1:], angles[0] + np.pi], np.r_[angles[-1] - np.pi, angles[:-1]]
+    return tuple((*vector, share) for vector, share in zip(vectors, (after - before) / (2 * np.pi), strict=True))
+
+
+def _covariogram(grain: np.ndarray, down: int, right: int) -> int:
+    """Pixels of the grain that are still in it after a shift of ``down`` >= 0 rows and ``right`` columns."""
+    height, width = grain.shape
+    if down >= height or abs(right) >= width:
+        return 0
+    here, there = grain[: height - down], grain[down:]
+    if right >= 0:
+        return np.count_nonzero(here[:, : width - right] & there[:, right:])
+    return np.count_nonzero(here[:, -right:] & there[:, : width + right])
+
+
+def _feret_diameters(grain: np.ndarray) -> tuple[float, float]:
+    """Largest and smallest distance between parallel tangents of the outline of one grain's pixel squares."""
+    rows = np.flatnonzero(grain.any(axis=1))
+    left = grain[rows].argmax(axis=1)
+    right = grain.shape[1] - grain[rows, ::-1].argmax(axis=1)
+    x, y = np.concatenate([left, left, right, right]), np.concatenate([rows, rows + 1, rows, rows + 1])
+    hull = cv2.convexHull(np.stack([x, y], axis=1).astype(np.int32))[:, 0].astype(float)
+    between = hull[:, None] - hull[None]
+    largest = np.sqrt((between**2).sum(axis=-1).max())
+    edges = np.roll(hull, -1, axis=0) - hull
+    normals = np.stack([edges[:, 1], -edges[:, 0]]) / np.hypot(edges[:, 0], edges[:, 1])
+    heights = hull @ normals
+    return float(largest), float((heights.max(axis=0) - heights.min(axis=0)).min())
