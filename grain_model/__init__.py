@@ -1,0 +1,67 @@
+"""Segment, count and measure the grains on micrographs.
+
+    from grain_model import count_grains
+
+    analysis = count_grains("steel.png", um_per_pixel=0.37)
+    analysis.count, analysis.table, analysis.grain_size.saltykov.G
+
+The names below are imported when first used, so that reading an image or measuring a label image loads no network.
+"""
+
+from importlib import import_module
+from typing import TYPE_CHECKING, Any
+
+from .version import __version__
+
+if TYPE_CHECKING:
+    from .analysis import GrainAnalysis, count_grains
+    from .configuration_grain import GrainConfig
+    from .errors import GrainError, ImageError, MeasurementError, ModelError, ScaleError
+    from .image_processing_grain import GrainImageProcessor
+    from .micrograph import Micrograph, read_micrograph
+    from .modeling_grain import GrainForInstanceSegmentation
+
+_HOMES = {
+    "GrainAnalysis": "analysis",
+    "GrainConfig": "configuration_grain",
+    "GrainError": "errors",
+    "GrainForInstanceSegmentation": "modeling_grain",
+    "GrainImageProcessor": "image_processing_grain",
+    "ImageError": "errors",
+    "MeasurementError": "errors",
+    "Micrograph": "micrograph",
+    "ModelError": "errors",
+    "ScaleError": "errors",
+    "count_grains": "analysis",
+    "read_micrograph": "micrograph",
+}
+
+__all__ = [
+    "GrainAnalysis",
+    "GrainConfig",
+    "GrainError",
+    "GrainForInstanceSegmentation",
+    "GrainImageProcessor",
+    "ImageError",
+    "MeasurementError",
+    "Micrograph",
+    "ModelError",
+    "ScaleError",
+    "__version__",
+    "count_grains",
+    "read_micrograph",
+]
+
+
+def __getattr__(name: str) -> Any:
+    """Imports a public name from its module on first use (PEP 562)."""
+    if name not in _HOMES:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    value = getattr(import_module(f".{_HOMES[name]}", __name__), name)
+    globals()[name] = value
+    return value
+
+
+def __dir__() -> list[str]:
+    """Lists the public names, imported or not."""
+    return sorted({*globals(), *__all__})

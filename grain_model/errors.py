@@ -1,0 +1,24 @@
+"""The errors that a caller may want to catch, all under one base.
+
+Every message has three parts: what was wrong, what is expected, how to put it right.
+"""
+
+
+class GrainError(Exception):
+    """Base of all errors that the project raises on purpose."""
+
+
+class ImageError(GrainError, ValueError):
+    """The image cannot be read, or its pixels cannot be used."""
+
+
+class ScaleError(GrainError, ValueError):
+    """The scale (um per pixel) is no positive, finite length."""
+
+
+class ModelError(GrainError):
+    """The model or its weights cannot be found, loaded or run."""
+
+
+class MeasurementError(GrainError, ValueError):
+    """The labels or settings do not allow the measurement that was asked for."""
