@@ -1,0 +1,1 @@
+"""Training, synthetic micrographs, pseudo labels and evaluation of the grain model: `python -m train`."""

@@ -1,0 +1,50 @@
+"""The command line of `python -m train`: chooses a subcommand and turns its outcome into an exit code.
+
+Every subcommand is a module with `add_arguments(parser)` and `run(args) -> int`. Only the chosen one is imported, so
+that help and light commands do not wait for torch.
+"""
+
+from __future__ import annotations
+
+import argparse
+import importlib
+import sys
+from collections.abc import Sequence
+
+from grain_model.errors import GrainError
+
+COMMANDS = {
+    "pseudo-label": ("train.pseudo_label", "threshold micrographs into masks, the classical way"),
+    "synthesize": ("train.synthesize", "draw synthetic micrographs with exact labels"),
+    "fit": ("train.fit", "train the model"),
+    "evaluate": ("train.evaluate", "score the model beside classical methods"),
+}
+"""Module and one-line help of every subcommand."""
+
+
+def build_parser(chosen: str | None = None) -> argparse.ArgumentParser:
+    """Build the parser; only the chosen subcommand's module is imported and asked for its arguments."""
+    parser = argparse.ArgumentParser(prog="python -m train", description=__doc__.splitlines()[0])
+    subparsers = parser.add_subparsers(dest="command", required=True, metavar="COMMAND")
+    for name, (module_name, summary) in COMMANDS.items():
+        subparser = subparsers.add_parser(name, help=summary, description=summary)
+        if name == chosen:
+            module = importlib.import_module(module_name)
+            module.add_arguments(subparser)
+            subparser.set_defaults(run=module.run)
+    return parser
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Run `python -m train`.
+
+    Returns:
+        The subcommand's exit code: 0 all done, 1 an error or some files failed. Wrong usage exits with 2.
+    """
+    arguments = sys.argv[1:] if arguments is None else list(arguments)
+    args = build_parser(arguments[0] if arguments else None).parse_args(arguments)
+    try:
+        return args.run(args)
+    except GrainError as error:
+        print(f"error: {error}", file=sys.stderr)
+        return 1

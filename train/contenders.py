@@ -1,0 +1,82 @@
+"""What an evaluation compares: checkpoints of this model, each with its label methods, and the baselines."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+
+import cv2
+import numpy as np
+
+from train.baselines import BASELINES
+
+MODEL_ROW = "this model"
+DEFAULT_LABEL_METHOD = "watershed"
+
+
+@dataclass(frozen=True)
+class Prediction:
+    """Grains found in one micrograph.
+
+    Attributes:
+        labels: int32 (H, W), 0 where there is no grain.
+        confidence: float32 (n,), entry i belongs to label i + 1, in [0, 1]; None where the method gives none.
+    """
+
+    labels: np.ndarray
+    confidence: np.ndarray | None = None
+
+
+@dataclass(frozen=True)
+class Contender:
+    """A source of predictions that fills one row of a table or several.
+
+    Attributes:
+        rows: Names of its rows.
+        predict: Maps a micrograph, uint8 (H, W, 3) RGB, to one prediction a row.
+        weights: What is known of the weights (name, version); empty for a classical method.
+    """
+
+    rows: tuple[str, ...]
+    predict: Callable[[np.ndarray], dict[str, Prediction]]
+    weights: Mapping[str, str | None]
+
+
+def to_grey(pixels: np.ndarray) -> np.ndarray:
+    """Turn RGB, uint8 (H, W, 3), into luminance, uint8 (H, W)."""
+    return cv2.cvtColor(pixels, cv2.COLOR_RGB2GRAY)
+
+
+def baseline(name: str) -> Contender:
+    """Make a contender of a classical method; see `train.baselines.BASELINES` for the names."""
+    segment = BASELINES[name]
+    return Contender((name,), lambda pixels: {name: Prediction(segment(to_grey(pixels)))}, weights={})
+
+
+def model_contender(row: str, model: str | None, label_methods: Sequence[str] = (DEFAULT_LABEL_METHOD,)) -> Contender:
+    """Make a contender of a checkpoint, with one row for each way of turning its probabilities into labels.
+
+    Args:
+        row: Name of the row; a label method other than the default is appended in brackets.
+        model: Folder or Hub id; None for the embedded weights.
+        label_methods: `"watershed"`, `"components"`.
+
+    Raises:
+        ModelError: If the model cannot be loaded.
+    """
+    # Evaluating the baselines alone must not wait for torch.
+    from grain_model.analysis import count_grains
+    from grain_model.loading import describe_weights, load_model
+
+    loaded = load_model(model)
+    row_of = {method: row if method == DEFAULT_LABEL_METHOD else f"{row} ({method})" for method in label_methods}
+
+    def predict(pixels: np.ndarray) -> dict[str, Prediction]:
+        analysis = count_grains(pixels, model=loaded)
+        by_row = {}
+        for method, name in row_of.items():
+            labelled = analysis if method == DEFAULT_LABEL_METHOD else analysis.relabel(method=method)
+            by_row[name] = Prediction(labelled.labels, labelled.confidence)
+        return by_row
+
+    return Contender(tuple(row_of.values()), predict, describe_weights(loaded))

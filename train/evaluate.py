@@ -1,0 +1,211 @@
+"""`python -m train evaluate`: score checkpoints beside classical methods and write the report."""
+
+from __future__ import annotations
+
+import argparse
+from collections.abc import Sequence
+from itertools import groupby
+from pathlib import Path
+
+import pandas as pd
+
+from train.baselines import BASELINES
+from train.contenders import DEFAULT_LABEL_METHOD, MODEL_ROW, Contender, baseline, model_contender
+from train.instance_protocol import ScoredPicture, score_pictures, summarize
+from train.labelled import LabelledDataError, find_labelled_micrographs
+
+EMBEDDED = "embedded"
+DEFAULT_OUT = Path(__file__).parent / "reports"
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """Declare the arguments of `evaluate`."""
+    positive = _positive_number
+    parser.add_argument(
+        "--protocol",
+        choices=("instances", "seed"),
+        required=True,
+        help="instances: against true grains; seed: the seed project's masks and counts on its 49 test tiles",
+    )
+    parser.add_argument(
+        "--data",
+        type=Path,
+        nargs="+",
+        required=True,
+        metavar="DIR",
+        help="instances: folders with images/ and instances/; seed: the folder of the 316L tiles",
+    )
+    parser.add_argument(
+        "--model",
+        action="append",
+        metavar="[NAME=]FOLDER",
+        help=f"checkpoint folder or Hub id, {EMBEDDED!r} for the embedded weights (default); repeat for more rows",
+    )
+    parser.add_argument(
+        "--method",
+        action="append",
+        choices=("watershed", "components"),
+        help=f"how probabilities become labels; repeat for more rows (default {DEFAULT_LABEL_METHOD})",
+    )
+    parser.add_argument(
+        "--baselines",
+        nargs="*",
+        choices=tuple(BASELINES),
+        default=["otsu", "adaptive"],
+        help="classical methods beside the model (default otsu adaptive); the seed's protocol always has plain Otsu",
+    )
+    parser.add_argument("--no-model", action="store_true", help="score the classical methods alone")
+    parser.add_argument(
+        "--enlarge",
+        type=positive,
+        nargs="+",
+        default=[],
+        metavar="FACTOR",
+        help="also measure how the model's count changes when every picture is rescaled so, for instance 2.0 0.7",
+    )
+    parser.add_argument("--limit", type=int, metavar="N", help="only the first N pictures of each folder")
+    parser.add_argument(
+        "--gallery", type=int, default=3, metavar="N", help="show the N worst pictures of each material (default 3)"
+    )
+    parser.add_argument("--out", type=Path, default=DEFAULT_OUT, help="folder of the report (default train/reports)")
+
+
+def run(args: argparse.Namespace) -> int:
+    """Evaluate by the chosen protocol, print the tables and write the report.
+
+    Raises:
+        LabelledDataError: If the data are not laid out as the protocol expects.
+        ModelError: If a model cannot be loaded.
+    """
+    models = [] if args.no_model else model_contenders(args.model or [EMBEDDED], args.method or [DEFAULT_LABEL_METHOD])
+    args.out.mkdir(parents=True, exist_ok=True)
+    if args.protocol == "seed":
+        return _run_seed(args, models)
+    return _run_instances(args, models)
+
+
+def model_contenders(models: Sequence[str], label_methods: Sequence[str]) -> list[Contender]:
+    """Load the models named on the command line.
+
+    Args:
+        models: `FOLDER`, `NAME=FOLDER` or `embedded` each. Without a name, a single model's row is `MODEL_ROW`, and
+            one among several is called after its folder.
+        label_methods: Each gives every model a row of its own.
+
+    Raises:
+        ModelError: If a model cannot be loaded.
+        LabelledDataError: If two rows have the same name.
+    """
+    named = {}
+    for model in models:
+        name, folder = _split_name(model)
+        name = name or (MODEL_ROW if len(models) == 1 or folder == EMBEDDED else Path(folder).name)
+        if name in named or name in BASELINES:
+            raise LabelledDataError(
+                f"Two rows would be called {name!r}. Each row of the table needs its own name. "
+                "Name the models with --model NAME=FOLDER."
+            )
+        named[name] = None if folder == EMBEDDED else folder
+    methods = list(dict.fromkeys(label_methods))
+    return [model_contender(name, folder, methods) for name, folder in named.items()]
+
+
+def _run_instances(args: argparse.Namespace, models: Sequence[Contender]) -> int:
+    # Figures and measurements are for this protocol only; the seed's does without matplotlib.
+    from train.distributions import compare_distributions, draw_distributions
+    from train.enlargement import measure_count_changes
+    from train.reliability import bin_confidence, calibration_error, draw_reliability
+    from train.report import InstanceReport, comparison_table, count_change_table, picture_tables, write_instance_report
+
+    contenders = [*(baseline(name) for name in dict.fromkeys(args.baselines)), *models]
+    if not contenders:
+        raise LabelledDataError("There is nothing to score. At least one method is needed. Name a model or a baseline.")
+    pictures = [each for folder in args.data for each in find_labelled_micrographs(folder)[: args.limit]]
+    scored = list(score_pictures(pictures, contenders))
+    scores = pd.DataFrame([row for picture in scored for row in picture.scores])
+    summary = summarize(scores)
+    print(picture_tables(scores), comparison_table(summary), sep="\n\n", flush=True)
+
+    micrographs = [(each.source.material, each.source.name, each.pixels) for each in scored]
+    changes = measure_count_changes(micrographs, models, args.enlarge) if args.enlarge and models else pd.DataFrame()
+    if not changes.empty:
+        print(f"\n{count_change_table(changes)}", flush=True)
+
+    shapes = _measure_all_shapes(scored)
+    figures = {"Distributions of area, perimeter and aspect ratio": "instances_distributions.png"}
+    draw_distributions(shapes, args.out / "instances_distributions.png")
+    grains = pd.DataFrame([grain for picture in scored for grain in picture.reliability])
+    calibration = pd.DataFrame()
+    if not grains.empty:
+        binned = bin_confidence(grains)
+        calibration = calibration_error(binned)
+        draw_reliability(binned, args.out / "instances_reliability.png")
+        figures["Reliability of the confidence"] = "instances_reliability.png"
+    shown_row = (models or contenders)[0].rows[0]
+    figures |= _draw_galleries(scored, shown_row, args.gallery, args.out)
+
+    weights = {row: model.weights for model in models for row in model.rows}
+    report = InstanceReport(scores, summary, compare_distributions(shapes), calibration, changes, weights, figures)
+    print(f"\nReport: {write_instance_report(report, args.out)}")
+    return 0
+
+
+def _run_seed(args: argparse.Namespace, models: Sequence[Contender]) -> int:
+    from train.report import seed_tables, write_seed_report
+    from train.seed_protocol import read_test_tiles, score_tiles, seed_contenders, summarize_tiles
+
+    if len(args.data) != 1:
+        raise LabelledDataError(
+            f"{len(args.data)} folders were given. The seed's protocol has one, that of the 316L tiles. Name that one."
+        )
+    tiles = read_test_tiles(args.data[0])[: args.limit]
+    scores = score_tiles(tiles, seed_contenders(models))
+    summary = summarize_tiles(scores)
+    print(f"{len(tiles)} tiles\n\n{seed_tables(summary)}")
+    weights = {row: model.weights for model in models for row in model.rows}
+    print(f"\nReport: {write_seed_report(scores, summary, weights, args.out)}")
+    return 0
+
+
+def _measure_all_shapes(scored: Sequence[ScoredPicture]) -> pd.DataFrame:
+    from tqdm import tqdm
+
+    from train.distributions import TRUTH, measure_shapes
+
+    parts = []
+    for picture in tqdm(scored, desc="measuring grains", unit="picture"):
+        for method, labels in {TRUTH: picture.true, **picture.predicted}.items():
+            parts.append(measure_shapes(labels).assign(material=picture.source.material, method=method))
+    return pd.concat(parts, ignore_index=True)
+
+
+def _draw_galleries(scored: Sequence[ScoredPicture], row: str, pictures: int, out: Path) -> dict[str, str]:
+    """Write one gallery a material, worst pictures first; returns headings and file names."""
+    from train.gallery import GalleryEntry, draw_gallery
+
+    figures = {}
+    for material, part in groupby(scored, key=lambda picture: picture.source.material):
+        entries = []
+        for picture in part:
+            score = next(score for score in picture.scores if score["method"] == row)
+            title = f"{picture.source.name}: F1 {score['f1']:.2f}, {score['n_pred']} of {score['n_true']} grains"
+            entry = GalleryEntry(title, picture.pixels, picture.true, picture.predicted[row])
+            entries.append((score["f1"], entry))
+        worst = [entry for _, entry in sorted(entries, key=lambda scored_entry: scored_entry[0])[:pictures]]
+        if worst:
+            name = f"instances_errors_{material}.png"
+            draw_gallery(worst, out / name)
+            figures[f"Errors of {row} on {material}"] = name
+    return figures
+
+
+def _split_name(model: str) -> tuple[str | None, str]:
+    name, equals, folder = model.partition("=")
+    return (name, folder) if equals and not Path(model).exists() else (None, model)
+
+
+def _positive_number(text: str) -> float:
+    number = float(text)
+    if not 0 < number < float("inf"):
+        raise argparse.ArgumentTypeError(f"{text} is no positive number")
+    return number
