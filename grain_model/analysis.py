@@ -1,0 +1,305 @@
+"""From a micrograph to its grains: `count_grains` and the `GrainAnalysis` that it returns."""
+
+from __future__ import annotations
+
+import json
+import math
+import os
+from dataclasses import dataclass, field, replace
+from functools import cached_property
+from pathlib import Path
+from typing import Any, Literal, get_args
+
+import numpy as np
+import pandas as pd
+import tifffile
+from PIL import Image
+from transformers import PreTrainedModel
+
+from .errors import MeasurementError, ModelError
+from .grain_size import GrainSize, grain_size
+from .image_processing_grain import standardize
+from .instances import label_grains
+from .loading import describe_weights, load_model
+from .measurement import as_scale, measure_grains
+from .micrograph import Micrograph, read_micrograph
+from .quality import QualityFlag, assess_quality
+from .rendering import OverlayStyle, render_mask, render_overlay
+from .scale import predict_at_canonical_scale
+from .version import __version__
+
+Method = Literal["watershed", "components"]
+METHODS: tuple[str, ...] = get_args(Method)
+
+GRAIN_SIZE_METHODS = ("saltykov", "jeffries", "mean_area", "heyn", "abrams")
+
+
+@dataclass(frozen=True)
+class LabelSettings:
+    """How probabilities become labels; none of it needs the network again.
+
+    Attributes:
+        method: `"watershed"` separates grains that touch, `"components"` is plain connected components.
+        boundary_sensitivity: 0 to 1; higher draws boundaries from weaker evidence, so it splits more.
+        min_grain_area: smallest grain kept, px; `None` follows the image's own grain size.
+    """
+
+    method: Method = "watershed"
+    boundary_sensitivity: float = 0.5
+    min_grain_area: int | None = None
+
+
+@dataclass(frozen=True, eq=False)
+class GrainAnalysis:
+    """The grains of one micrograph.
+
+    Attributes:
+        micrograph: the picture, its name and its scale.
+        labels: int32 (H, W) at the image's own size, 1..count without gaps, 0 = boundary, gap or not a grain.
+        confidence: float32 (count,), 0 to 1, the network's own certainty of each grain.
+        probabilities: float32 (C, H, W), 0 to 1: grain interior, grain boundary, and what else the model gives.
+        settings: how the labels were drawn from the probabilities.
+        flags: what makes this result doubtful as a whole, in words; empty when nothing does.
+        weights: name and version of the weights that were used.
+    """
+
+    micrograph: Micrograph
+    labels: np.ndarray
+    confidence: np.ndarray
+    probabilities: np.ndarray = field(repr=False)
+    settings: LabelSettings = LabelSettings()
+    flags: tuple[QualityFlag, ...] = ()
+    weights: dict[str, str | None] = field(default_factory=dict)
+
+    @property
+    def count(self) -> int:
+        """Number of grains in the image, those cut by its edge included."""
+        return len(self.confidence)
+
+    @property
+    def mask(self) -> np.ndarray:
+        """Binary mask: bool (H, W), true in a grain."""
+        return self.labels > 0
+
+    @property
+    def name(self) -> str:
+        """Name of the micrograph."""
+        return self.micrograph.name
+
+    @property
+    def um_per_pixel(self) -> float | None:
+        """Scale in um per pixel, or None when it is not known."""
+        return self.micrograph.um_per_pixel
+
+    @property
+    def scale_source(self) -> str | None:
+        """Where the scale came from."""
+        return self.micrograph.scale_source
+
+    @property
+    def warnings(self) -> tuple[str, ...]:
+        """What the reader of the file has to say about it."""
+        return tuple(self.micrograph.warnings)
+
+    @cached_property
+    def table(self) -> pd.DataFrame:
+        """Measurements, one row a grain; row i is label i + 1. Columns: see `measure_grains`."""
+        return measure_grains(self.labels, self.um_per_pixel, self.confidence)
+
+    @cached_property
+    def grain_size(self) -> GrainSize:
+        """ASTM grain-size numbers by each method, with their intervals.
+
+        Raises:
+            MeasurementError: if the image holds too few grains to give any.
+        """
+        return grain_size(self.labels, self.um_per_pixel)
+
+    def overlay(self, *, alpha: float = 0.35, show: OverlayStyle = "fill") -> np.ndarray:
+        """Draws the grains over the micrograph.
+
+        Args:
+            alpha: opacity of the colour, 0 to 1.
+            show: `"fill"`, `"outlines"`, `"ids"` or `"confidence"`; see `render_overlay`.
+
+        Returns:
+            uint8 (H, W, 3), RGB.
+        """
+        return render_overlay(self.micrograph.pixels, self.labels, alpha=alpha, show=show, confidence=self.confidence)
+
+    def relabel(
+        self,
+        *,
+        method: Method = "watershed",
+        boundary_sensitivity: float = 0.5,
+        min_grain_area: int | None = None,
+    ) -> GrainAnalysis:
+        """Draws the labels anew from the same probabilities, without running the network.
+
+        Args:
+            method: see `LabelSettings`.
+            boundary_sensitivity: see `LabelSettings`.
+            min_grain_area: see `LabelSettings`.
+
+        Returns:
+            A new analysis of the same micrograph; this one stays as it is.
+        """
+        settings = LabelSettings(method, boundary_sensitivity, min_grain_area)
+        return replace(self, settings=settings, **_labelled(self.micrograph, self.probabilities, settings))
+
+    def with_scale(self, um_per_pixel: float | None, source: str = "given") -> GrainAnalysis:
+        """Measures the same grains with another scale.
+
+        Args:
+            um_per_pixel: um per pixel, or None to measure in pixels only.
+            source: where the scale comes from.
+
+        Returns:
+            A new analysis with the same labels; this one stays as it is.
+
+        Raises:
+            ScaleError: if `um_per_pixel` is no positive length.
+        """
+        scale = as_scale(um_per_pixel)
+        return replace(
+            self, micrograph=replace(self.micrograph, um_per_pixel=scale, scale_source=source if scale else None)
+        )
+
+    def summary(self) -> dict[str, Any]:
+        """Collects the result as plain values for JSON: numbers, strings, lists and None, no NaN.
+
+        Returns:
+            Count, image, scale, method, grain size by each rule (None where it cannot be given), mean diameter,
+            warnings, quality flags, and the software and weights that made it.
+        """
+        height, width = self.labels.shape
+        return {
+            "name": self.name,
+            "count": self.count,
+            "image": {"height": height, "width": width},
+            "scale": {"um_per_pixel": self.um_per_pixel, "source": self.scale_source},
+            "settings": {
+                "method": self.settings.method,
+                "boundary_sensitivity": self.settings.boundary_sensitivity,
+                "min_grain_area": self.settings.min_grain_area,
+            },
+            "grain_size": self._grain_size_summary(),
+            "mean_confidence": float(self.confidence.mean()) if self.count else None,
+            "warnings": list(self.warnings),
+            "quality_flags": [{"code": flag.code, "message": flag.message} for flag in self.flags],
+            "software": {"name": "grain_model", "version": __version__},
+            "weights": dict(self.weights),
+        }
+
+    def save(self, folder: str | os.PathLike) -> Path:
+        """Writes the result as files that other tools open.
+
+        `mask.png` (0/255), `overlay.png`, `labels.tif` (uint16, or uint32 above 65535 grains, with the scale set for
+        ImageJ), `grains.csv` (one row a grain) and `summary.json`.
+
+        Args:
+            folder: where to; made if it does not exist, files of these names are replaced.
+
+        Returns:
+            The folder.
+        """
+        folder = Path(folder)
+        folder.mkdir(parents=True, exist_ok=True)
+        Image.fromarray(render_mask(self.labels)).save(folder / "mask.png")
+        Image.fromarray(self.overlay()).save(folder / "overlay.png")
+        _write_label_tiff(folder / "labels.tif", self.labels, self.um_per_pixel)
+        self.table.to_csv(folder / "grains.csv", index=False)
+        text = json.dumps(self.summary(), indent=2, ensure_ascii=False, allow_nan=False)
+        (folder / "summary.json").write_text(text + "\n", encoding="utf-8")
+        return folder
+
+    def _grain_size_summary(self) -> dict[str, Any] | None:
+        try:
+            sizes = self.grain_size
+        except MeasurementError:
+            return None
+        return {
+            name: {"G": _finite(rule.G), "ci95": _finite_pair(rule.ci95), "n": _finite(rule.n)}
+            for name in GRAIN_SIZE_METHODS
+            if (rule := getattr(sizes, name)) is not None
+        }
+
+
+def count_grains(
+    image: Any,
+    um_per_pixel: float | None = None,
+    model: str | os.PathLike | PreTrainedModel | None = None,
+    *,
+    method: Method = "watershed",
+    boundary_sensitivity: float = 0.5,
+    min_grain_area: int | None = None,
+    backend: Literal["torch"] = "torch",
+) -> GrainAnalysis:
+    """Finds, counts and measures the grains of a micrograph.
+
+    Args:
+        image: path, PIL image, numpy array (H, W) or (H, W, 3) of 8 or 16 bit or float, or a `Micrograph` already read.
+        um_per_pixel: scale in um per pixel; wins over one found in the file.
+        model: folder, Hub id or a loaded model; `None` uses the embedded weights, with no network.
+        method: `"watershed"` separates grains that touch, `"components"` is plain connected components.
+        boundary_sensitivity: 0 to 1; higher draws boundaries from weaker evidence, so it splits more.
+        min_grain_area: smallest grain kept, px; `None` follows the image's own grain size.
+        backend: what runs the network.
+
+    Returns:
+        The analysis: `.count`, `.labels`, `.mask`, `.table`, `.grain_size`, `.overlay()`, `.save(folder)`.
+
+    Raises:
+        ImageError: if the image cannot be read.
+        ScaleError: if `um_per_pixel` is no positive length.
+        ModelError: if the model cannot be loaded or the backend is unknown.
+    """
+    if backend != "torch":
+        raise ModelError(
+            f"The backend {backend!r} is unknown. The network runs on 'torch'. Leave `backend` out, or pass 'torch'."
+        )
+    micrograph = image if isinstance(image, Micrograph) else read_micrograph(image, um_per_pixel)
+    network = load_model(model)
+    probabilities = predict_at_canonical_scale(network, standardize(micrograph.pixels))
+    settings = LabelSettings(method, boundary_sensitivity, min_grain_area)
+    return GrainAnalysis(
+        micrograph=micrograph,
+        probabilities=probabilities,
+        settings=settings,
+        weights=describe_weights(network),
+        **_labelled(micrograph, probabilities, settings),
+    )
+
+
+def _labelled(micrograph: Micrograph, probabilities: np.ndarray, settings: LabelSettings) -> dict[str, Any]:
+    """Computes what follows from the probabilities: labels, confidence and quality flags."""
+    labels, confidence = label_grains(
+        probabilities,
+        settings.method,
+        boundary_sensitivity=settings.boundary_sensitivity,
+        min_grain_area=settings.min_grain_area,
+    )
+    flags = assess_quality(micrograph.pixels, labels, probabilities)
+    return {"labels": labels, "confidence": confidence, "flags": flags}
+
+
+def _write_label_tiff(path: Path, labels: np.ndarray, um_per_pixel: float | None) -> None:
+    if labels.max(initial=0) > np.iinfo(np.uint16).max:
+        # The ImageJ flavour knows no uint32, so the scale goes into the plain TIFF tags, which ImageJ reads too.
+        scale = (
+            {} if um_per_pixel is None else {"resolution": (1e4 / um_per_pixel,) * 2, "resolutionunit": "CENTIMETER"}
+        )
+        tifffile.imwrite(path, labels.astype(np.uint32), compression="zlib", **scale)
+        return
+    scale = {} if um_per_pixel is None else {"resolution": (1 / um_per_pixel,) * 2, "metadata": {"unit": "um"}}
+    tifffile.imwrite(path, labels.astype(np.uint16), imagej=True, **scale)
+
+
+def _finite(value: float | None) -> float | int | None:
+    if value is None or not math.isfinite(value):
+        return None
+    return int(value) if isinstance(value, (int, np.integer)) else float(value)
+
+
+def _finite_pair(pair: tuple[float, float] | None) -> list[float | None] | None:
+    return None if pair is None else [_finite(end) for end in pair]

@@ -1,0 +1,121 @@
+"""Finding and loading the model that counts: the embedded weights, a folder, or a repository on the Hub."""
+
+from __future__ import annotations
+
+import os
+import re
+from functools import lru_cache
+from pathlib import Path
+
+import torch
+from transformers import PreTrainedConfig, PreTrainedModel
+
+from .configuration_grain import GrainConfig
+from .errors import ModelError
+from .modeling_grain import GrainForInstanceSegmentation
+from .version import __version__
+
+EMBEDDED_WEIGHTS = Path(__file__).parent / "weights"
+"""Folder of the checkpoint that comes with the package."""
+
+_HUB_ID = re.compile(r"[\w][\w.-]*(/[\w][\w.-]*)?")
+
+
+def load_model(model: str | os.PathLike | PreTrainedModel | None = None) -> PreTrainedModel:
+    """Loads a grain model once and hands out the same one afterwards.
+
+    Args:
+        model: a folder or Hub id; a loaded model, which is returned as it is; `None` for the embedded weights.
+
+    Returns:
+        The model in evaluation mode and, if it was loaded here, in float32 on the GPU where CUDA has one.
+
+    Raises:
+        ModelError: if nothing is found there, the Hub cannot be reached, or it is another kind of model.
+    """
+    if model is not None and not isinstance(model, (str, os.PathLike)):
+        return _checked(model)
+    if model is None:
+        return _load_folder(EMBEDDED_WEIGHTS, "The embedded weights are missing", "Install the package again.")
+    folder = Path(model).expanduser()
+    if folder.is_dir():
+        return _load_folder(folder, "This is no model folder", "Name the folder that `save_pretrained` wrote.")
+    if not _HUB_ID.fullmatch(str(model)):
+        raise ModelError(
+            f"There is no model folder {str(model)!r}. A model is a folder with config.json and weights, or a Hub id "
+            "such as user/name. Check the path, or leave the model out to use the embedded weights."
+        )
+    return _load(str(model), 0)
+
+
+def describe_weights(model: PreTrainedModel) -> dict[str, str | None]:
+    """Names the weights behind a result.
+
+    Args:
+        model: a loaded grain model.
+
+    Returns:
+        `name` ("embedded", a folder's name or a Hub id) and `version` (the Hub commit, where there is one, or the
+        package's version for the embedded weights).
+    """
+    source = model.config.name_or_path
+    if source and Path(source) == EMBEDDED_WEIGHTS:
+        return {"name": "embedded", "version": __version__}
+    name = Path(source).name if Path(source).is_dir() else source
+    return {"name": name or "in memory", "version": getattr(model.config, "_commit_hash", None)}
+
+
+def _load_folder(folder: Path, missing: str, remedy: str) -> PreTrainedModel:
+    if not (folder / "config.json").is_file():
+        raise ModelError(
+            f"{missing}: {folder} has no config.json. A model folder holds config.json and weights. {remedy}"
+        )
+    # A folder that a training run writes again must not be answered from the cache.
+    changed = max(file.stat().st_mtime_ns for file in folder.iterdir())
+    return _load(str(folder.resolve()), changed)
+
+
+@lru_cache(maxsize=4)
+def _load(source: str, _changed: int) -> PreTrainedModel:
+    """Loads from a folder or the Hub; `_changed` is part of the cache's key only."""
+    try:
+        config, _ = PreTrainedConfig.get_config_dict(source)
+        if config.get("model_type") != GrainConfig.model_type:
+            raise _wrong_kind(source, config.get("model_type"))
+        model, report = GrainForInstanceSegmentation.from_pretrained(
+            source, dtype=torch.float32, output_loading_info=True
+        )
+    except (OSError, ValueError, RuntimeError) as error:
+        raise ModelError(
+            f"The model {source!r} could not be loaded: {_first_line(error)} A folder or Hub repository with "
+            "config.json and safetensors is expected, and the network for one that is not in the cache yet. "
+            "Check the name and the connection, or leave the model out to use the embedded weights."
+        ) from error
+    if report["missing_keys"] or report["mismatched_keys"]:
+        raise ModelError(
+            f"The weights of {source!r} do not fit its config.json: "
+            f"{len(report['missing_keys'])} tensors are missing, {len(report['mismatched_keys'])} have another shape. "
+            "Weights and configuration have to come from one training run. Save the model again with `save_pretrained`."
+        )
+    return model.eval().to("cuda" if torch.cuda.is_available() else "cpu")
+
+
+def _checked(model: PreTrainedModel) -> PreTrainedModel:
+    # Not isinstance: loaded as remote code, the same source is another class.
+    kind = getattr(getattr(model, "config", None), "model_type", None)
+    if kind != GrainConfig.model_type or not callable(model):
+        raise _wrong_kind(type(model).__name__, kind)
+    return model
+
+
+def _wrong_kind(name: str, kind: str | None) -> ModelError:
+    return ModelError(
+        f"{name!r} is {'no model' if kind is None else f'a model of the type {kind!r}'}. Counting needs one of the type "
+        f"{GrainConfig.model_type!r}. Pass a GrainForInstanceSegmentation, its folder or Hub id, or nothing for the "
+        "embedded weights."
+    )
+
+
+def _first_line(error: Exception) -> str:
+    line = str(error).strip().partition("\n")[0] or type(error).__name__
+    return line if line.endswith(".") else f"{line}."

@@ -1,0 +1,78 @@
+"""The transformers pipeline `grain-counting`: micrographs in; count, labels, mask and table out."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from transformers import AutoModel, Pipeline
+from transformers.pipelines import PIPELINE_REGISTRY
+
+from .analysis import GrainAnalysis, count_grains
+from .micrograph import Micrograph, read_micrograph
+
+TASK = "grain-counting"
+
+CUSTOM_PIPELINES = {TASK: {"impl": "pipeline_grain.GrainCountingPipeline", "pt": ["AutoModel"]}}
+"""What config.json holds under `custom_pipelines`, so that `trust_remote_code=True` finds this class."""
+
+_READ = ("um_per_pixel",)
+_COUNT = ("method", "boundary_sensitivity", "min_grain_area")
+
+
+class GrainCountingPipeline(Pipeline):
+    """Counts the grains of micrographs with the model that the pipeline was made with.
+
+    Takes what `count_grains` takes (path, PIL image, array) or a list of these, and its options `um_per_pixel`,
+    `method`, `boundary_sensitivity` and `min_grain_area`. Returns for each image a dictionary with
+
+    - `count`: int;
+    - `labels`: int32 (H, W), 1..count, 0 = boundary, gap or not a grain;
+    - `mask`: bool (H, W), true in a grain;
+    - `table`: pandas.DataFrame, one row a grain.
+
+    Micrographs differ in size, so they run one at a time whatever `batch_size` says.
+    """
+
+    _load_tokenizer = False
+    _load_feature_extractor = False
+    _load_video_processor = False
+    _load_processor = False
+    _load_image_processor = None
+
+    def __call__(self, inputs: Any, *, batch_size: int | None = None, **kwargs: Any) -> Any:
+        """Counts the grains of one micrograph or of each of a list; see the class."""
+        return super().__call__(inputs, batch_size=1, **kwargs)
+
+    def _sanitize_parameters(self, **parameters: Any) -> tuple[dict, dict, dict]:
+        unknown = set(parameters) - {*_READ, *_COUNT}
+        if unknown:
+            raise TypeError(
+                f"The pipeline {TASK!r} has no option {', '.join(sorted(unknown))}. "
+                f"Its options are {', '.join((*_READ, *_COUNT))}. Remove or rename it."
+            )
+        read = {name: parameters[name] for name in _READ if name in parameters}
+        count = {name: parameters[name] for name in _COUNT if name in parameters}
+        return read, count, {}
+
+    def preprocess(self, input_: Any, um_per_pixel: float | None = None) -> dict[str, Micrograph]:
+        """Reads the image and its scale."""
+        return {"micrograph": read_micrograph(input_, um_per_pixel)}
+
+    def _forward(self, input_tensors: dict[str, Micrograph], **options: Any) -> dict[str, GrainAnalysis]:
+        return {"analysis": count_grains(input_tensors["micrograph"], model=self.model, **options)}
+
+    def postprocess(self, model_outputs: dict[str, GrainAnalysis]) -> dict[str, Any]:
+        """Takes the parts of the analysis that a pipeline returns."""
+        analysis = model_outputs["analysis"]
+        return {
+            "count": analysis.count,
+            "labels": analysis.labels,
+            "mask": analysis.mask,
+            "table": analysis.table,
+        }
+
+
+def register_pipeline() -> None:
+    """Makes `pipeline("grain-counting", model=...)` known to transformers in this process."""
+    if TASK not in PIPELINE_REGISTRY.get_supported_tasks():
+        PIPELINE_REGISTRY.register_pipeline(TASK, GrainCountingPipeline, pt_model=AutoModel)

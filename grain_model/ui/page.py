@@ -1,0 +1,56 @@
+"""The page as a whole: its frame, its tabs, and how it is served."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+from typing import Any
+
+import gradio as gr
+from transformers import PreTrainedModel
+
+from .count_tab import build_count_tab
+from .style import CSS, HEAD, THEME
+
+MAX_UPLOAD = "200mb"
+
+INTRODUCTION = """# Grain counter
+Segments, counts and measures the grains on a micrograph. Nothing you load leaves the machine that serves this page."""
+
+
+def build_page(examples: Path | None = None, model: str | os.PathLike | PreTrainedModel | None = None) -> gr.Blocks:
+    """Builds the page.
+
+    Args:
+        examples: folder with example micrographs (`*.png`) and `counts.csv`; `None` or an empty one shows none.
+        model: folder, Hub id or a loaded model; `None` for the embedded weights. Loaded at the first count.
+
+    Returns:
+        The page, ready for `launch_page`.
+    """
+    with gr.Blocks(title="Grain counter", analytics_enabled=False, delete_cache=(3600, 86400)) as page:
+        gr.Markdown(INTRODUCTION, elem_id="introduction")
+        build_count_tab(examples, model)
+    return page
+
+
+def launch_page(page: gr.Blocks, examples: Path | None = None, **options: Any) -> tuple[Any, str, str]:
+    """Serves the page in its own style; it asks no other host for anything.
+
+    Args:
+        page: what `build_page` made.
+        examples: the folder that was given to it.
+        options: passed on to `gradio.Blocks.launch`.
+
+    Returns:
+        Gradio's application, the local address and the public one ("" without).
+    """
+    settings = {
+        "theme": THEME,
+        "css": CSS,
+        "head": HEAD,
+        "max_file_size": MAX_UPLOAD,
+        "footer_links": ["api"],
+        "allowed_paths": [str(examples.resolve())] if examples else [],
+    }
+    return page.queue(default_concurrency_limit=1).launch(**{**settings, **options})

@@ -1,0 +1,78 @@
+"""How the page looks: theme, style sheet and head."""
+
+from __future__ import annotations
+
+import gradio as gr
+
+# System fonts only: a named web font would make every visitor's browser ask another host for it.
+_SANS = ("system-ui", "-apple-system", "Segoe UI", "Roboto", "sans-serif")
+_MONO = ("ui-monospace", "SFMono-Regular", "Menlo", "Consolas", "monospace")
+
+THEME = gr.themes.Default(
+    primary_hue=gr.themes.colors.sky,
+    secondary_hue=gr.themes.colors.sky,
+    neutral_hue=gr.themes.colors.slate,
+    radius_size=gr.themes.sizes.radius_md,
+    font=_SANS,
+    font_mono=_MONO,
+).set(
+    body_background_fill="*neutral_100",
+    # The theme's own greys and blues stay under a contrast of 4.5 to 1 on its light background.
+    body_text_color_subdued="*neutral_600",
+    body_text_color_subdued_dark="*neutral_400",
+    block_info_text_color="*neutral_600",
+    block_info_text_color_dark="*neutral_400",
+    block_label_text_color="*neutral_700",
+    block_label_text_color_dark="*neutral_200",
+    block_label_background_fill="transparent",
+    block_label_background_fill_dark="transparent",
+    block_title_text_color="*neutral_700",
+    block_title_text_color_dark="*neutral_200",
+    block_title_background_fill="transparent",
+    block_title_background_fill_dark="transparent",
+    block_title_padding="0",
+    button_primary_background_fill="*primary_700",
+    button_primary_background_fill_hover="*primary_800",
+    button_primary_background_fill_dark="*primary_700",
+    button_primary_background_fill_hover_dark="*primary_600",
+)
+
+HEAD = '<meta name="color-scheme" content="light dark">'
+
+CSS = """
+#introduction h1 { margin: 0 0 .25rem; }
+#introduction p { color: var(--body-text-color-subdued); }
+
+/* A label stands above its picture, never on it; the picture takes what is left of the block. */
+.captioned { display: flex !important; flex-direction: column; }
+.captioned > label[data-testid="block-label"] {
+  position: static; flex: none; display: flex; width: fit-content; margin: .45rem .6rem; padding: 0;
+  border: 0; box-shadow: none;
+}
+.captioned > .image-container { position: static; flex: 1; min-height: 0; height: auto; }
+.captioned .icon-button-wrapper { top: .25rem; right: .25rem; border: 0; box-shadow: none; background: transparent; }
+
+#entry { align-items: stretch; }
+#micrograph { flex: 1; height: auto !important; min-height: 480px; max-height: 640px; }
+@media (max-width: 640px) { #micrograph { min-height: 320px; } }
+
+#examples .gallery-container, #examples .grid-wrap { height: auto; min-height: 0; max-height: none; }
+#examples .grid-wrap { padding: 0 .5rem .5rem; }
+#examples .grid-container { gap: .5rem; padding: 0; }
+#examples .thumbnail-lg { aspect-ratio: 4 / 3; }
+#examples .caption-label { max-width: calc(100% - .5rem); font-size: .75rem; opacity: 1;
+  white-space: normal; }
+
+#count { padding: 0; }
+.count-card { box-sizing: border-box; padding: .25rem 1rem 1rem; display: flex; flex-direction: column; gap: .75rem; }
+.count-card .count { text-align: center; line-height: 1.1; }
+.count-card .count strong { display: block; font-size: clamp(3rem, 6vw, 4.25rem); font-weight: 700; line-height: 1;
+  color: var(--body-text-color); font-variant-numeric: tabular-nums; }
+.count-card .count span { color: var(--body-text-color-subdued); }
+.count-card dl { display: grid; grid-template-columns: auto 1fr; gap: .3rem .9rem; margin: 0; }
+.count-card dt { color: var(--body-text-color-subdued); }
+.count-card dd { margin: 0; text-align: right; color: var(--body-text-color); font-variant-numeric: tabular-nums; }
+.count-card .notes { margin: 0; padding: .5rem .8rem; list-style: none; border-left: 3px solid #d97706;
+  background: color-mix(in srgb, #d97706 12%, transparent); color: var(--body-text-color); font-size: .9em; }
+.count-card .notes li + li { margin-top: .4rem; }
+"""
