@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import math
 import os
 from dataclasses import dataclass, field, replace
 from functools import cached_property
@@ -16,7 +15,7 @@ import tifffile
 from PIL import Image
 from transformers import PreTrainedModel
 
-from .errors import MeasurementError, ModelError
+from .errors import ModelError
 from .grain_size import GrainSize, grain_size
 from .image_processing_grain import standardize
 from .instances import label_grains
@@ -30,8 +29,6 @@ from .version import __version__
 
 Method = Literal["watershed", "components"]
 METHODS: tuple[str, ...] = get_args(Method)
-
-GRAIN_SIZE_METHODS = ("saltykov", "jeffries", "mean_area", "heyn", "abrams")
 
 
 @dataclass(frozen=True)
@@ -108,11 +105,7 @@ class GrainAnalysis:
 
     @cached_property
     def grain_size(self) -> GrainSize:
-        """ASTM grain-size numbers by each method, with their intervals.
-
-        Raises:
-            MeasurementError: if the image holds too few grains to give any.
-        """
+        """ASTM grain-size numbers by each rule, with their intervals; G is None without a scale."""
         return grain_size(self.labels, self.um_per_pixel)
 
     def overlay(self, *, alpha: float = 0.35, show: OverlayStyle = "fill") -> np.ndarray:
@@ -169,8 +162,8 @@ class GrainAnalysis:
         """Collects the result as plain values for JSON: numbers, strings, lists and None, no NaN.
 
         Returns:
-            Count, image, scale, method, grain size by each rule (None where it cannot be given), mean diameter,
-            warnings, quality flags, and the software and weights that made it.
+            Count, image, scale, settings, grain size by each rule, warnings, quality flags, and the software and
+            weights that made it.
         """
         height, width = self.labels.shape
         return {
@@ -183,7 +176,7 @@ class GrainAnalysis:
                 "boundary_sensitivity": self.settings.boundary_sensitivity,
                 "min_grain_area": self.settings.min_grain_area,
             },
-            "grain_size": self._grain_size_summary(),
+            "grain_size": self.grain_size.to_dict(),
             "mean_confidence": float(self.confidence.mean()) if self.count else None,
             "warnings": list(self.warnings),
             "quality_flags": [{"code": flag.code, "message": flag.message} for flag in self.flags],
@@ -212,17 +205,6 @@ class GrainAnalysis:
         text = json.dumps(self.summary(), indent=2, ensure_ascii=False, allow_nan=False)
         (folder / "summary.json").write_text(text + "\n", encoding="utf-8")
         return folder
-
-    def _grain_size_summary(self) -> dict[str, Any] | None:
-        try:
-            sizes = self.grain_size
-        except MeasurementError:
-            return None
-        return {
-            name: {"G": _finite(rule.G), "ci95": _finite_pair(rule.ci95), "n": _finite(rule.n)}
-            for name in GRAIN_SIZE_METHODS
-            if (rule := getattr(sizes, name)) is not None
-        }
 
 
 def count_grains(
@@ -293,13 +275,3 @@ def _write_label_tiff(path: Path, labels: np.ndarray, um_per_pixel: float | None
         return
     scale = {} if um_per_pixel is None else {"resolution": (1 / um_per_pixel,) * 2, "metadata": {"unit": "um"}}
     tifffile.imwrite(path, labels.astype(np.uint16), imagej=True, **scale)
-
-
-def _finite(value: float | None) -> float | int | None:
-    if value is None or not math.isfinite(value):
-        return None
-    return int(value) if isinstance(value, (int, np.integer)) else float(value)
-
-
-def _finite_pair(pair: tuple[float, float] | None) -> list[float | None] | None:
-    return None if pair is None else [_finite(end) for end in pair]

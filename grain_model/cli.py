@@ -195,7 +195,7 @@ def _line(result: dict[str, Any]) -> str:
 
 
 def _saltykov(result: dict[str, Any]) -> float | None:
-    return ((result["grain_size"] or {}).get("saltykov") or {}).get("G")
+    return result["grain_size"]["saltykov"]["G"]
 
 
 def _write_table(path: Path, results: list[dict[str, Any]]) -> None:

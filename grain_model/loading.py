@@ -109,10 +109,10 @@ def _checked(model: PreTrainedModel) -> PreTrainedModel:
 
 
 def _wrong_kind(name: str, kind: str | None) -> ModelError:
+    found = "no model" if kind is None else f"a model of the type {kind!r}"
     return ModelError(
-        f"{name!r} is {'no model' if kind is None else f'a model of the type {kind!r}'}. Counting needs one of the type "
-        f"{GrainConfig.model_type!r}. Pass a GrainForInstanceSegmentation, its folder or Hub id, or nothing for the "
-        "embedded weights."
+        f"{name!r} is {found}. Counting needs one of the type {GrainConfig.model_type!r}. "
+        "Pass a GrainForInstanceSegmentation, its folder or Hub id, or nothing for the embedded weights."
     )
 
 

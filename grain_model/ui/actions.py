@@ -12,7 +12,7 @@ import tempfile
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, ParamSpec, TypeVar
+from typing import ParamSpec, TypeVar
 
 import gradio as gr
 import numpy as np
@@ -21,6 +21,7 @@ from PIL import Image
 
 from ..analysis import GrainAnalysis
 from ..errors import GrainError
+from ..grain_size import RuleResult
 from ..micrograph import read_micrograph
 from ..rendering import plot_size_distribution
 
@@ -133,8 +134,7 @@ def describe_count(analysis: GrainAnalysis) -> str:
     """
     unit, diameters = ecd(analysis)
     rows = []
-    size = (analysis.summary()["grain_size"] or {}).get("saltykov") or {}
-    rows.append(("ASTM grain size G", _size_text(size, analysis.um_per_pixel)))
+    rows.append(("ASTM grain size G", _size_text(analysis.grain_size.saltykov)))
     if analysis.count:
         rows.append(("mean diameter (ECD)", f"{diameters.mean():.3g} {unit}"))
         rows.append(("cut by the edge", f"{int(analysis.table['touches_edge'].sum())}"))
@@ -188,11 +188,10 @@ def ecd(analysis: GrainAnalysis) -> tuple[str, np.ndarray]:
     return "µm", analysis.table["equivalent_diameter_area_um"].to_numpy()
 
 
-def _size_text(size: dict[str, Any], um_per_pixel: float | None) -> str:
-    if size.get("G") is None:
-        return "needs the scale" if um_per_pixel is None else "too few grains"
-    low, high = size["ci95"] or (None, None)
-    return f"{size['G']:.2f}" if low is None or high is None else f"{size['G']:.2f} ({low:.2f} to {high:.2f})"
+def _size_text(size: RuleResult) -> str:
+    if size.G is None:
+        return "needs the scale" if size.um_per_pixel is None else "no grains"
+    return f"{size.G:.2f}" if size.ci95 is None else f"{size.G:.2f} ({size.ci95[0]:.2f} to {size.ci95[1]:.2f})"
 
 
 def _scale_text(analysis: GrainAnalysis) -> str:

@@ -232,7 +232,7 @@ def _lay_out_entry(pictures: list[tuple[Path, str]]) -> tuple[Entry, gr.Gallery 
             um_per_pixel = gr.Number(
                 label="Scale (µm per pixel)",
                 info="Filled in where the file states it. Without a scale, sizes stay in pixels and there is no G.",
-                value=None,
+                value=lambda: None,  # a plain None is shown as 0, which is no scale
                 placeholder="not known",
                 elem_id="scale",
             )
