@@ -82,7 +82,9 @@ BASELINES: dict[str, Callable[[np.ndarray], np.ndarray]] = {
 
 
 def thickness(mask: np.ndarray) -> float:
-    """Root mean square distance in px of a mask's pixels to its edge; 0 for an empty mask."""
+    """Root mean square distance in px of a mask's pixels to its edge: 0 for an empty mask, inf without an edge."""
+    if mask.all():
+        return float("inf")
     distance = cv2.distanceTransform(mask.astype(np.uint8), cv2.DIST_L2, 3)[mask]
     return float(np.sqrt(np.mean(distance**2))) if distance.size else 0.0
 

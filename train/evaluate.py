@@ -9,6 +9,7 @@ from pathlib import Path
 
 import pandas as pd
 
+from train.arguments import natural_number, positive_integer, positive_number
 from train.baselines import BASELINES
 from train.contenders import DEFAULT_LABEL_METHOD, MODEL_ROW, Contender, baseline, model_contender
 from train.instance_protocol import ScoredPicture, score_pictures, summarize
@@ -20,7 +21,6 @@ DEFAULT_OUT = Path(__file__).parent / "reports"
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Declare the arguments of `evaluate`."""
-    positive = _positive_number
     parser.add_argument(
         "--protocol",
         choices=("instances", "seed"),
@@ -57,15 +57,19 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--no-model", action="store_true", help="score the classical methods alone")
     parser.add_argument(
         "--enlarge",
-        type=positive,
+        type=positive_number,
         nargs="+",
         default=[],
         metavar="FACTOR",
         help="also measure how the model's count changes when every picture is rescaled so, for instance 2.0 0.7",
     )
-    parser.add_argument("--limit", type=int, metavar="N", help="only the first N pictures of each folder")
+    parser.add_argument("--limit", type=positive_integer, metavar="N", help="only the first N pictures of each folder")
     parser.add_argument(
-        "--gallery", type=int, default=3, metavar="N", help="show the N worst pictures of each material (default 3)"
+        "--gallery",
+        type=natural_number,
+        default=3,
+        metavar="N",
+        help="show the N worst pictures of each material (default 3)",
     )
     parser.add_argument("--out", type=Path, default=DEFAULT_OUT, help="folder of the report (default train/reports)")
 
@@ -202,10 +206,3 @@ def _draw_galleries(scored: Sequence[ScoredPicture], row: str, pictures: int, ou
 def _split_name(model: str) -> tuple[str | None, str]:
     name, equals, folder = model.partition("=")
     return (name, folder) if equals and not Path(model).exists() else (None, model)
-
-
-def _positive_number(text: str) -> float:
-    number = float(text)
-    if not 0 < number < float("inf"):
-        raise argparse.ArgumentTypeError(f"{text} is no positive number")
-    return number
