@@ -1,0 +1,200 @@
+"""The image processor: micrographs in, `pixel_values` for the model out; the model's logits in, grains out."""
+
+from __future__ import annotations
+
+import os
+from typing import Any
+
+import cv2
+import numpy as np
+import torch
+from PIL import Image
+from torch.nn import functional as F
+from transformers import BatchFeature
+from transformers.image_processing_backends import PilBackend
+from transformers.image_utils import ChannelDimension, PILImageResampling, SizeDict
+
+from .errors import ImageError
+from .micrograph import read_micrograph
+from .pixels import from_pil, to_rgb
+
+# Below this contrast (standard deviation of grey levels in [0, 1]) a picture counts as flat and is not stretched
+# further, or its noise would pass for structure.
+MIN_CONTRAST = 0.02
+
+
+def standardize(rgb: np.ndarray) -> np.ndarray:
+    """Brings a micrograph to mean 0 and standard deviation 1, over all its pixels and channels together.
+
+    Brightness, gain and exposure differ between microscopes and say nothing of grains; the relation of the channels
+    to one another is kept.
+
+    Args:
+        rgb: uint8 (H, W, 3).
+
+    Returns:
+        float32 (3, H, W): (x / 255 - mean) / max(standard deviation, 0.02).
+    """
+    means, deviations = cv2.meanStdDev(rgb)
+    mean = means.mean()
+    deviation = np.sqrt((deviations**2 + means**2).mean() - mean**2)
+    levels = (np.arange(256) - mean) / max(deviation, 255 * MIN_CONTRAST)
+    return levels.astype(np.float32)[np.ascontiguousarray(rgb.transpose(2, 0, 1))]
+
+
+class GrainImageProcessor(PilBackend):
+    """Prepares micrographs for `GrainForInstanceSegmentation` and turns its output into grains.
+
+    Takes paths, PIL images, numpy arrays and torch tensors; grey, RGB and RGBA; 8 bit, 16 bit and float (see
+    `to_rgb`); one, a batch of four dimensions, or a list. Needs no torchvision. Every picture is standardised by its
+    own mean and contrast (see `standardize`) and by default keeps its size.
+
+    Args:
+        do_resize: whether to resize to `size` (off by default: the model takes any size).
+        size: height and width after resizing.
+        resample: PIL's filter for it.
+
+    Example:
+        >>> inputs = processor("steel.png", return_tensors="pt")
+        >>> grains = processor.post_process_instance_segmentation(model(**inputs))[0]["segmentation"]
+    """
+
+    model_input_names = ["pixel_values"]
+    do_resize = False
+    rescale_factor = None
+    resample = PILImageResampling.BICUBIC
+
+    def _prepare_images_structure(self, images: Any, expected_ndims: int = 3) -> list[Any]:
+        if isinstance(images, (list, tuple)):
+            return [image for item in images for image in self._prepare_images_structure(item)]
+        if isinstance(images, str) and "://" in images:
+            return [self.fetch_images(images)]
+        if isinstance(images, (str, os.PathLike)):
+            return [read_micrograph(images).pixels]
+        if getattr(images, "ndim", 0) == expected_ndims + 1:
+            return list(images)
+        return [images]
+
+    def process_image(
+        self, image: Any, input_data_format: str | ChannelDimension | None = None, **_: Any
+    ) -> np.ndarray:
+        """Converts one picture of any kind.
+
+        Args:
+            image: PIL image, array or tensor; without `input_data_format` arrays have their channels last and tensors
+                first, unless only the other reading gives 1, 3 or 4 channels.
+            input_data_format: `"channels_first"` or `"channels_last"`.
+
+        Returns:
+            uint8 (3, H, W), RGB.
+
+        Raises:
+            ImageError: if it is no picture; see `to_rgb`.
+        """
+        if isinstance(image, Image.Image):
+            return to_rgb(from_pil(image)).transpose(2, 0, 1)
+        if isinstance(image, torch.Tensor):
+            first = _channels_first(image.shape, input_data_format, first_by_default=True)
+            image = image.detach().cpu()
+            pixels = (image.float() if image.dtype == torch.bfloat16 else image).numpy()
+        elif isinstance(image, np.ndarray):
+            first = _channels_first(image.shape, input_data_format, first_by_default=False)
+            pixels = image
+        else:
+            raise ImageError(
+                f"A picture cannot be made of {type(image).__name__}. A path, PIL image, numpy array or torch tensor "
+                "is expected, or a list of these. Convert it first."
+            )
+        return to_rgb(np.moveaxis(pixels, 0, -1) if first else pixels).transpose(2, 0, 1)
+
+    def _preprocess(
+        self,
+        images: list[np.ndarray],
+        do_resize: bool | None,
+        size: SizeDict | None,
+        resample: int | None,
+        return_tensors: str | None,
+        **_: Any,
+    ) -> BatchFeature:
+        if do_resize:
+            images = [self.resize(image, size, resample) for image in images]
+        sizes = {image.shape[1:] for image in images}
+        if return_tensors and len(sizes) > 1:
+            listed = ", ".join(f"{height}x{width}" for height, width in sorted(sizes))
+            raise ImageError(
+                f"The pictures of the batch differ in height and width: {listed}. A tensor holds pictures of one size. "
+                "Pass them one at a time, or resize them with do_resize=True and size={'height': ..., 'width': ...}."
+            )
+        pixel_values = [standardize(np.ascontiguousarray(image.transpose(1, 2, 0))) for image in images]
+        return BatchFeature({"pixel_values": pixel_values}, tensor_type=return_tensors)
+
+    def post_process_instance_segmentation(
+        self,
+        outputs: Any,
+        target_sizes: list[tuple[int, int]] | torch.Tensor | None = None,
+        *,
+        method: str = "watershed",
+        boundary_sensitivity: float = 0.5,
+        min_grain_area: int | None = None,
+    ) -> list[dict[str, Any]]:
+        """Turns the model's logits into grains.
+
+        Args:
+            outputs: what `GrainForInstanceSegmentation` returned, with `logits` (B, C, H, W).
+            target_sizes: height and width of each picture's result, as a list or a tensor (B, 2); `None` keeps those
+                of the logits.
+            method: `"watershed"` separates grains that touch, `"components"` is plain connected components.
+            boundary_sensitivity: 0 to 1; higher splits more.
+            min_grain_area: smallest grain kept, px; `None` follows the picture's own grain size.
+
+        Returns:
+            For each picture `"segmentation"`, int32 (H, W): 0 where there is no grain, else the grain's id from 1; and
+            `"segments_info"`, a list with each grain's `"id"`, `"area"` in px and `"score"`, the model's confidence in
+            [0, 1].
+
+        Raises:
+            ImageError: if there are not as many target sizes as pictures.
+        """
+        from .instances import label_grains
+
+        logits = outputs.logits.detach().float().cpu()
+        if target_sizes is not None and len(target_sizes) != len(logits):
+            raise ImageError(
+                f"There are {len(target_sizes)} target sizes for {len(logits)} pictures. One (height, width) for each "
+                "picture is expected. Pass as many, or leave them out."
+            )
+        results = []
+        for index, maps in enumerate(logits):
+            if target_sizes is not None:
+                height, width = (int(side) for side in target_sizes[index])
+                maps = F.interpolate(maps[None], size=(height, width), mode="bilinear", align_corners=False)[0]
+            labels, confidence = label_grains(
+                torch.sigmoid(maps).numpy(),
+                method,
+                boundary_sensitivity=boundary_sensitivity,
+                min_grain_area=min_grain_area,
+            )
+            areas = np.bincount(labels.ravel(), minlength=len(confidence) + 1)[1:]
+            results.append(
+                {
+                    "segmentation": torch.from_numpy(labels),
+                    "segments_info": [
+                        {"id": grain, "area": int(area), "score": float(score)}
+                        for grain, (area, score) in enumerate(zip(areas, confidence, strict=True), start=1)
+                    ],
+                }
+            )
+        return results
+
+
+def _channels_first(shape: tuple[int, ...], declared: str | ChannelDimension | None, *, first_by_default: bool) -> bool:
+    """Whether the channels of an array of this shape come first."""
+    if len(shape) != 3:
+        return False
+    if declared is not None:
+        return ChannelDimension(declared) is ChannelDimension.FIRST
+    could_be_first, could_be_last = shape[0] in (1, 3, 4), shape[2] in (1, 3, 4)
+    return could_be_first if could_be_first != could_be_last else first_by_default
+
+
+__all__ = ["GrainImageProcessor", "standardize"]

@@ -1,0 +1,306 @@
+"""Reading micrographs: files, PIL images and arrays to 8-bit RGB with their scale."""
+
+from __future__ import annotations
+
+import math
+import os
+import warnings
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import numpy as np
+from PIL import Image, UnidentifiedImageError
+
+from .errors import ImageError
+from .footer import MAX_FOOTER, find_footer, find_scale_bar
+from .measurement import as_scale
+from .pixels import from_pil, is_see_through, to_rgb, turn_upright
+from .scale_metadata import (
+    PixelSize,
+    read_resolution_pixel_size,
+    read_sidecar_pixel_size,
+    read_tiff_pixel_size,
+)
+
+if TYPE_CHECKING:
+    from tifffile import TiffPage
+
+MIN_SIDE = 32
+"""Shortest side of a micrograph, px."""
+
+MAX_PIXELS = 400_000_000
+"""Most pixels of a micrograph; more would not fit into the memory of an ordinary computer several times over."""
+
+MAX_CONTRADICTION = 0.05
+"""How much a given scale and the file's own may differ, as a part of the file's, before it is a warning."""
+
+# Fixed, so that no file can call up one of PIL's rarer readers, some of which start other programs.
+_PIL_FORMATS = ("PNG", "JPEG", "BMP", "DIB", "WEBP", "GIF", "PPM")
+_TIFF_STARTS = (b"II*\0", b"MM\0*", b"II+\0", b"MM\0+")
+_PNG_START = b"\x89PNG\r\n\x1a\n"
+_PNG_DEPTH_BYTE = 24
+
+_SUPPORTED = (
+    "PNG, JPEG, BMP, WebP, GIF and TIFF (also OME-TIFF and the TIFFs of FEI/Thermo, Zeiss and JEOL microscopes)"
+)
+
+_ORIENTATION_TAG = 274
+_ALPHA = (1, 2)
+_PHOTOMETRIC_WHITE_IS_ZERO, _PHOTOMETRIC_PALETTE, _PHOTOMETRIC_CMYK = 0, 3, 5
+
+
+@dataclass(frozen=True, eq=False)
+class Micrograph:
+    """A micrograph as it is counted and measured.
+
+    Attributes:
+        pixels: uint8 (H, W, 3), RGB, the whole picture.
+        um_per_pixel: scale, or None when it is not known.
+        scale_source: where the scale comes from: "given", "OME", "ImageJ", "FEI", "Zeiss", "JEOL", "TIFF resolution"
+            or None.
+        name: name of the file, or "image".
+        warnings: what a reader of the result has to know, in sentences.
+        footer_top: first row of the microscope's strip of text under the picture, or None when there is none.
+        scale_bar_px: length of the scale bar in that strip, px, or None when none is found.
+    """
+
+    pixels: np.ndarray
+    um_per_pixel: float | None = None
+    scale_source: str | None = None
+    name: str = "image"
+    warnings: tuple[str, ...] = ()
+    footer_top: int | None = None
+    scale_bar_px: int | None = None
+
+    @property
+    def field(self) -> np.ndarray:
+        """The picture without the strip under it: uint8 (footer_top, W, 3), a view."""
+        return self.pixels[: self.footer_top]
+
+
+@dataclass(frozen=True)
+class _Source:
+    """What a file or an object holds, before it becomes 8-bit RGB."""
+
+    pixels: np.ndarray
+    name: str = "image"
+    pixel_size: PixelSize | None = None
+    notes: tuple[str, ...] = ()
+
+
+def read_micrograph(
+    source: str | os.PathLike | Image.Image | np.ndarray, um_per_pixel: float | None = None, *, page: int = 0
+) -> Micrograph:
+    """Reads a micrograph and finds its scale.
+
+    Pixels come upright as their EXIF or TIFF orientation says. Deeper ones than 8 bit are scaled by robust percentiles
+    (see `to_rgb`). What is not opaque lies on white.
+
+    Args:
+        source: path of a PNG, JPEG, BMP, WebP, GIF or TIFF file; PIL image; or array (H, W), (H, W, 1), (H, W, 3) or
+            (H, W, 4) of bool, integers or floats.
+        um_per_pixel: scale in um per pixel; wins over the file's own, with a warning if they differ by over 5 %.
+        page: which page of a TIFF or frame of an animation, from 0.
+
+    Returns:
+        The micrograph.
+
+    Raises:
+        ImageError: if the file cannot be read, there are too many or too few pixels, or a value is NaN or infinite.
+        ScaleError: if `um_per_pixel` is not positive and finite.
+    """
+    given = as_scale(um_per_pixel)
+    opened = _open(source, page)
+    _check_size(opened.pixels.shape[:2])
+    notes = list(opened.notes)
+    if is_see_through(opened.pixels):
+        notes.append("The image has transparent pixels; they were laid on white.")
+    pixels = to_rgb(opened.pixels)
+    scale, scale_source = _settle_scale(given, opened.pixel_size, notes)
+    footer_top = _stated_footer(opened) or find_footer(pixels)
+    bar = find_scale_bar(pixels, footer_top) if footer_top else None
+    return Micrograph(
+        pixels, scale, scale_source, opened.name, tuple(notes), footer_top, bar.length if bar is not None else None
+    )
+
+
+def _open(source: str | os.PathLike | Image.Image | np.ndarray, page: int) -> _Source:
+    if isinstance(source, (str, os.PathLike)):
+        return _open_file(Path(source), page)
+    if isinstance(source, Image.Image):
+        _check_size(source.size)
+        return _read_pil(source, Path(getattr(source, "filename", "") or "image").name, page)
+    if isinstance(source, np.ndarray):
+        return _Source(source)
+    raise ImageError(
+        f"A micrograph cannot be read from {type(source).__name__}. A path, a PIL image or a numpy array is expected. "
+        "Convert it first, for example with numpy.asarray."
+    )
+
+
+def _open_file(path: Path, page: int) -> _Source:
+    path = path.expanduser()
+    if path.is_dir():
+        raise ImageError(
+            f"{path} is a folder. One image file is expected. Name a file in it; `python -m grain_model count` takes "
+            "folders."
+        )
+    if not path.exists():
+        raise ImageError(f"There is no file {path}. An existing image file is expected. Check the path.")
+    try:
+        with path.open("rb") as stream:
+            start = stream.read(32)
+    except OSError as error:
+        raise ImageError(
+            f"{path} cannot be opened: {error.strerror}. A readable file is expected. Check its permissions."
+        ) from error
+    if not start:
+        raise ImageError(f"{path} is empty. An image file is expected. Copy or export it again.")
+    try:
+        if start.startswith(_TIFF_STARTS):
+            return _read_tiff(path, page)
+        if start.startswith(_PNG_START) and start[_PNG_DEPTH_BYTE] == 16:
+            return _read_deep_png(path)
+        with warnings.catch_warnings():
+            # PIL's own limit is lower than ours; the size is checked before a pixel is decoded.
+            warnings.simplefilter("ignore", Image.DecompressionBombWarning)
+            with Image.open(path, formats=_PIL_FORMATS) as image:
+                _check_size(image.size)
+                return _read_pil(image, path.name, page, read_sidecar_pixel_size(path))
+    except ImageError:
+        raise
+    except UnidentifiedImageError as error:
+        raise ImageError(
+            f"{path} is no image that can be read, whatever its name says. {_SUPPORTED} are. Export it as one of these."
+        ) from error
+    except Image.DecompressionBombError as error:
+        raise ImageError(
+            f"{path} has too many pixels for its format: over {2 * Image.MAX_IMAGE_PIXELS / 1e6:.0f} million. In TIFF "
+            f"up to {MAX_PIXELS / 1e6:.0f} million are read. Crop it, or save it as TIFF."
+        ) from error
+    except Exception as error:  # A damaged file can make a decoder raise nearly anything.
+        raise ImageError(
+            f"{path} is damaged or cut off: {type(error).__name__}: {error}. A complete image file is expected. "
+            "Copy or export it again."
+        ) from error
+
+
+def _read_pil(image: Image.Image, name: str, page: int, pixel_size: PixelSize | None = None) -> _Source:
+    frames = getattr(image, "n_frames", 1)
+    _check_page(page, frames)
+    # A PIL image is at the frame that its owner chose.
+    if page:
+        image.seek(page)
+    return _Source(from_pil(image), name, pixel_size, _page_notes(page, frames, "frames"))
+
+
+def _read_deep_png(path: Path) -> _Source:
+    # PIL drops the lower 8 of 16 bits of a colour PNG.
+    from imagecodecs import png_decode
+
+    with Image.open(path) as image:
+        _check_size(image.size)
+        orientation = image.getexif().get(_ORIENTATION_TAG, 1)
+    pixels = png_decode(path.read_bytes())
+    if pixels.ndim == 3 and pixels.shape[2] == 2:
+        pixels = pixels[..., [0, 0, 0, 1]]
+    return _Source(turn_upright(pixels, orientation), path.name, read_sidecar_pixel_size(path))
+
+
+def _read_tiff(path: Path, page: int) -> _Source:
+    from tifffile import TiffFile
+
+    with TiffFile(path) as tiff:
+        pages = [candidate for candidate in tiff.pages if not candidate.is_reduced] or list(tiff.pages)
+        _check_page(page, len(pages))
+        chosen = pages[page]
+        _check_size((chosen.imagelength, chosen.imagewidth))
+        pixel_size = read_tiff_pixel_size(tiff) or read_sidecar_pixel_size(path) or read_resolution_pixel_size(chosen)
+        pixels = turn_upright(_tiff_pixels(chosen), chosen.tags.valueof(_ORIENTATION_TAG, 1))
+        return _Source(pixels, path.name, pixel_size, _page_notes(page, len(pages), "pages"))
+
+
+def _tiff_pixels(page: TiffPage) -> np.ndarray:
+    """Pixels of a TIFF page as grey, RGB or RGBA with the channels last and white bright."""
+    pixels = page.asarray()
+    if pixels.ndim == 3 and page.axes.startswith("S"):
+        pixels = np.moveaxis(pixels, 0, -1)
+    if pixels.ndim == 2:
+        if page.photometric == _PHOTOMETRIC_PALETTE and page.colormap is not None:
+            return (page.colormap[:, pixels] >> 8).astype(np.uint8).transpose(1, 2, 0)
+        if page.photometric == _PHOTOMETRIC_WHITE_IS_ZERO and pixels.dtype.kind in "bu":
+            return ~pixels
+        return pixels
+    if page.photometric == _PHOTOMETRIC_CMYK and pixels.ndim == 3 and pixels.shape[2] == 4:
+        ink = pixels if pixels.dtype == np.uint8 else (pixels >> 8).astype(np.uint8)
+        return np.asarray(Image.fromarray(ink, "CMYK").convert("RGB"))
+    if pixels.ndim != 3 or pixels.shape[2] > 4:
+        raise ImageError(
+            f"A page of the TIFF has the shape {pixels.shape}. One grey or colour picture is expected. "
+            "Export the channels or slices as pages of their own."
+        )
+    colours = 1 if pixels.shape[2] < 3 else 3
+    if pixels.shape[2] > colours and page.extrasamples and page.extrasamples[0] in _ALPHA:
+        return pixels[..., [0, 0, 0, 1]] if colours == 1 else pixels
+    # A further channel that is not declared as alpha has nothing to do with how the picture looks.
+    return pixels[..., :colours]
+
+
+def _check_size(shape: tuple[int, ...]) -> None:
+    """Refuses pictures that are too small or too large, from their two sides in any order."""
+    if len(shape) != 2:
+        return
+    if min(shape) < MIN_SIDE:
+        raise ImageError(
+            f"The image has {min(shape)} px on its shorter side. At least {MIN_SIDE} px are expected. "
+            "Take a larger part of the micrograph."
+        )
+    if math.prod(shape) > MAX_PIXELS:
+        raise ImageError(
+            f"The image has {math.prod(shape) / 1e6:.0f} million pixels. At most {MAX_PIXELS / 1e6:.0f} million are "
+            "expected. Cut it into parts, or make it smaller."
+        )
+
+
+def _check_page(page: int, pages: int) -> None:
+    if not 0 <= page < pages:
+        raise ImageError(
+            f"There is no page {page}. The file has {pages}, numbered from 0. Choose a page from 0 to {pages - 1}."
+        )
+
+
+def _page_notes(page: int, pages: int, word: str) -> tuple[str, ...]:
+    if pages == 1:
+        return ()
+    return (
+        f"The file has {pages} {word}; number {page} was read. "
+        f"Choose another with `read_micrograph(path, page=N)`, N from 0 to {pages - 1}.",
+    )
+
+
+def _settle_scale(given: float | None, stated: PixelSize | None, notes: list[str]) -> tuple[float | None, str | None]:
+    """Decides between the given scale and the file's, and notes what is odd about them."""
+    if stated is None:
+        return given, None if given is None else "given"
+    if given is None:
+        if not stated.is_square:
+            notes.append(
+                f"The pixels are not square: {stated.x_um:.5g} x {stated.y_um:.5g} um ({stated.source}). "
+                f"{stated.um_per_pixel:.5g} um is used, which keeps areas right; lengths and shapes are not."
+            )
+        return stated.um_per_pixel, stated.source
+    difference = given / stated.um_per_pixel - 1
+    if abs(difference) > MAX_CONTRADICTION:
+        notes.append(
+            f"The given scale of {given:.5g} um per pixel is used, but the file says {stated.um_per_pixel:.5g} "
+            f"({stated.source}): they differ by {100 * difference:+.0f} %. Check which is right."
+        )
+    return given, "given"
+
+
+def _stated_footer(opened: _Source) -> int | None:
+    """First row of the strip where the microscope states how high the picture itself is."""
+    field_height = opened.pixel_size.field_height if opened.pixel_size else None
+    height = opened.pixels.shape[0]
+    return field_height if field_height and (1 - MAX_FOOTER) * height <= field_height < height else None

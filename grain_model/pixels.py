@@ -1,0 +1,151 @@
+"""Any pixels to 8-bit RGB: grey, colour, palette, alpha, 8 or 16 bit, float."""
+
+from __future__ import annotations
+
+import numpy as np
+from PIL import Image
+
+from .errors import ImageError
+
+# Deeper images are scaled so that these percentiles become 0 and 255: a few hot or dead pixels of a detector must not
+# squeeze the rest into a handful of grey levels.
+LOW_PERCENTILE, HIGH_PERCENTILE = 0.1, 99.9
+
+# Percentiles of larger images are taken from a regular sample of about this many values.
+_SAMPLE = 4_000_000
+
+# A float image in [0, 1] that spans at least this much was scaled already and keeps its grey levels.
+_UNIT_SPAN = 0.25
+
+_PLAIN_MODES = ("1", "L", "I", "F", "RGB", "RGBA")
+
+
+def to_rgb(pixels: np.ndarray) -> np.ndarray:
+    """Converts an array of pixels to 8-bit RGB.
+
+    uint8 is kept as it is and bool becomes 0 and 255. Floats in [0, 1] that span a quarter of it or more are
+    multiplied by 255. Everything else (uint16, other floats and integers) is scaled linearly so that its 0.1st and
+    99.9th percentiles, over all channels together, become 0 and 255. Pixels that are not opaque lie on white.
+
+    Args:
+        pixels: bool, integer or float, (H, W), (H, W, 1), (H, W, 3) or (H, W, 4) with alpha last.
+
+    Returns:
+        uint8 (H, W, 3).
+
+    Raises:
+        ImageError: if the shape or the type is another, there is no pixel, or a value is NaN or infinite.
+    """
+    pixels = np.asarray(pixels)
+    if not (pixels.ndim == 2 or (pixels.ndim == 3 and pixels.shape[2] in (1, 3, 4))):
+        raise ImageError(
+            f"The array has the shape {pixels.shape}. (H, W), (H, W, 1), (H, W, 3) or (H, W, 4) is expected. "
+            "Pass one picture, with its channels last."
+        )
+    if pixels.dtype.kind not in "buif":
+        raise ImageError(
+            f"The array holds {pixels.dtype}. Grey levels are expected: bool, integers or floats. Convert it first."
+        )
+    if pixels.size == 0:
+        raise ImageError(f"The array has the shape {pixels.shape} and no pixel. Check how it was cropped.")
+    _refuse_undefined(pixels)
+    if pixels.ndim == 2:
+        pixels = pixels[..., np.newaxis]
+    if pixels.shape[2] == 4:
+        colour = _on_white(_to_uint8(pixels[..., :3]), _opacity(pixels[..., 3]))
+    else:
+        colour = _to_uint8(pixels)
+    return np.ascontiguousarray(np.broadcast_to(colour, (*colour.shape[:2], 3)))
+
+
+def is_see_through(pixels: np.ndarray) -> bool:
+    """Whether an array (H, W, 4) has a pixel that is not opaque; false for any other shape."""
+    return pixels.ndim == 3 and pixels.shape[2] == 4 and bool((_opacity(pixels[..., 3]) < 1).any())
+
+
+def from_pil(image: Image.Image) -> np.ndarray:
+    """Takes the pixels out of a PIL image at their own depth, upright as its EXIF orientation says.
+
+    Args:
+        image: of any mode.
+
+    Returns:
+        bool, uint8, uint16, int32 or float32; (H, W), (H, W, 3) or, with transparency, (H, W, 4).
+    """
+    if image.mode not in _PLAIN_MODES and not image.mode.startswith("I;16"):
+        see_through = "transparency" in image.info or image.mode in ("LA", "La", "PA", "RGBa")
+        image = image.convert("RGBA" if see_through else "RGB")
+    return turn_upright(np.asarray(image), image.getexif().get(0x0112, 1))
+
+
+def turn_upright(pixels: np.ndarray, orientation: int) -> np.ndarray:
+    """Turns and mirrors stored pixels as the TIFF and EXIF orientation tag says.
+
+    Args:
+        pixels: (H, W) or (H, W, C).
+        orientation: 1 to 8; anything else counts as 1, upright.
+
+    Returns:
+        A view, (H, W, ...) or (W, H, ...).
+    """
+    if orientation in (5, 6, 7, 8):
+        pixels = np.swapaxes(pixels, 0, 1)
+    if orientation in (3, 4, 7, 8):
+        pixels = pixels[::-1]
+    if orientation in (2, 3, 6, 7):
+        pixels = pixels[:, ::-1]
+    return pixels
+
+
+def _refuse_undefined(pixels: np.ndarray) -> None:
+    if pixels.dtype.kind == "f" and not np.isfinite(pixels).all():
+        undefined = int(np.count_nonzero(~np.isfinite(pixels)))
+        raise ImageError(
+            f"{undefined} of {pixels.size} values are NaN or infinite. Finite grey levels are expected. "
+            "Fill or crop these pixels before counting, for example with numpy.nan_to_num."
+        )
+
+
+def _to_uint8(pixels: np.ndarray) -> np.ndarray:
+    if pixels.dtype == np.uint8:
+        return pixels
+    if pixels.dtype == bool:
+        return pixels.astype(np.uint8) * 255
+    low, high = _grey_range(pixels)
+    if high <= low:
+        # Constant: there is no contrast to keep, so any grey will do.
+        return np.full(pixels.shape, 128, np.uint8)
+    # In slices, since a large picture would need several times its size in floats at once.
+    scaled = np.empty(pixels.shape, np.uint8)
+    for source, target in zip(_slices(pixels), _slices(scaled), strict=True):
+        levels = (source.astype(np.float32 if pixels.itemsize <= 2 else np.float64) - low) * (255 / (high - low))
+        target[...] = np.rint(np.clip(levels, 0, 255))
+    return scaled
+
+
+def _grey_range(pixels: np.ndarray) -> tuple[float, float]:
+    """The values that become 0 and 255."""
+    sample = pixels.reshape(-1)[:: max(1, pixels.size // _SAMPLE)]
+    low, high = (float(value) for value in np.percentile(sample, (LOW_PERCENTILE, HIGH_PERCENTILE)))
+    smallest, largest = float(pixels.min()), float(pixels.max())
+    if pixels.dtype.kind == "f" and smallest >= 0 and largest <= 1 and high - low >= _UNIT_SPAN:
+        return 0.0, 1.0
+    return (low, high) if high > low else (smallest, largest)
+
+
+def _opacity(alpha: np.ndarray) -> np.ndarray:
+    """Alpha as float32 in [0, 1]."""
+    if alpha.dtype.kind in "ui":
+        return alpha.astype(np.float32) / np.iinfo(alpha.dtype).max
+    opacity = alpha.astype(np.float32)
+    return np.clip(opacity / 255 if opacity.max() > 1 else opacity, 0, 1)
+
+
+def _on_white(colour: np.ndarray, opacity: np.ndarray) -> np.ndarray:
+    if (opacity == 1).all():
+        return colour
+    return np.rint(255 - (255 - colour.astype(np.float32)) * opacity[..., np.newaxis]).astype(np.uint8)
+
+
+def _slices(pixels: np.ndarray) -> list[np.ndarray]:
+    return np.array_split(pixels, max(1, pixels.size // _SAMPLE))

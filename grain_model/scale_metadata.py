@@ -1,0 +1,200 @@
+"""The scale that a microscope or an image program wrote into a file or beside it."""
+
+from __future__ import annotations
+
+import math
+import re
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING
+from xml.etree import ElementTree
+
+if TYPE_CHECKING:
+    from tifffile import TiffFile, TiffPage
+
+UM_PER_UNIT = {
+    "m": 1e6,
+    "cm": 1e4,
+    "mm": 1e3,
+    "um": 1.0,
+    "micron": 1.0,
+    "microns": 1.0,
+    "nm": 1e-3,
+    "pm": 1e-6,
+    "å": 1e-4,
+    "inch": 25_400.0,
+    "in": 25_400.0,
+}
+"""Length of a unit in um, by its name in lower case with u for the micro sign."""
+
+# A resolution in dots per inch or cm is nearly always meant for a printer or screen: 72, 96, 150, 300, even 4800 dpi
+# (5.3 um). Finer than this only a microscope can be; finer than a picometre nothing is.
+MAX_RESOLUTION_UM, MIN_RESOLUTION_UM = 5.0, 1e-6
+
+# A side of a pixel may differ by this much before the picture counts as stretched.
+SQUARE_TOLERANCE = 0.01
+
+_INCH, _CENTIMETRE = 2, 3
+_JEOL_LINE = re.compile(r"^\$+(\w+)\s+(.*?)\s*$", re.MULTILINE)
+_LENGTH = re.compile(r"([\d.]+)\s*(\D+)")
+_SIDECAR_BYTES = 1_000_000
+
+
+@dataclass(frozen=True)
+class PixelSize:
+    """Size of a pixel as a file states it.
+
+    Attributes:
+        x_um: width of a pixel, um.
+        y_um: height of a pixel, um.
+        source: who wrote it: "OME", "ImageJ", "FEI", "Zeiss", "JEOL" or "TIFF resolution".
+        field_height: rows of the picture without the microscope's strip of text, px, where that is stated.
+    """
+
+    x_um: float
+    y_um: float
+    source: str
+    field_height: int | None = None
+
+    @property
+    def um_per_pixel(self) -> float:
+        """Side of a square pixel of the same area, um, so that areas stay right where pixels are not square."""
+        return math.sqrt(self.x_um * self.y_um)
+
+    @property
+    def is_square(self) -> bool:
+        """Whether width and height differ by 1 % at most."""
+        return abs(self.x_um / self.y_um - 1) <= SQUARE_TOLERANCE
+
+
+def in_um(length: object, unit: str) -> float | None:
+    """Converts a length to um.
+
+    Args:
+        length: a number, or text of one.
+        unit: such as "nm" or "µm", in either of the two micro signs.
+
+    Returns:
+        The length in um; None if it is not positive and finite or the unit is unknown ("pixel").
+    """
+    name = unit.strip().replace("\\u00B5", "u").replace("µ", "u").replace("μ", "u").lower()
+    try:
+        value = float(length) * UM_PER_UNIT[name]
+    except (TypeError, ValueError, KeyError):
+        return None
+    return value if math.isfinite(value) and value > 0 else None
+
+
+def read_tiff_pixel_size(tiff: TiffFile) -> PixelSize | None:
+    """Reads the pixel size from what a microscope or ImageJ wrote into a TIFF.
+
+    Args:
+        tiff: the open file.
+
+    Returns:
+        The first found of OME, FEI/Thermo, Zeiss and ImageJ; None if there is none.
+    """
+    return _read_ome(tiff) or _read_fei(tiff) or _read_zeiss(tiff) or _read_imagej(tiff)
+
+
+def read_sidecar_pixel_size(path: Path) -> PixelSize | None:
+    """Reads the pixel size from the text file that a JEOL microscope writes beside its picture.
+
+    Args:
+        path: the picture; the text file has its name and the suffix .txt.
+
+    Returns:
+        None if there is no such file or it is not JEOL's.
+    """
+    sidecar = next((path.with_suffix(suffix) for suffix in (".txt", ".TXT", ".Txt") if _is_file(path, suffix)), None)
+    if sidecar is None or sidecar.stat().st_size > _SIDECAR_BYTES:
+        return None
+    entries = dict(_JEOL_LINE.findall(sidecar.read_text(encoding="utf-8", errors="replace")))
+    length = _LENGTH.fullmatch(entries.get("SM_MICRON_MARKER", ""))
+    try:
+        bar = float(entries.get("SM_MICRON_BAR", 0))
+    except ValueError:
+        return None
+    marker = in_um(*length.groups()) if length else None
+    if marker is None or not (math.isfinite(bar) and bar > 0):
+        return None
+    full_size = re.findall(r"\d+", entries.get("CM_FULL_SIZE", ""))
+    return PixelSize(marker / bar, marker / bar, "JEOL", int(full_size[1]) if len(full_size) == 2 else None)
+
+
+def read_resolution_pixel_size(page: TiffPage) -> PixelSize | None:
+    """Reads the pixel size from the resolution tags of a TIFF, where only a microscope can be meant.
+
+    Args:
+        page: a page of the file.
+
+    Returns:
+        None if the tags are missing, have no unit, or state a printer's or a screen's resolution.
+    """
+    unit = {_INCH: "inch", _CENTIMETRE: "cm"}.get(page.tags.valueof("ResolutionUnit", _INCH))
+    return _from_resolution(page, unit, "TIFF resolution") if unit else None
+
+
+def _read_ome(tiff: TiffFile) -> PixelSize | None:
+    if not tiff.ome_metadata:
+        return None
+    try:
+        pixels = ElementTree.fromstring(tiff.ome_metadata).find(".//{*}Pixels")
+    except ElementTree.ParseError:
+        return None
+    if pixels is None:
+        return None
+    # um is the unit that the OME schema gives where the file names none.
+    x, y = (
+        in_um(pixels.get(f"PhysicalSize{axis}"), pixels.get(f"PhysicalSize{axis}Unit", "um")) for axis in ("X", "Y")
+    )
+    return _pixel_size(x, y, "OME")
+
+
+def _read_fei(tiff: TiffFile) -> PixelSize | None:
+    metadata = tiff.fei_metadata or {}
+    scan = next((metadata[name] for name in ("Scan", "EScan", "IScan") if "PixelWidth" in metadata.get(name, {})), None)
+    if scan is None:
+        return None
+    height = metadata.get("Image", {}).get("ResolutionY")
+    x, y = (in_um(scan.get(f"Pixel{side}"), "m") for side in ("Width", "Height"))
+    return _pixel_size(x, y, "FEI", height if isinstance(height, int) else None)
+
+
+def _read_zeiss(tiff: TiffFile) -> PixelSize | None:
+    metadata = tiff.sem_metadata or {}
+    for key in ("ap_image_pixel_size", "ap_pixel_size"):
+        _, *length = metadata.get(key, ("",))
+        if len(length) == 2 and (side := in_um(*length)):
+            return PixelSize(side, side, "Zeiss")
+    return None
+
+
+def _read_imagej(tiff: TiffFile) -> PixelSize | None:
+    unit = (tiff.imagej_metadata or {}).get("unit")
+    return _from_resolution(tiff.pages.first, str(unit), "ImageJ") if unit else None
+
+
+def _from_resolution(page: TiffPage, unit: str, source: str) -> PixelSize | None:
+    x, y = (_per_pixel(page.tags.valueof(f"{axis}Resolution"), unit) for axis in "XY")
+    size = _pixel_size(x, y, source)
+    # ImageJ, too, hands on the 72 dpi of a photograph as a scale in inches.
+    meant_for_print = size and (source != "ImageJ" or unit.lower() in ("inch", "in"))
+    if meant_for_print and not MIN_RESOLUTION_UM <= size.um_per_pixel <= MAX_RESOLUTION_UM:
+        return None
+    return size
+
+
+def _per_pixel(resolution: tuple[int, int] | None, unit: str) -> float | None:
+    """Pixels per unit, as a TIFF rational, to um per pixel."""
+    if not resolution or not resolution[0]:
+        return None
+    return in_um(resolution[1] / resolution[0], unit)
+
+
+def _pixel_size(x: float | None, y: float | None, source: str, field_height: int | None = None) -> PixelSize | None:
+    return PixelSize(x, y or x, source, field_height) if x else None
+
+
+def _is_file(path: Path, suffix: str) -> bool:
+    return path.with_suffix(suffix).is_file()
