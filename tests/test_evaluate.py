@@ -298,7 +298,7 @@ def test_command_repeats_the_seeds_evaluation(tmp_path, with_fake_models, capsys
     summary = json.loads((tmp_path / "out" / "seed.json").read_text())["summary"]
     for view in (AS_THE_SEED, FULL_SIZE):
         assert list(summary[view]) == [SEED_ROW, "otsu", "this model"]
-        assert summary[view][SEED_ROW]["mask_iou"] == pytest.approx(0.5, abs=0.02)
+        assert summary[view][SEED_ROW]["mask_iou"] == pytest.approx(0.5, abs=0.05)
         assert summary[view][SEED_ROW]["count_mae"] == pytest.approx(12)
         assert summary[view]["this model"]["mask_iou"] > 0.99
         assert summary[view]["this model"]["count_mae"] == 0

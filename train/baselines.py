@@ -63,8 +63,9 @@ def distance_watershed_grains(grey: np.ndarray) -> np.ndarray:
     the 90th percentile of the distances in the mask.
     """
     mask = clean_mask(otsu_mask(grey), ADAPTIVE_OPENING_PX)
-    if not mask.any():
-        return np.zeros(grey.shape, np.int32)
+    if mask.all() or not mask.any():
+        # Without an edge there is no distance to it.
+        return mask.astype(np.int32)
     distance = ndimage.gaussian_filter(cv2.distanceTransform(mask.astype(np.uint8), cv2.DIST_L2, 5), 2)
     radius = max(3, round(float(np.percentile(distance[mask], 90))))
     peaks = peak_local_max(distance, min_distance=radius, labels=mask.astype(np.int32), exclude_border=False)
