@@ -1,6 +1,8 @@
 """Evaluation on drawn micrographs whose scores are known, by both protocols and through the command."""
 
 import json
+import sys
+from types import SimpleNamespace
 
 import cv2
 import numpy as np
@@ -10,7 +12,7 @@ import pytest
 from train import evaluate
 from train.baselines import BASELINES, adaptive_grains, distance_watershed_grains, otsu_grains
 from train.cli import main
-from train.contenders import Contender, Prediction, baseline
+from train.contenders import Contender, Prediction, baseline, model_contender
 from train.distributions import TRUTH, compare_distributions, measure_shapes
 from train.enlargement import measure_count_changes
 from train.gallery import ERROR_COLOURS, render_errors
@@ -302,6 +304,35 @@ def test_command_repeats_the_seeds_evaluation(tmp_path, with_fake_models, capsys
         assert summary[view][SEED_ROW]["count_mae"] == pytest.approx(12)
         assert summary[view]["this model"]["mask_iou"] > 0.99
         assert summary[view]["this model"]["count_mae"] == 0
+
+
+def test_model_runs_once_for_all_its_rows(monkeypatch):
+    runs = []
+
+    class Analysis:
+        def __init__(self, method, pixels):
+            self.labels = bright_components(pixels) * (1 if method == "watershed" else 0)
+            self.confidence = np.ones(self.labels.max(), np.float32)
+            self.relabel = lambda method: Analysis(method, pixels)
+
+    def count_grains(pixels, model):
+        runs.append(model)
+        return Analysis("watershed", pixels)
+
+    loading = SimpleNamespace(
+        load_model=lambda model: f"loaded {model}", describe_weights=lambda model: {"name": model}
+    )
+    monkeypatch.setitem(sys.modules, "grain_model.analysis", SimpleNamespace(count_grains=count_grains))
+    monkeypatch.setitem(sys.modules, "grain_model.loading", loading)
+    contender = model_contender("mine", "folder", ["components", "watershed"])
+    predictions = contender.predict(draw_squares(2, 3)[0])
+    assert contender.rows == tuple(predictions) == ("mine (components)", "mine")
+    assert {row: prediction.labels.max() for row, prediction in predictions.items()} == {
+        "mine": 6,
+        "mine (components)": 0,
+    }
+    assert runs == ["loaded folder"]
+    assert contender.weights == {"name": "loaded folder"}
 
 
 def test_models_are_named_apart(monkeypatch):
