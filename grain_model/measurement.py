@@ -273,10 +273,10 @@ def _outlines(labels: np.ndarray, area: np.ndarray) -> tuple[np.ndarray, np.ndar
 def _crofton_perimeter(grain: np.ndarray, area: float) -> float:
     """Perimeter of one grain from the Cauchy-Crofton formula, pi times the mean of its projections over directions.
 
-    The projection along a vector h is (area - covariogram(h)) / \\|h\\|, the area that a shift by h uncovers. scikit-image
-    takes \\|h\\| = 1 pixel and four directions, which reads 10 % more when the same image is enlarged twofold; vectors
-    in proportion to the grain (8 % of its diameter, eight directions) keep disks unbiased at every size and lose 2 % on
-    squares, whose corners a longer vector cuts.
+    The projection along a vector h is the area that a shift by h uncovers, (area - covariogram(h)), over the length of
+    h. scikit-image takes vectors of one pixel in four directions and so reads 10 % more when the same image is enlarged
+    twofold. Vectors in proportion to the grain (8 % of its diameter, eight directions) keep disks unbiased at every
+    size, and lose 2 % on squares, whose corners a longer vector cuts.
     """
     length = max(1, round(CROFTON_STEP * np.sqrt(4 * area / np.pi) * 4)) / 4
     projections = 0.0
@@ -287,7 +287,7 @@ def _crofton_perimeter(grain: np.ndarray, area: float) -> float:
 
 @lru_cache(maxsize=256)
 def _crofton_vectors(length: float) -> tuple[tuple[int, int, float], ...]:
-    """Whole-pixel vectors (down, right) near ``length`` in up to eight directions, with their shares of the half turn."""
+    """Whole-pixel vectors (down, right) of about ``length`` in up to eight directions, with their shares of pi."""
     angles = np.arange(8) * np.pi / 8
     vectors = {(round(length * np.sin(angle)), round(length * np.cos(angle))) for angle in angles}
     vectors = sorted(vectors, key=lambda vector: np.arctan2(*vector))

@@ -1,0 +1,96 @@
+"""Uneven structures: the as-large-as grain (ASTM E930) and a hint of a duplex size distribution (ASTM E1181)."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+from scipy.signal import find_peaks
+from scipy.stats import gaussian_kde
+
+#: ASTM E930: a grain is as-large-as when it is this many G numbers coarser than the mean ...
+ALA_DIFFERENCE = 3.0
+#: ... and such grains cover no more than this share of the area.
+ALA_AREA_SHARE = 0.05
+#: Two peaks are two populations when they are this many G numbers apart,
+DUPLEX_DIFFERENCE = 2.0
+#: the valley between them is lower than this share of the lower peak,
+DUPLEX_VALLEY = 0.6
+#: and each side of the valley holds this share of the area.
+DUPLEX_AREA_SHARE = 0.1
+#: Fewer grains show no distribution.
+DUPLEX_GRAINS = 50
+
+
+@dataclass(frozen=True)
+class AlaGrain:
+    """The largest grain of a field (ASTM E930, the area measured).
+
+    Attributes:
+        label: Its id in the label image.
+        area_px: Area in px^2; a lower bound where the grain touches the edge.
+        G: Grain-size number of its area, None without a scale.
+        difference: G numbers by which it is coarser than the field's mean (planimetric).
+        area_share: Area of all grains coarser by ALA_DIFFERENCE or more, as a share of the area of all grains.
+        is_ala: Whether it is an as-large-as grain: coarser by 3 numbers or more, such grains covering at most 5 %.
+        touches_edge: Whether it is cut by the field's edge.
+        field: Number of the field it was found in, from 0.
+    """
+
+    label: int
+    area_px: float
+    G: float | None
+    difference: float
+    area_share: float
+    is_ala: bool
+    touches_edge: bool
+    field: int = 0
+
+
+@dataclass(frozen=True)
+class DuplexHint:
+    """Whether the area-weighted size distribution has two peaks (ASTM E1181, bimodal condition).
+
+    Attributes:
+        is_duplex: True where two clearly separate populations were found.
+        diameters_px: Equivalent diameters of the two peaks in px, fine and coarse; None for one population.
+        difference: G numbers between the peaks, 0 for one population.
+        coarse_area_share: Share of the area on the coarse side of the valley, 0 for one population.
+    """
+
+    is_duplex: bool
+    diameters_px: tuple[float, float] | None = None
+    difference: float = 0.0
+    coarse_area_share: float = 0.0
+
+
+def numbers_coarser(area: np.ndarray | float, mean_area: float) -> np.ndarray:
+    """G numbers by which grains of ``area`` are coarser than ``mean_area``, in the same unit: log2 of the ratio."""
+    return np.log2(np.asarray(area, dtype=float) / mean_area)
+
+
+def duplex_hint(area: np.ndarray) -> DuplexHint:
+    """Look for two populations in the area-weighted distribution of grain sizes.
+
+    Args:
+        area: (n,) areas of the grains in px^2.
+    """
+    if len(area) < DUPLEX_GRAINS:
+        return DuplexHint(False)
+    sizes = np.log2(area)  # one unit is one G number
+    if np.ptp(sizes) < DUPLEX_DIFFERENCE:
+        return DuplexHint(False)
+    grid = np.linspace(sizes.min() - 1, sizes.max() + 1, 256)
+    density = gaussian_kde(sizes, weights=area)(grid)
+    peaks, _ = find_peaks(density)
+    best = DuplexHint(False)
+    for i, fine in enumerate(peaks):
+        for coarse in peaks[i + 1 :]:
+            valley = fine + int(density[fine:coarse].argmin())
+            share = float(area[sizes > grid[valley]].sum() / area.sum())
+            apart = float(grid[coarse] - grid[fine])
+            deep = density[valley] < DUPLEX_VALLEY * min(density[fine], density[coarse])
+            if deep and apart > max(DUPLEX_DIFFERENCE, best.difference) and min(share, 1 - share) >= DUPLEX_AREA_SHARE:
+                diameters = (float(np.sqrt(4 / np.pi * 2 ** grid[fine])), float(np.sqrt(4 / np.pi * 2 ** grid[coarse])))
+                best = DuplexHint(True, diameters, apart, share)
+    return best

@@ -1,0 +1,563 @@
+"""ASTM grain-size numbers of a label image: E112 (planimetric, intercept), E1382 (mean area), E930, E1181 and ISO 643.
+
+Every rule measures one quantity in pixels (grains per area, mean grain area or mean lineal intercept) and its interval;
+the scale turns it into mm and into the number G. Without a scale the pixel figures remain and G is None.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field, replace
+from typing import Any, Literal
+
+import numpy as np
+import pandas as pd
+from scipy import stats
+from skimage.segmentation import relabel_sequential
+
+from .duplex import ALA_AREA_SHARE, ALA_DIFFERENCE, AlaGrain, DuplexHint, duplex_hint, numbers_coarser
+from .errors import MeasurementError
+from .intercepts import HEYN_SPACING, CountedLine, abrams_circles, count_intercepts, heyn_lines
+from .measurement import as_label_image, as_scale, close_boundaries, measure_grains
+from .planimetric import count_circle, count_rectangle, field_dispersion
+
+Quantity = Literal["grains per area", "mean grain area", "mean lineal intercept"]
+
+RULES = ("saltykov", "jeffries", "mean_area", "heyn", "abrams")
+TITLES = {
+    "saltykov": "Planimetric, rectangle (Saltykov)",
+    "jeffries": "Planimetric, circle (Jeffries)",
+    "mean_area": "Mean area of whole grains",
+    "heyn": "Intercept, straight lines (Heyn)",
+    "abrams": "Intercept, three circles (Abrams)",
+}
+STANDARDS = {
+    "saltykov": "ASTM E112, rectangular field; ISO 643",
+    "jeffries": "ASTM E112, circular field",
+    "mean_area": "ASTM E1382",
+    "heyn": "ASTM E112; ISO 643",
+    "abrams": "ASTM E112",
+}
+
+#: ASTM E112: grains that a planimetric field should hold.
+MIN_GRAINS = 50
+#: ASTM E112: intercepts that a field should give.
+MIN_INTERCEPTS = 40
+#: ASTM E112: per cent relative accuracy that is acceptable for most purposes.
+ACCEPTABLE_RELATIVE_ACCURACY = 10.0
+#: Fewer grains than this bound nothing.
+MIN_GRAINS_FOR_INTERVAL = 4
+#: Simulated counts are slightly wider than the dispersion says; this much makes 95 % of them fall into the interval.
+COVERAGE_FACTOR = 2.15
+#: Blocks a side into which a field is divided for the scatter of its intercepts.
+INTERCEPT_BLOCKS = 4
+#: Powers of a pixel's side that convert each quantity.
+LENGTH_POWERS: dict[str, int] = {"grains per area": -2, "mean grain area": 2, "mean lineal intercept": 1}
+#: Gaps over this share of the field are worth a flag.
+GAP_SHARE = 0.05
+#: Drawn boundaries over this share of the field are worth a flag.
+BOUNDARY_SHARE = 0.02
+
+
+def g_from_density(per_mm2: float) -> float:
+    """G from grains per mm^2 of section (ASTM E112, planimetric): 3.321928 log10(N_A) - 2.954."""
+    return 3.321928 * float(np.log10(per_mm2)) - 2.954
+
+
+def g_from_area(area_mm2: float) -> float:
+    """G from the mean grain area in mm^2 (ASTM E1382): -3.3223 log10(A) - 2.955."""
+    return -3.3223 * float(np.log10(area_mm2)) - 2.955
+
+
+def g_from_intercept(intercept_mm: float) -> float:
+    """G from the mean lineal intercept in mm (ASTM E112, intercept): -6.643856 log10(l) - 3.288."""
+    return -6.643856 * float(np.log10(intercept_mm)) - 3.288
+
+
+@dataclass(frozen=True)
+class RuleResult:
+    """Grain size by one rule.
+
+    Attributes:
+        rule: One of RULES.
+        quantity: What the rule measures.
+        value_px: That quantity in 1/px^2, px^2 or px; None where nothing could be counted.
+        interval_px: Its 95 % interval in the same unit; None where the counts do not bound it.
+        n: Grains (those cut counted in part) or intercepts that were counted.
+        ci_method: What the interval comes from, in words.
+        um_per_pixel: Scale, None if unknown.
+        flags: What makes the value doubtful, in words.
+    """
+
+    rule: str
+    quantity: Quantity
+    value_px: float | None
+    interval_px: tuple[float, float] | None
+    n: float
+    ci_method: str
+    um_per_pixel: float | None = None
+    flags: tuple[str, ...] = ()
+
+    @property
+    def title(self) -> str:
+        """Name of the rule for people."""
+        return TITLES[self.rule]
+
+    @property
+    def standard(self) -> str:
+        """Standard that defines the rule."""
+        return STANDARDS[self.rule]
+
+    @property
+    def unit(self) -> str:
+        """Unit of ``value`` and ``interval``: ``1/mm^2``, ``um^2`` or ``um``, and ``1/px^2``, ``px^2`` or ``px``."""
+        scaled, pixels = {
+            "grains per area": ("1/mm^2", "1/px^2"),
+            "mean grain area": ("um^2", "px^2"),
+            "mean lineal intercept": ("um", "px"),
+        }[self.quantity]
+        return pixels if self.um_per_pixel is None else scaled
+
+    @property
+    def value(self) -> float | None:
+        """The quantity in ``unit``."""
+        return None if self.value_px is None else self.value_px * self._factor
+
+    @property
+    def interval(self) -> tuple[float, float] | None:
+        """The 95 % interval in ``unit``."""
+        if self.interval_px is None:
+            return None
+        return self.interval_px[0] * self._factor, self.interval_px[1] * self._factor
+
+    @property
+    def G(self) -> float | None:
+        """ASTM grain-size number; None without a scale or without a count."""
+        return self._number(self.value_px)
+
+    @property
+    def ci95(self) -> tuple[float, float] | None:
+        """95 % interval in G, low and high; None without a scale or where the counts do not bound it."""
+        if self.interval_px is None or self.um_per_pixel is None:
+            return None
+        ends = [self._number(end) for end in self.interval_px]
+        return min(ends), max(ends)
+
+    @property
+    def relative_accuracy(self) -> float | None:
+        """Per cent relative accuracy (ASTM E112, 15): half the interval over the value, times 100."""
+        if self.interval_px is None:
+            return None
+        low, high = self.interval_px
+        return 50 * (high - low) / self.value_px
+
+    @property
+    def _factor(self) -> float:
+        if self.um_per_pixel is None:
+            return 1.0
+        to_mm2 = 1e6 if self.quantity == "grains per area" else 1.0
+        return self.um_per_pixel ** LENGTH_POWERS[self.quantity] * to_mm2
+
+    def _number(self, value_px: float | None) -> float | None:
+        if value_px is None or self.um_per_pixel is None:
+            return None
+        in_mm = value_px * (self.um_per_pixel / 1000) ** LENGTH_POWERS[self.quantity]
+        convert = {
+            "grains per area": g_from_density,
+            "mean grain area": g_from_area,
+            "mean lineal intercept": g_from_intercept,
+        }
+        return convert[self.quantity](in_mm)
+
+
+@dataclass(frozen=True)
+class GrainSize:
+    """Grain size of one field, or of several, by every rule.
+
+    Attributes:
+        saltykov: Planimetric count in the rectangular field (ASTM E112, ISO 643).
+        jeffries: Planimetric count in the largest circle (ASTM E112).
+        mean_area: Mean area of the grains that do not touch the edge (ASTM E1382).
+        heyn: Straight lines in four directions (ASTM E112, ISO 643).
+        abrams: Three circles (ASTM E112).
+        ala: The largest grain (ASTM E930); None without grains.
+        duplex: Hint of two populations (ASTM E1181).
+        um_per_pixel: Scale, None if unknown; of the first field where fields differ.
+        n_fields: Number of fields.
+        flags: What makes the result doubtful as a whole, in words.
+        test_lines: The counted test lines of ``"heyn"`` and ``"abrams"``, for drawing; empty for several fields.
+        fields: The results of the single fields; empty for one field.
+    """
+
+    saltykov: RuleResult
+    jeffries: RuleResult
+    mean_area: RuleResult
+    heyn: RuleResult
+    abrams: RuleResult
+    ala: AlaGrain | None
+    duplex: DuplexHint
+    um_per_pixel: float | None
+    n_fields: int = 1
+    flags: tuple[str, ...] = ()
+    test_lines: dict[str, tuple[CountedLine, ...]] = field(default_factory=dict, repr=False)
+    fields: tuple[GrainSize, ...] = field(default=(), repr=False)
+
+    @property
+    def rules(self) -> tuple[RuleResult, ...]:
+        """The five results in the order of RULES."""
+        return tuple(getattr(self, rule) for rule in RULES)
+
+    @property
+    def N_A_px(self) -> float | None:
+        """Grains per px^2 by Saltykov's rule."""
+        return self.saltykov.value_px
+
+    @property
+    def N_A_mm2(self) -> float | None:
+        """Grains per mm^2 by Saltykov's rule, None without a scale."""
+        return None if self.um_per_pixel is None else self.saltykov.value
+
+    @property
+    def mean_lineal_intercept_px(self) -> float | None:
+        """Mean lineal intercept in px, from the straight lines in four directions."""
+        return self.heyn.value_px
+
+    @property
+    def mean_lineal_intercept_um(self) -> float | None:
+        """Mean lineal intercept in um, None without a scale."""
+        return None if self.um_per_pixel is None else self.heyn.value
+
+    @property
+    def iso643(self) -> float | None:
+        """ISO 643 number: m = 8 * 2^G with Saltykov's grains per mm^2, 0.046 below the ASTM number."""
+        return None if self.N_A_mm2 is None else float(np.log2(self.N_A_mm2 / 8))
+
+    def to_frame(self) -> pd.DataFrame:
+        """One row a rule: standard, quantity, value, unit, G, its interval, %RA, count and source of the interval."""
+        rows = []
+        for result in self.rules:
+            low, high = result.ci95 or (None, None)
+            rows.append(
+                {
+                    "rule": result.rule,
+                    "standard": result.standard,
+                    "quantity": result.quantity,
+                    "value": result.value,
+                    "unit": result.unit,
+                    "G": result.G,
+                    "G_low": low,
+                    "G_high": high,
+                    "relative_accuracy_percent": result.relative_accuracy,
+                    "n": result.n,
+                    "interval_from": result.ci_method,
+                }
+            )
+        return pd.DataFrame(rows)
+
+    def to_dict(self) -> dict[str, Any]:
+        """Plain numbers, strings, lists and None, ready for JSON."""
+        rules = {
+            result.rule: {
+                "G": result.G,
+                "ci95": None if result.ci95 is None else list(result.ci95),
+                "n": result.n,
+                "quantity": result.quantity,
+                "value": result.value,
+                "interval": None if result.interval is None else list(result.interval),
+                "unit": result.unit,
+                "relative_accuracy_percent": result.relative_accuracy,
+                "standard": result.standard,
+                "interval_from": result.ci_method,
+                "flags": list(result.flags),
+            }
+            for result in self.rules
+        }
+        ala = None if self.ala is None else dict(vars(self.ala))
+        return {
+            **rules,
+            "iso643": self.iso643,
+            "ala": ala,
+            "duplex": {**vars(self.duplex), "diameters_px": list(self.duplex.diameters_px or ())},
+            "um_per_pixel": self.um_per_pixel,
+            "n_fields": self.n_fields,
+            "flags": list(self.flags),
+        }
+
+
+def grain_size(labels: np.ndarray, um_per_pixel: float | None = None) -> GrainSize:
+    """Grain size of one field by every rule.
+
+    Works on any label image: grains side by side, or with boundaries of 0 drawn between them (up to 6 px wide); wider
+    runs of 0 are pores or gaps. The labels are measured as given and N_A refers to the whole field, gaps included.
+
+    The intervals of a single field come from how counts scatter: for the planimetric rules from the number of grains
+    (see ``field_dispersion``), for the intercepts from blocks of the field or from the placements of the circles, never
+    narrower than the scatter of the grain density implies. Several fields say more: see ``grain_size_fields``.
+
+    Args:
+        labels: Integer image (H, W); 0 is boundary, gap or background, each other number one grain in one piece.
+        um_per_pixel: Side of a pixel in um.
+
+    Returns:
+        All results. An image without grains gives values of None and a flag.
+
+    Raises:
+        MeasurementError: The label image has the wrong shape, type or range.
+        ScaleError: ``um_per_pixel`` is not a positive finite number.
+    """
+    labels = as_label_image(labels)
+    um_per_pixel = as_scale(um_per_pixel)
+    table = measure_grains(labels)
+    boxes = table[[f"bbox-{i}" for i in range(4)]].to_numpy()
+    labels, _, _ = relabel_sequential(labels)  # ids of other tools may run into the millions
+    closed = close_boundaries(labels)
+
+    rectangle = count_rectangle(labels, boxes)
+    circle = count_circle(labels)
+    dispersion = field_dispersion(labels, boxes)
+    source = f"counting statistics, {dispersion:.2f} sqrt(n) from quadrats of the field"
+    # The edge of the field is known to a pixel, which shifts a count by as much; lattices scatter less than that.
+    rim = 1 / labels.shape[0] + 1 / labels.shape[1]
+
+    def planimetric(rule: str, count: float, area: float) -> RuleResult:
+        density = count / area if count > 0 else None
+        half_width = COVERAGE_FACTOR * dispersion / np.sqrt(count) + rim if count >= MIN_GRAINS_FOR_INTERVAL else None
+        interval = _log_interval(density, half_width)
+        flags = _too_few(count, MIN_GRAINS, "grains")
+        return RuleResult(rule, "grains per area", density, interval, count, source, um_per_pixel, flags)
+
+    whole = table["area"][~table["touches_edge"]].to_numpy()
+    grain_diameter = np.sqrt(labels.size / rectangle.equivalent) if rectangle.equivalent > 0 else float(labels.size)
+    heyn = tuple(count_intercepts(closed, line) for line in heyn_lines(labels.shape, HEYN_SPACING * grain_diameter))
+    abrams = tuple(count_intercepts(closed, line) for line in abrams_circles(labels.shape, grain_diameter))
+    # l goes with N_A^(-1/2): its relative scatter is at least half that of the number of grains.
+    least = COVERAGE_FACTOR * dispersion / np.sqrt(max(rectangle.equivalent, 1)) / 2
+    return GrainSize(
+        saltykov=planimetric("saltykov", rectangle.equivalent, rectangle.area_px),
+        jeffries=planimetric("jeffries", circle.equivalent, circle.area_px),
+        mean_area=_mean_area(whole, dispersion, um_per_pixel, _drawn_boundary_flag(labels, closed)),
+        heyn=_intercept_result("heyn", heyn, _blocks_of(heyn, labels.shape), "blocks", least, um_per_pixel),
+        abrams=_abrams_result(abrams, least, um_per_pixel),
+        ala=_largest_grain(table, um_per_pixel),
+        duplex=duplex_hint(table["area"].to_numpy()),
+        um_per_pixel=um_per_pixel,
+        flags=_field_flags(table, closed),
+        test_lines={"heyn": heyn, "abrams": abrams},
+    )
+
+
+def grain_size_fields(
+    fields: Sequence[np.ndarray], um_per_pixel: float | Sequence[float | None] | None = None
+) -> GrainSize:
+    """Grain size of several fields of one specimen, with the spread over the fields (ASTM E112, 15).
+
+    N_A, mean areas and intercepts are averaged and only then converted to G; 95 % CI = t(0.975, n - 1) s / sqrt(n) and
+    %RA = 100 CI / mean.
+
+    Args:
+        fields: Label images as for ``grain_size``.
+        um_per_pixel: One scale for all, or one for each; without a scale all fields must have the same pixel size.
+
+    Returns:
+        The averages; ``.fields`` holds the single fields. One field gives the same as ``grain_size``.
+
+    Raises:
+        MeasurementError: No field, a number of scales that differs from the number of fields, scales for some fields
+            only, or a label image that cannot be measured.
+        ScaleError: A scale is not a positive finite number.
+    """
+    fields = list(fields)
+    if not fields:
+        raise MeasurementError(
+            "There is no field to measure; one label image at least is expected. Pass a list of them."
+        )
+    scales = [um_per_pixel] * len(fields) if um_per_pixel is None or np.isscalar(um_per_pixel) else list(um_per_pixel)
+    if len(scales) != len(fields) or 0 < sum(scale is None for scale in scales) < len(scales):
+        raise MeasurementError(
+            f"The scales are {scales} for {len(fields)} fields; one for each field, or none at all, is expected. "
+            "Measure the fields without a scale apart."
+        )
+    results = tuple(grain_size(labels, scale) for labels, scale in zip(fields, scales, strict=True))
+    if len(results) == 1:
+        return results[0]
+    first_scale = results[0].um_per_pixel
+    with_grains = [(number, result.ala) for number, result in enumerate(results) if result.ala is not None]
+    ala = None
+    if with_grains:
+        number, coarsest = max(
+            with_grains, key=lambda item: item[1].area_px * (results[item[0]].um_per_pixel or 1) ** 2
+        )
+        ala = replace(coarsest, field=number)
+    duplex = max((result.duplex for result in results), key=lambda hint: (hint.is_duplex, hint.difference))
+    flags = tuple(f"field {number}: {flag}" for number, result in enumerate(results, start=1) for flag in result.flags)
+    return GrainSize(
+        **{rule: _average([getattr(result, rule) for result in results]) for rule in RULES},
+        ala=ala,
+        duplex=duplex,
+        um_per_pixel=first_scale,
+        n_fields=len(results),
+        flags=flags,
+        fields=results,
+    )
+
+
+def _average(results: list[RuleResult]) -> RuleResult:
+    """Mean and t interval over fields of one rule, in the pixels of the first field."""
+    first = results[0]
+    counted = [result for result in results if result.value_px is not None]
+    values = np.array([result.value / first._factor for result in counted])
+    total = float(sum(result.n for result in results))
+    kind = "intercepts" if first.quantity == "mean lineal intercept" else "grains"
+    flags = list(_too_few(total, MIN_INTERCEPTS if kind == "intercepts" else MIN_GRAINS, kind))
+    if len(counted) < len(results):
+        flags.append(f"{len(results) - len(counted)} of {len(results)} fields gave no value and were left out")
+    mean = float(values.mean()) if len(values) else None
+    interval = None
+    if len(values) > 1:
+        half = stats.t.ppf(0.975, len(values) - 1) * values.std(ddof=1) / np.sqrt(len(values))
+        if half < mean:
+            interval = (mean - half, mean + half)
+        else:
+            flags.append("the fields differ so much that their interval holds zero; measure more fields")
+        if 100 * half / mean > ACCEPTABLE_RELATIVE_ACCURACY:
+            flags.append(f"relative accuracy {100 * half / mean:.0f} %, over 10 %; measure more fields")
+    source = f"spread over {len(values)} fields, t s / sqrt(n) (ASTM E112, 15)"
+    return replace(first, value_px=mean, interval_px=interval, n=total, ci_method=source, flags=tuple(flags))
+
+
+def _log_interval(value: float | None, half_width: float | None) -> tuple[float, float] | None:
+    """Interval of a positive value whose logarithm is known to ``half_width``."""
+    if value is None or half_width is None:
+        return None
+    return float(value * np.exp(-half_width)), float(value * np.exp(half_width))
+
+
+def _mean_area(areas: np.ndarray, dispersion: float, um_per_pixel: float | None, flags: tuple[str, ...]) -> RuleResult:
+    """E1382 mean area of whole grains; the interval is s / sqrt(n) of the areas or that of their number if wider."""
+    count = len(areas)
+    source = "the wider of t s / sqrt(n) over the grains' areas and counting statistics"
+    flags = _too_few(count, MIN_GRAINS, "whole grains") + flags
+    if count == 0:
+        return RuleResult("mean_area", "mean grain area", None, None, 0.0, source, um_per_pixel, flags)
+    mean = float(areas.mean())
+    interval = None
+    if count > 1:
+        own = stats.t.ppf(0.975, count - 1) * areas.std(ddof=1) / mean / np.sqrt(count)
+        interval = _log_interval(mean, max(own, COVERAGE_FACTOR * dispersion / np.sqrt(count)))
+    return RuleResult("mean_area", "mean grain area", mean, interval, float(count), source, um_per_pixel, flags)
+
+
+def _abrams_result(lines: tuple[CountedLine, ...], least: float, um_per_pixel: float | None) -> RuleResult:
+    placements = np.array([line.line.group for line in lines])
+    if placements[-1] >= 3:  # four placements or more: their spread is the interval
+        counts = np.bincount(placements, weights=[line.intercepts for line in lines])
+        lengths = np.bincount(placements, weights=[line.length_px for line in lines])
+        return _intercept_result("abrams", lines, (counts, lengths), "placements", least, um_per_pixel)
+    shape = tuple(int(max(getattr(line.line, axis).max() for line in lines)) + 1 for axis in ("rows", "columns"))
+    return _intercept_result("abrams", lines, _blocks_of(lines, shape), "blocks", least, um_per_pixel)
+
+
+def _intercept_result(
+    rule: str,
+    lines: tuple[CountedLine, ...],
+    parts: tuple[np.ndarray, np.ndarray],
+    parts_name: str,
+    least: float,
+    um_per_pixel: float | None,
+) -> RuleResult:
+    """Mean lineal intercept of counted lines, with the scatter of crossings per length over parts of the field.
+
+    Args:
+        rule: Name of the rule.
+        lines: The counted lines.
+        parts: Crossings and lengths in px of the parts, each (k,).
+        parts_name: What the parts are, for the interval's source.
+        least: Smallest half width of the interval of log l.
+        um_per_pixel: Scale.
+    """
+    intercepts = float(sum(line.intercepts for line in lines))
+    length = float(sum(line.length_px for line in lines))
+    counts, lengths = parts
+    counts, lengths = counts[lengths > 0], lengths[lengths > 0]
+    source = f"spread of the intercepts over {len(counts)} {parts_name} of the field, or half that of the grain count"
+    flags = _too_few(intercepts, MIN_INTERCEPTS, "intercepts")
+    if intercepts == 0:
+        return RuleResult(rule, "mean lineal intercept", None, None, 0.0, source, um_per_pixel, flags)
+    half_width = None
+    if len(counts) > 1 and counts.sum() > 0:
+        # Ratio estimator: the residuals of the counts about their common rate.
+        residuals = counts - lengths * counts.sum() / lengths.sum()
+        scatter = np.sqrt((residuals**2).sum() * len(counts) / (len(counts) - 1)) / counts.sum()
+        half_width = max(least, stats.t.ppf(0.975, len(counts) - 1) * scatter)
+    intercept = length / intercepts
+    return RuleResult(
+        rule,
+        "mean lineal intercept",
+        intercept,
+        _log_interval(intercept, half_width),
+        intercepts,
+        source,
+        um_per_pixel,
+        flags,
+    )
+
+
+def _blocks_of(lines: tuple[CountedLine, ...], shape: tuple[int, int]) -> tuple[np.ndarray, np.ndarray]:
+    """Crossings and test-line lengths in INTERCEPT_BLOCKS x INTERCEPT_BLOCKS blocks of the field, each (k,)."""
+
+    def block(rows: np.ndarray, columns: np.ndarray) -> np.ndarray:
+        return rows * INTERCEPT_BLOCKS // shape[0] * INTERCEPT_BLOCKS + columns * INTERCEPT_BLOCKS // shape[1]
+
+    counts, lengths = np.zeros((2, INTERCEPT_BLOCKS**2))
+    for counted in lines:
+        line = counted.line
+        counts += np.bincount(block(*counted.crossings.T), minlength=len(counts))
+        share = counted.length_px / len(line.rows)
+        lengths += share * np.bincount(block(line.rows, line.columns), minlength=len(lengths))
+    return counts, lengths
+
+
+def _largest_grain(table: pd.DataFrame, um_per_pixel: float | None) -> AlaGrain | None:
+    """The largest grain and whether it is as-large-as (ASTM E930), against the mean area of all grains."""
+    if len(table) == 0:
+        return None
+    area = table["area"].to_numpy()
+    largest = int(area.argmax())
+    # Whole grains are the unbiased sample of the mean; a field that holds none has only its cut ones.
+    whole = area[~table["touches_edge"].to_numpy()]
+    coarser = numbers_coarser(area, (whole if len(whole) else area).mean())
+    share = float(area[coarser >= ALA_DIFFERENCE].sum() / area.sum())
+    number = None if um_per_pixel is None else g_from_area(area[largest] * (um_per_pixel / 1000) ** 2)
+    return AlaGrain(
+        label=int(table["label"].iloc[largest]),
+        area_px=float(area[largest]),
+        G=number,
+        difference=float(coarser[largest]),
+        area_share=share,
+        is_ala=bool(coarser[largest] >= ALA_DIFFERENCE and share <= ALA_AREA_SHARE),
+        touches_edge=bool(table["touches_edge"].iloc[largest]),
+    )
+
+
+def _too_few(count: float, least: int, what: str) -> tuple[str, ...]:
+    return () if count >= least else (f"{count:g} {what} counted, fewer than {least}; measure more or larger fields",)
+
+
+def _drawn_boundary_flag(labels: np.ndarray, closed: np.ndarray) -> tuple[str, ...]:
+    grains, tessellated = np.count_nonzero(labels), np.count_nonzero(closed)
+    if grains == 0 or (tessellated - grains) / tessellated <= BOUNDARY_SHARE:
+        return ()
+    shift = np.log2(tessellated / grains)
+    return (
+        f"drawn boundaries cover {(tessellated - grains) / tessellated:.0%} of the grains, which makes this G about "
+        f"{shift:.2f} higher",
+    )
+
+
+def _field_flags(table: pd.DataFrame, closed: np.ndarray) -> tuple[str, ...]:
+    if len(table) == 0:
+        return ("no grains in the field",)
+    gaps = 1 - np.count_nonzero(closed) / closed.size
+    if gaps <= GAP_SHARE:
+        return ()
+    return (f"{gaps:.0%} of the field is no grain; grains per area count the whole field, so G reads coarser",)
