@@ -1,0 +1,47 @@
+"""What several test modules share: no network, one thread, small models."""
+
+import os
+
+# Before transformers, huggingface_hub and gradio are imported, which read these once.
+os.environ["HF_HUB_OFFLINE"] = "1"
+os.environ["GRADIO_ANALYTICS_ENABLED"] = "False"
+
+import pytest
+import torch
+
+from grain_model.configuration_grain import GrainConfig
+from grain_model.modeling_grain import GrainForInstanceSegmentation
+
+torch.set_num_threads(1)
+
+
+def make_tiny_config(**changes) -> GrainConfig:
+    """A configuration of the real architecture that runs in milliseconds."""
+    settings = {
+        "backbone_config": {
+            "model_type": "dinov2",
+            "hidden_size": 32,
+            "num_hidden_layers": 2,
+            "num_attention_heads": 2,
+            "image_size": 56,
+            "patch_size": 14,
+        },
+        "token_depths": (1, 2),
+        "token_channels": 16,
+        "detail_channels": (8, 8, 16, 16),
+        "context_blocks": 1,
+    }
+    return GrainConfig(**{**settings, **changes})
+
+
+@pytest.fixture
+def tiny_config() -> GrainConfig:
+    return make_tiny_config()
+
+
+@pytest.fixture
+def tiny_model(tiny_config: GrainConfig) -> GrainForInstanceSegmentation:
+    """Random but always the same weights, in evaluation mode."""
+    with torch.random.fork_rng():
+        torch.manual_seed(0)
+        return GrainForInstanceSegmentation(tiny_config).eval()
