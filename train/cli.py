@@ -24,7 +24,7 @@ COMMANDS = {
 
 def build_parser(chosen: str | None = None) -> argparse.ArgumentParser:
     """Build the parser; only the chosen subcommand's module is imported and asked for its arguments."""
-    parser = argparse.ArgumentParser(prog="python -m train", description=__doc__.splitlines()[0])
+    parser = argparse.ArgumentParser(prog="python -m train", description="Train the grain model and judge it.")
     subparsers = parser.add_subparsers(dest="command", required=True, metavar="COMMAND")
     for name, (module_name, summary) in COMMANDS.items():
         subparser = subparsers.add_parser(name, help=summary, description=summary)
