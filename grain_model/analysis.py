@@ -50,11 +50,15 @@ class LabelSettings:
 class GrainAnalysis:
     """The grains of one micrograph.
 
+    Grains are looked for and measured in the micrograph's field: the picture without the strip of text that a
+    microscope may have put under it.
+
     Attributes:
         micrograph: the picture, its name and its scale.
-        labels: int32 (H, W) at the image's own size, 1..count without gaps, 0 = boundary, gap or not a grain.
+        labels: int32 (H, W) at the image's own size, 1..count without gaps, 0 = boundary, gap, strip or not a grain.
         confidence: float32 (count,), 0 to 1, the network's own certainty of each grain.
-        probabilities: float32 (C, H, W), 0 to 1: grain interior, grain boundary, and what else the model gives.
+        probabilities: float32 (C, field height, W), 0 to 1: grain interior, grain boundary, and what else the model
+            gives.
         settings: how the labels were drawn from the probabilities.
         flags: what makes this result doubtful as a whole, in words; empty when nothing does.
         weights: name and version of the weights that were used.
@@ -95,18 +99,25 @@ class GrainAnalysis:
 
     @property
     def warnings(self) -> tuple[str, ...]:
-        """What the reader of the file has to say about it."""
-        return tuple(self.micrograph.warnings)
+        """What a reader of the result has to know about the file, in sentences."""
+        top, height = self.micrograph.footer_top, len(self.labels)
+        if top is None:
+            return self.micrograph.warnings
+        return (*self.micrograph.warnings, f"The strip under the picture (rows {top} to {height - 1}) is not counted.")
 
     @cached_property
     def table(self) -> pd.DataFrame:
         """Measurements, one row a grain; row i is label i + 1. Columns: see `measure_grains`."""
-        return measure_grains(self.labels, self.um_per_pixel, self.confidence)
+        return measure_grains(self._field_labels, self.um_per_pixel, self.confidence)
 
     @cached_property
     def grain_size(self) -> GrainSize:
         """ASTM grain-size numbers by each rule, with their intervals; G is None without a scale."""
-        return grain_size(self.labels, self.um_per_pixel)
+        return grain_size(self._field_labels, self.um_per_pixel)
+
+    @property
+    def _field_labels(self) -> np.ndarray:
+        return self.labels[: self.micrograph.footer_top]
 
     def overlay(self, *, alpha: float = 0.35, show: OverlayStyle = "fill") -> np.ndarray:
         """Draws the grains over the micrograph.
@@ -139,24 +150,6 @@ class GrainAnalysis:
         """
         settings = LabelSettings(method, boundary_sensitivity, min_grain_area)
         return replace(self, settings=settings, **_labelled(self.micrograph, self.probabilities, settings))
-
-    def with_scale(self, um_per_pixel: float | None, source: str = "given") -> GrainAnalysis:
-        """Measures the same grains with another scale.
-
-        Args:
-            um_per_pixel: um per pixel, or None to measure in pixels only.
-            source: where the scale comes from.
-
-        Returns:
-            A new analysis with the same labels; this one stays as it is.
-
-        Raises:
-            ScaleError: if `um_per_pixel` is no positive length.
-        """
-        scale = as_scale(um_per_pixel)
-        return replace(
-            self, micrograph=replace(self.micrograph, um_per_pixel=scale, scale_source=source if scale else None)
-        )
 
     def summary(self) -> dict[str, Any]:
         """Collects the result as plain values for JSON: numbers, strings, lists and None, no NaN.
@@ -241,8 +234,10 @@ def count_grains(
             f"The backend {backend!r} is unknown. The network runs on 'torch'. Leave `backend` out, or pass 'torch'."
         )
     micrograph = image if isinstance(image, Micrograph) else read_micrograph(image, um_per_pixel)
+    if micrograph is image and um_per_pixel is not None:
+        micrograph = replace(micrograph, um_per_pixel=as_scale(um_per_pixel), scale_source="given")
     network = load_model(model)
-    probabilities = predict_at_canonical_scale(network, standardize(micrograph.pixels))
+    probabilities = predict_at_canonical_scale(network, standardize(micrograph.field))
     settings = LabelSettings(method, boundary_sensitivity, min_grain_area)
     return GrainAnalysis(
         micrograph=micrograph,
@@ -261,8 +256,9 @@ def _labelled(micrograph: Micrograph, probabilities: np.ndarray, settings: Label
         boundary_sensitivity=settings.boundary_sensitivity,
         min_grain_area=settings.min_grain_area,
     )
-    flags = assess_quality(micrograph.pixels, labels, probabilities)
-    return {"labels": labels, "confidence": confidence, "flags": flags}
+    flags = assess_quality(micrograph.field, labels, probabilities)
+    strip = len(micrograph.pixels) - len(labels)
+    return {"labels": np.pad(labels, ((0, strip), (0, 0))), "confidence": confidence, "flags": flags}
 
 
 def _write_label_tiff(path: Path, labels: np.ndarray, um_per_pixel: float | None) -> None:

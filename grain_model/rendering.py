@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Literal, get_args
 import cv2
 import numpy as np
 from scipy import ndimage
+from skimage.color import hsv2rgb
 
 from .errors import MeasurementError
 
@@ -100,11 +101,10 @@ def label_colours(count: int) -> np.ndarray:
     """
     index = np.arange(count)
     # Golden-ratio steps keep the hues of consecutive labels, which are mostly neighbours, far apart.
-    hue = (0.07 + index * _GOLDEN_RATIO) % 1.0 * 179
-    saturation = 150 + 35 * (index % 3)
-    value = 255 - 40 * (index // 3 % 2)
-    hsv = np.stack([hue, saturation, value], axis=-1).astype(np.uint8)
-    return cv2.cvtColor(hsv[None], cv2.COLOR_HSV2RGB)[0] if count else np.zeros((0, 3), np.uint8)
+    hue = (0.07 + index * _GOLDEN_RATIO) % 1.0
+    saturation = 0.6 + 0.13 * (index % 3)
+    value = 1 - 0.16 * (index // 3 % 2)
+    return np.rint(255 * hsv2rgb(np.stack([hue, saturation, value], axis=-1))).astype(np.uint8)
 
 
 def plot_size_distribution(diameters: np.ndarray, unit: str = "px") -> Figure:
@@ -193,8 +193,8 @@ def _draw_ids(picture: np.ndarray, labels: np.ndarray) -> np.ndarray:
     places = ndimage.maximum_position(depth, labels, np.arange(1, count + 1))
     for label, (row, column) in enumerate(places, start=1):
         text = str(label)
-        (width, _), _ = cv2.getTextSize(text, cv2.FONT_HERSHEY_SIMPLEX, 1.0, 1)
-        scale = float(np.clip(1.6 * depth[row, column] / width, 0.3, 1.2))
+        size, _ = cv2.getTextSize(text, cv2.FONT_HERSHEY_SIMPLEX, 1.0, 1)
+        scale = float(np.clip(1.7 * depth[row, column] / np.hypot(*size), 0.3, 1.2))
         (width, height), _ = cv2.getTextSize(text, cv2.FONT_HERSHEY_SIMPLEX, scale, 1)
         origin = (int(column - width / 2), int(row + height / 2))
         for colour, stroke in (((255, 255, 255), 4), ((20, 20, 20), 1)):

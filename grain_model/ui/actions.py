@@ -64,8 +64,16 @@ class OpenedMicrograph:
 
 @dataclass(frozen=True)
 class CountedMicrograph:
-    """A count in a visitor's session: the analysis, and the folder with its files for as long as it lives."""
+    """A count in a visitor's session, and the folder with its files for as long as it lives.
 
+    Attributes:
+        source: the file that was counted.
+        analysis: its grains.
+        folder: owns the files.
+        archive: the zip among them.
+    """
+
+    source: str
     analysis: GrainAnalysis
     folder: tempfile.TemporaryDirectory
     archive: str
@@ -107,10 +115,11 @@ def open_micrograph(path: str) -> OpenedMicrograph:
     return OpenedMicrograph(path, shown, micrograph.um_per_pixel, copies)
 
 
-def archive_analysis(analysis: GrainAnalysis) -> CountedMicrograph:
+def archive_analysis(source: str, analysis: GrainAnalysis) -> CountedMicrograph:
     """Writes the files of an analysis and packs them.
 
     Args:
+        source: the file that was counted.
         analysis: the count.
 
     Returns:
@@ -120,7 +129,7 @@ def archive_analysis(analysis: GrainAnalysis) -> CountedMicrograph:
     stem = Path(analysis.name).stem or "grains"
     saved = analysis.save(Path(folder.name) / stem)
     archive = shutil.make_archive(str(Path(folder.name) / f"{stem}-grains"), "zip", root_dir=saved)
-    return CountedMicrograph(analysis, folder, archive)
+    return CountedMicrograph(source, analysis, folder, archive)
 
 
 def describe_count(analysis: GrainAnalysis) -> str:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import csv
 import os
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -12,8 +12,9 @@ import gradio as gr
 from gradio.data_classes import ImageData
 from transformers import PreTrainedModel
 
-from ..analysis import METHODS, GrainAnalysis, LabelSettings, count_grains
+from ..analysis import METHODS, LabelSettings, count_grains
 from ..errors import ImageError
+from ..micrograph import read_micrograph
 from ..rendering import OVERLAY_STYLES, render_mask
 from .actions import (
     CountedMicrograph,
@@ -108,24 +109,25 @@ def build_count_tab(examples: Path | None, model: str | os.PathLike | PreTrained
         scale, method, boundary_sensitivity, show = options
         if file and scale == file.um_per_pixel:
             scale = None  # the file's own, which the analysis then names as such
-        return _present(archive_analysis(_count(source, scale, method, boundary_sensitivity)), show)
+        return _present(_count(source, scale, method, boundary_sensitivity), show)
 
     @clear_errors
     def count(
         image: str, um_per_pixel: float | None, method: str, boundary_sensitivity: float
     ) -> tuple[dict, Any, Any, str]:
         """Counts the grains of one micrograph: summary, mask, overlay, and a zip with every file."""
-        counted = archive_analysis(_count(image, um_per_pixel, method, boundary_sensitivity))
+        counted = _count(image, um_per_pixel, method, boundary_sensitivity)
         analysis = counted.analysis
         return analysis.summary(), render_mask(analysis.labels), analysis.overlay(), counted.archive
 
-    def _count(path: str | None, scale: float | None, method: str, boundary_sensitivity: float) -> GrainAnalysis:
+    def _count(path: str | None, scale: float | None, method: str, boundary_sensitivity: float) -> CountedMicrograph:
         if path is None:
             raise ImageError(
                 "There is no image yet. A micrograph is expected: PNG, JPEG, TIFF, BMP or WebP. "
                 "Load one, or choose one of the examples."
             )
-        return count_grains(path, scale, model, method=method, boundary_sensitivity=boundary_sensitivity)
+        analysis = count_grains(path, scale, model, method=method, boundary_sensitivity=boundary_sensitivity)
+        return archive_analysis(path, analysis)
 
     run_model = {"concurrency_limit": 1, "concurrency_id": MODEL_QUEUE}
     counting = {"fn": count_file, "inputs": [entry.image, opened, *entry.options], "outputs": shown, **run_model}
@@ -173,8 +175,9 @@ def redraw(
     if analysis.settings != LabelSettings(method, boundary_sensitivity):
         analysis = analysis.relabel(method=method, boundary_sensitivity=boundary_sensitivity)
     if analysis.um_per_pixel != um_per_pixel:
-        analysis = analysis.with_scale(um_per_pixel)
-    return _present(counted if analysis is counted.analysis else archive_analysis(analysis), show)
+        # Read again, so that a scale that contradicts the file's own is remarked on here too.
+        analysis = replace(analysis, micrograph=read_micrograph(counted.source, um_per_pixel))
+    return _present(counted if analysis is counted.analysis else archive_analysis(counted.source, analysis), show)
 
 
 def list_examples(folder: Path | None) -> list[tuple[Path, str]]:

@@ -1,0 +1,267 @@
+"""`count_grains`, what it returns and writes, and where its model comes from."""
+
+import json
+import os
+from dataclasses import replace
+
+import numpy as np
+import pandas as pd
+import pytest
+import tifffile
+import torch
+from PIL import Image
+from transformers import Dinov2Config, Dinov2Model
+
+from grain_model import analysis as analysis_module
+from grain_model.analysis import GrainAnalysis, count_grains
+from grain_model.errors import ImageError, ModelError, ScaleError
+from grain_model.loading import EMBEDDED_WEIGHTS, load_model
+from grain_model.micrograph import read_micrograph
+from tests.drawn import draw_grid, predict_drawn
+
+needs_weights = pytest.mark.skipif(
+    not (EMBEDDED_WEIGHTS / "config.json").is_file(), reason="the embedded weights are not in this tree"
+)
+
+
+@pytest.fixture
+def drawn(monkeypatch):
+    """Replaces the network by one that sees the drawing; counts how often it runs."""
+    runs = []
+
+    def predict(model, image, **options):
+        runs.append(image.shape)
+        return predict_drawn(model, image, **options)
+
+    monkeypatch.setattr(analysis_module, "predict_at_canonical_scale", predict)
+    return runs
+
+
+@pytest.fixture
+def grid(drawn, tiny_model) -> GrainAnalysis:
+    return count_grains(draw_grid(4, 5), um_per_pixel=0.5, model=tiny_model)
+
+
+def test_counts_every_drawn_grain_and_labels_it_in_place(grid):
+    assert grid.count == 20
+    assert grid.labels.shape == draw_grid(4, 5).shape and grid.labels.dtype == np.int32
+    assert set(np.unique(grid.labels)) == set(range(21))
+    for row in range(4):
+        for column in range(5):
+            cell = grid.labels[row * 43 : row * 43 + 40, column * 43 : column * 43 + 40]
+            assert len(np.unique(cell[2:-2, 2:-2])) == 1 and cell[20, 20] > 0
+    assert np.array_equal(grid.mask, grid.labels > 0) and grid.mask.dtype == bool
+
+
+def test_table_has_one_row_a_grain_in_pixels_and_um(grid):
+    assert grid.table["label"].tolist() == list(range(1, 21))
+    areas = np.bincount(grid.labels.ravel())[1:]
+    assert np.allclose(grid.table["area"], areas)
+    assert np.allclose(grid.table["area_um2"], areas * 0.25)
+    assert np.allclose(grid.table["confidence"], grid.confidence)
+
+
+def test_grain_size_needs_a_scale(grid, tiny_model):
+    assert grid.grain_size.saltykov.G is not None
+    assert count_grains(draw_grid(4, 5), model=tiny_model).grain_size.saltykov.G is None
+
+
+def test_kinds_of_input_give_the_same_count(grid, tiny_model, tmp_path):
+    picture = draw_grid(4, 5)
+    Image.fromarray(picture).save(tmp_path / "grid.png")
+    for image in (
+        tmp_path / "grid.png",
+        str(tmp_path / "grid.png"),
+        Image.fromarray(picture),
+        np.repeat(picture[..., None], 3, axis=2),
+        picture.astype(np.uint16) * 257,
+        picture / 255,
+        read_micrograph(picture),
+    ):
+        assert count_grains(image, model=tiny_model).count == 20
+
+
+def test_a_given_scale_wins_over_that_of_a_micrograph(drawn, tiny_model):
+    micrograph = read_micrograph(draw_grid(2, 2), um_per_pixel=0.5)
+    assert count_grains(micrograph, model=tiny_model).um_per_pixel == 0.5
+    assert count_grains(micrograph, 0.25, tiny_model).um_per_pixel == 0.25
+
+
+def test_relabel_does_not_run_the_network(grid, drawn):
+    runs = len(drawn)
+    again = grid.relabel(min_grain_area=10_000)
+    assert len(drawn) == runs == 1
+    assert again.count == 0 and grid.count == 20
+    assert again.settings.min_grain_area == 10_000
+    assert grid.relabel(method="components").count == 20
+
+
+def test_relabel_without_options_gives_the_same_labels(grid):
+    assert np.array_equal(grid.relabel(min_grain_area=10_000).relabel().labels, grid.labels)
+
+
+def test_the_strip_under_the_picture_is_neither_counted_nor_measured(drawn, grid, tiny_model):
+    picture = draw_grid(4, 5)
+    strip = np.full((30, picture.shape[1]), 210, np.uint8)
+    micrograph = replace(read_micrograph(np.vstack([picture, strip])), footer_top=len(picture))
+    result = count_grains(micrograph, 0.5, tiny_model)
+    assert drawn[-1] == (3, *picture.shape)
+    assert result.count == 20 and result.labels.shape == micrograph.pixels.shape[:2]
+    assert not result.labels[len(picture) :].any()
+    assert result.table["touches_edge"].equals(grid.table["touches_edge"])
+    assert result.grain_size.saltykov.G == grid.grain_size.saltykov.G
+    assert "strip" in result.warnings[-1] and "strip" in result.relabel().warnings[-1]
+    assert result.relabel().labels.shape == result.labels.shape
+    assert result.overlay().shape == micrograph.pixels.shape
+    assert not grid.warnings
+
+
+@pytest.mark.parametrize("scale", [0, -1.0, float("nan")])
+def test_an_impossible_scale_is_refused(drawn, tiny_model, scale):
+    for image in (draw_grid(2, 2), read_micrograph(draw_grid(2, 2))):
+        with pytest.raises(ScaleError):
+            count_grains(image, scale, tiny_model)
+
+
+def test_overlay_has_the_images_own_size(grid):
+    assert grid.overlay().shape == (*grid.labels.shape, 3)
+    assert not np.array_equal(grid.overlay(show="ids"), grid.overlay(show="outlines"))
+    assert np.array_equal(grid.overlay(alpha=0, show="outlines"), grid.overlay(alpha=1, show="outlines"))
+
+
+def test_save_writes_what_other_tools_read(grid, tmp_path):
+    folder = grid.save(tmp_path / "new" / "folder")
+    assert {path.name for path in folder.iterdir()} == {
+        "mask.png",
+        "overlay.png",
+        "labels.tif",
+        "grains.csv",
+        "summary.json",
+    }
+    assert np.array_equal(np.asarray(Image.open(folder / "mask.png")), grid.mask * 255)
+    assert np.array_equal(np.asarray(Image.open(folder / "overlay.png")), grid.overlay())
+    assert len(pd.read_csv(folder / "grains.csv")) == 20
+    summary = json.loads((folder / "summary.json").read_text(encoding="utf-8"))
+    assert summary["count"] == 20
+    assert summary["scale"] == {"um_per_pixel": 0.5, "source": grid.scale_source}
+    assert summary["settings"]["method"] == "watershed"
+    assert summary["grain_size"]["saltykov"]["G"] == pytest.approx(grid.grain_size.saltykov.G)
+    assert summary["software"]["version"] and summary["weights"]["name"]
+
+
+def test_saved_labels_carry_their_scale_for_imagej(grid, tmp_path):
+    with tifffile.TiffFile(grid.save(tmp_path) / "labels.tif") as tiff:
+        assert tiff.is_imagej and tiff.imagej_metadata["unit"] == "um"
+        assert tiff.asarray().dtype == np.uint16
+        assert np.array_equal(tiff.asarray(), grid.labels)
+        pixels_per_unit = tiff.pages[0].tags["XResolution"].value
+    assert pixels_per_unit[0] / pixels_per_unit[1] == pytest.approx(2.0)
+
+
+def test_more_grains_than_16_bit_are_saved_in_32(tmp_path):
+    labels = np.arange(1, 70_001, dtype=np.int32).reshape(250, 280)
+    analysis_module._write_label_tiff(tmp_path / "labels.tif", labels, 0.5)
+    with tifffile.TiffFile(tmp_path / "labels.tif") as tiff:
+        assert tiff.asarray().dtype == np.uint32 and np.array_equal(tiff.asarray(), labels)
+        tags = tiff.pages[0].tags
+        assert tags["XResolution"].value[0] / tags["XResolution"].value[1] == pytest.approx(20_000)
+        assert tags["ResolutionUnit"].value == 3  # centimetre
+
+
+def test_an_image_without_grains_is_a_result(drawn, tiny_model, tmp_path):
+    nothing = count_grains(np.tile(np.array([[0, 0, 0, 255]], np.uint8), (60, 20)), model=tiny_model).relabel(
+        min_grain_area=10**6
+    )
+    assert nothing.count == 0 and not nothing.mask.any() and len(nothing.table) == 0
+    assert json.loads((nothing.save(tmp_path) / "summary.json").read_text())["count"] == 0
+
+
+def test_what_is_no_image_raises_an_image_error(tiny_model, tmp_path):
+    (tmp_path / "notes.png").write_text("not an image")
+    with pytest.raises(ImageError, match="notes.png"):
+        count_grains(tmp_path / "notes.png", model=tiny_model)
+
+
+def test_an_unknown_backend_is_refused(tiny_model):
+    with pytest.raises(ModelError, match="abacus"):
+        count_grains(draw_grid(2, 2), model=tiny_model, backend="abacus")
+
+
+def test_the_real_network_runs_end_to_end(tiny_model):
+    result = count_grains(draw_grid(2, 3), model=tiny_model)
+    assert result.labels.shape == draw_grid(2, 3).shape
+    assert result.probabilities.shape[1:] == result.labels.shape
+    assert 0 <= result.probabilities.min() and result.probabilities.max() <= 1
+
+
+def test_a_saved_model_is_loaded_once(tiny_model, tmp_path):
+    tiny_model.save_pretrained(tmp_path / "model")
+    first = load_model(tmp_path / "model")
+    assert first is load_model(str(tmp_path / "model"))
+    assert not first.training and first.dtype == torch.float32
+    for name, weight in tiny_model.state_dict().items():
+        assert torch.equal(weight, first.state_dict()[name]), name
+
+
+def test_a_model_that_was_saved_again_is_loaded_again(tiny_model, tmp_path):
+    tiny_model.save_pretrained(tmp_path)
+    first = load_model(tmp_path)
+    tiny_model.save_pretrained(tmp_path)
+    os.utime(tmp_path / "config.json", (2e9, 2e9))
+    assert load_model(tmp_path) is not first
+
+
+def test_half_precision_weights_are_used_in_single(tiny_model, tmp_path):
+    type(tiny_model)(tiny_model.config).half().save_pretrained(tmp_path)
+    assert load_model(tmp_path).dtype == torch.float32
+
+
+def test_a_loaded_model_passes_through(tiny_model):
+    assert load_model(tiny_model) is tiny_model
+
+
+def test_a_missing_folder_is_named(tmp_path):
+    with pytest.raises(ModelError, match="nowhere"):
+        load_model(tmp_path / "nowhere")
+
+
+def test_a_folder_without_a_model_is_named(tmp_path):
+    with pytest.raises(ModelError, match="config.json"):
+        load_model(tmp_path)
+
+
+def test_a_hub_model_without_network_is_explained(monkeypatch):
+    monkeypatch.setattr("huggingface_hub.constants.HF_HUB_OFFLINE", True)
+    with pytest.raises(ModelError, match="somebody/no-such-model"):
+        load_model("somebody/no-such-model")
+
+
+def test_another_kind_of_model_is_refused(tmp_path):
+    config = Dinov2Config(hidden_size=8, num_hidden_layers=1, num_attention_heads=1, image_size=28)
+    other = Dinov2Model(config)
+    other.save_pretrained(tmp_path)
+    for model in (other, tmp_path, 3):
+        with pytest.raises(ModelError, match="'grain'"):
+            load_model(model)
+
+
+def test_weights_that_do_not_fit_are_refused(tiny_model, tmp_path):
+    weights = {name: value for name, value in tiny_model.state_dict().items() if name.startswith("backbone")}
+    tiny_model.save_pretrained(tmp_path, state_dict=weights)
+    with pytest.raises(ModelError, match="missing"):
+        load_model(tmp_path)
+
+
+@needs_weights
+def test_embedded_weights_count_the_drawn_grains():
+    result = count_grains(draw_grid(5, 6))
+    assert result.weights["name"] == "embedded"
+    assert abs(result.count - 30) <= 2
+
+
+@needs_weights
+def test_embedded_weights_separate_grains_that_components_merge():
+    picture = draw_grid(5, 6)
+    picture[20:23, 38:46] = 210  # a gap in the boundary between two grains
+    result = count_grains(picture)
+    assert result.count >= count_grains(picture, method="components").count

@@ -1,0 +1,194 @@
+"""The command line: what it prints, writes and returns."""
+
+import csv
+import json
+import subprocess
+import sys
+from pathlib import Path
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from grain_model import analysis as analysis_module
+from grain_model.cli import main, name_folders
+from tests.drawn import draw_grid, predict_drawn
+
+RESULT_FILES = {"mask.png", "overlay.png", "labels.tif", "grains.csv", "summary.json"}
+
+
+@pytest.fixture
+def model(monkeypatch, tiny_model, tmp_path_factory) -> list[str]:
+    """Arguments that name a model which sees the drawings."""
+    monkeypatch.setattr(analysis_module, "predict_at_canonical_scale", predict_drawn)
+    folder = tmp_path_factory.mktemp("model")
+    tiny_model.save_pretrained(folder)
+    return ["--model", str(folder)]
+
+
+def write_grid(path: Path, rows: int, columns: int) -> Path:
+    path.parent.mkdir(parents=True, exist_ok=True)
+    Image.fromarray(draw_grid(rows, columns)).save(path)
+    return path
+
+
+def read_rows(out: Path) -> list[dict[str, str]]:
+    return list(csv.DictReader((out / "summary.csv").read_text(encoding="utf-8").splitlines()))
+
+
+def test_counts_one_image(model, tmp_path, capsys):
+    path = write_grid(tmp_path / "steel.png", 3, 4)
+    assert main(["count", str(path), *model]) == 0
+    assert capsys.readouterr().out == f"{path}: 12 grains\n"
+
+
+def test_scale_adds_the_grain_size(model, tmp_path, capsys):
+    path = write_grid(tmp_path / "steel.png", 3, 4)
+    assert main(["count", str(path), "--um-per-pixel", "0.5", *model]) == 0
+    assert ": 12 grains, G " in capsys.readouterr().out
+
+
+def test_out_gets_a_folder_for_each_image_and_one_table(model, tmp_path, capsys):
+    write_grid(tmp_path / "in" / "a.png", 2, 2)
+    write_grid(tmp_path / "in" / "below" / "b.tif", 2, 3)
+    out = tmp_path / "out"
+    assert main(["count", str(tmp_path / "in"), "--out", str(out), "--um-per-pixel", "0.5", *model]) == 0
+    assert {path.name for path in out.iterdir()} == {"a.png", "b.tif", "summary.csv"}
+    for folder in (out / "a.png", out / "b.tif"):
+        assert {path.name for path in folder.iterdir()} == RESULT_FILES
+    rows = read_rows(out)
+    assert [(Path(row["file"]).name, int(row["count"]), float(row["um_per_pixel"])) for row in rows] == [
+        ("a.png", 4, 0.5),
+        ("b.tif", 6, 0.5),
+    ]
+    assert json.loads((out / "b.tif" / "summary.json").read_text())["count"] == 6
+
+
+def test_same_names_do_not_overwrite_each_other(model, tmp_path):
+    first = write_grid(tmp_path / "a" / "field.png", 2, 2)
+    second = write_grid(tmp_path / "b" / "field.png", 3, 3)
+    out = tmp_path / "out"
+    assert main(["count", str(first), str(second), "--out", str(out), *model]) == 0
+    rows = read_rows(out)
+    assert [int(row["count"]) for row in rows] == [4, 9]
+    assert [json.loads((Path(row["folder"]) / "summary.json").read_text())["count"] for row in rows] == [4, 9]
+
+
+def test_names_of_folders_differ_whatever_the_case():
+    names = name_folders([Path("a/x.png"), Path("b/X.PNG"), Path("c/x.png"), Path("d/x.png-2")])
+    assert len({name.casefold() for name in names}) == 4 and names[0] == "x.png"
+
+
+def test_one_bad_file_is_named_and_the_rest_is_counted(model, tmp_path, capsys):
+    write_grid(tmp_path / "a.png", 2, 2)
+    (tmp_path / "broken.png").write_bytes(b"\x89PNG no more")
+    write_grid(tmp_path / "c.png", 2, 3)
+    assert main(["count", str(tmp_path), "--out", str(tmp_path / "out"), *model]) == 1
+    printed = capsys.readouterr()
+    assert "a.png: 4 grains" in printed.out and "c.png: 6 grains" in printed.out
+    assert "broken.png" in printed.err and "Traceback" not in printed.err
+    assert not (tmp_path / "out" / "broken.png").exists()
+
+
+def test_a_fault_in_one_file_does_not_end_the_batch(model, tmp_path, capsys, monkeypatch):
+    def fail_on_wide(network, image, **options):
+        if image.shape[2] > 150:
+            raise RuntimeError("out of memory")
+        return predict_drawn(network, image)
+
+    monkeypatch.setattr(analysis_module, "predict_at_canonical_scale", fail_on_wide)
+    write_grid(tmp_path / "a.png", 2, 2)
+    write_grid(tmp_path / "wide.png", 2, 9)
+    assert main(["count", str(tmp_path), *model]) == 1
+    printed = capsys.readouterr()
+    assert "a.png: 4 grains" in printed.out
+    assert "wide.png: RuntimeError: out of memory" in printed.err
+
+
+def test_json_is_one_document_on_stdout(model, tmp_path, capsys):
+    write_grid(tmp_path / "a.png", 2, 2)
+    (tmp_path / "broken.png").write_bytes(b"")
+    assert main(["count", str(tmp_path), "--json", *model]) == 1
+    document = json.loads(capsys.readouterr().out)
+    assert [(Path(result["file"]).name, result["count"]) for result in document["results"]] == [("a.png", 4)]
+    assert [Path(failure["file"]).name for failure in document["failed"]] == ["broken.png"]
+    assert document["failed"][0]["reason"]
+
+
+def test_progress_goes_to_stderr_unless_quiet(model, tmp_path, capsys):
+    path = str(write_grid(tmp_path / "a.png", 2, 2))
+    main(["count", path, *model])
+    assert "1/1" in capsys.readouterr().err
+    main(["count", path, "--quiet", *model])
+    assert "1/1" not in capsys.readouterr().err
+
+
+def test_a_second_run_does_not_count_the_pictures_of_the_first(model, tmp_path, capsys):
+    write_grid(tmp_path / "a.png", 2, 2)
+    for _ in range(2):
+        capsys.readouterr()
+        assert main(["count", str(tmp_path), "--out", str(tmp_path / "out"), *model]) == 0
+    assert capsys.readouterr().out.count("grains") == 1
+
+
+def test_a_file_given_twice_is_counted_once(model, tmp_path, capsys):
+    path = write_grid(tmp_path / "a.png", 2, 2)
+    assert main(["count", str(path), str(tmp_path), *model]) == 0
+    assert capsys.readouterr().out.count("grains") == 1
+
+
+def test_hidden_files_are_left_out(model, tmp_path, capsys):
+    write_grid(tmp_path / "a.png", 2, 2)
+    write_grid(tmp_path / ".cache" / "b.png", 2, 2)
+    assert main(["count", str(tmp_path), *model]) == 0
+    assert "b.png" not in capsys.readouterr().out
+
+
+def test_method_reaches_the_result(model, tmp_path):
+    path = write_grid(tmp_path / "a.png", 2, 2)
+    main(["count", str(path), "--method", "components", "--out", str(tmp_path / "out"), *model])
+    summary = json.loads((tmp_path / "out" / "a.png" / "summary.json").read_text())
+    assert summary["settings"]["method"] == "components"
+
+
+@pytest.mark.parametrize("missing", ["no/such/file.png", "empty"])
+def test_a_path_without_an_image_fails_by_name(model, tmp_path, capsys, missing):
+    (tmp_path / "empty").mkdir()
+    assert main(["count", str(tmp_path / missing), *model]) == 1
+    assert str(tmp_path / missing) in capsys.readouterr().err
+
+
+@pytest.mark.parametrize(
+    "arguments",
+    [
+        [],
+        ["count"],
+        ["count", "a.png", "--um-per-pixel", "0"],
+        ["count", "a.png", "--um-per-pixel", "nan"],
+        ["count", "a.png", "--um-per-pixel", "wide"],
+        ["count", "a.png", "--method", "guess"],
+        ["paint", "a.png"],
+    ],
+)
+def test_wrong_usage_exits_with_2(arguments, capsys):
+    with pytest.raises(SystemExit) as stopped:
+        main(arguments)
+    assert stopped.value.code == 2
+    assert "usage:" in capsys.readouterr().err
+
+
+def test_a_model_that_is_not_there_is_wrong_usage(tmp_path, capsys):
+    path = write_grid(tmp_path / "a.png", 2, 2)
+    assert main(["count", str(path), "--model", str(tmp_path / "nowhere")]) == 2
+    assert "nowhere" in capsys.readouterr().err
+
+
+def test_out_that_is_a_file_is_wrong_usage(model, tmp_path, capsys):
+    path = write_grid(tmp_path / "a.png", 2, 2)
+    assert main(["count", str(path), "--out", str(path), *model]) == 2
+    assert np.array_equal(np.asarray(Image.open(path)), draw_grid(2, 2))
+
+
+def test_runs_as_a_module():
+    run = subprocess.run([sys.executable, "-m", "grain_model", "--help"], capture_output=True, text=True, timeout=120)
+    assert run.returncode == 0 and "count" in run.stdout
