@@ -18,6 +18,8 @@ DUPLEX_DIFFERENCE = 2.0
 DUPLEX_VALLEY = 0.6
 #: and each side of the valley holds this share of the area.
 DUPLEX_AREA_SHARE = 0.1
+#: Standard deviation, in G numbers, of the kernel that smooths the distribution.
+DUPLEX_SMOOTHING = 0.5
 #: Fewer grains show no distribution.
 DUPLEX_GRAINS = 50
 
@@ -81,16 +83,17 @@ def duplex_hint(area: np.ndarray) -> DuplexHint:
     if np.ptp(sizes) < DUPLEX_DIFFERENCE:
         return DuplexHint(False)
     grid = np.linspace(sizes.min() - 1, sizes.max() + 1, 256)
-    density = gaussian_kde(sizes, weights=area)(grid)
+    spread = np.sqrt(np.cov(sizes, aweights=area))
+    density = gaussian_kde(sizes, bw_method=DUPLEX_SMOOTHING / spread, weights=area)(grid)
     peaks, _ = find_peaks(density)
-    best = DuplexHint(False)
-    for i, fine in enumerate(peaks):
-        for coarse in peaks[i + 1 :]:
-            valley = fine + int(density[fine:coarse].argmin())
-            share = float(area[sizes > grid[valley]].sum() / area.sum())
-            apart = float(grid[coarse] - grid[fine])
-            deep = density[valley] < DUPLEX_VALLEY * min(density[fine], density[coarse])
-            if deep and apart > max(DUPLEX_DIFFERENCE, best.difference) and min(share, 1 - share) >= DUPLEX_AREA_SHARE:
-                diameters = (float(np.sqrt(4 / np.pi * 2 ** grid[fine])), float(np.sqrt(4 / np.pi * 2 ** grid[coarse])))
-                best = DuplexHint(True, diameters, apart, share)
-    return best
+    pairs = [(fine, coarse) for i, fine in enumerate(peaks) for coarse in peaks[i + 1 :]]
+    for fine, coarse in sorted(pairs, key=lambda pair: -density[list(pair)].min()):
+        valley = fine + int(density[fine:coarse].argmin())
+        coarse_share = float(area[sizes > grid[valley]].sum() / area.sum())
+        difference = float(grid[coarse] - grid[fine])
+        is_deep = density[valley] < DUPLEX_VALLEY * min(density[fine], density[coarse])
+        is_large = DUPLEX_AREA_SHARE <= coarse_share <= 1 - DUPLEX_AREA_SHARE
+        if is_deep and is_large and difference >= DUPLEX_DIFFERENCE:
+            diameters = np.sqrt(4 / np.pi * 2 ** grid[[fine, coarse]])
+            return DuplexHint(True, (float(diameters[0]), float(diameters[1])), difference, coarse_share)
+    return DuplexHint(False)

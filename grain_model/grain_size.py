@@ -18,7 +18,7 @@ from skimage.segmentation import relabel_sequential
 from .duplex import ALA_AREA_SHARE, ALA_DIFFERENCE, AlaGrain, DuplexHint, duplex_hint, numbers_coarser
 from .errors import MeasurementError
 from .intercepts import HEYN_SPACING, CountedLine, abrams_circles, count_intercepts, heyn_lines
-from .measurement import as_label_image, as_scale, close_boundaries, measure_grains
+from .measurement import as_label_image, as_scale, close_boundaries, grain_boxes, touches_edge
 from .planimetric import count_circle, count_rectangle, field_dispersion
 
 Quantity = Literal["grains per area", "mean grain area", "mean lineal intercept"]
@@ -307,9 +307,10 @@ def grain_size(labels: np.ndarray, um_per_pixel: float | None = None) -> GrainSi
     """
     labels = as_label_image(labels)
     um_per_pixel = as_scale(um_per_pixel)
-    table = measure_grains(labels)
-    boxes = table[[f"bbox-{i}" for i in range(4)]].to_numpy()
-    labels, _, _ = relabel_sequential(labels)  # ids of other tools may run into the millions
+    labels, _, ids = relabel_sequential(labels)  # ids of other tools may run into the millions
+    boxes = grain_boxes(labels)
+    area = np.bincount(labels.ravel())[1:].astype(float)
+    is_cut = touches_edge(boxes, labels.shape)
     closed = close_boundaries(labels)
 
     rectangle = count_rectangle(labels, boxes)
@@ -326,7 +327,6 @@ def grain_size(labels: np.ndarray, um_per_pixel: float | None = None) -> GrainSi
         flags = _too_few(count, MIN_GRAINS, "grains")
         return RuleResult(rule, "grains per area", density, interval, count, source, um_per_pixel, flags)
 
-    whole = table["area"][~table["touches_edge"]].to_numpy()
     grain_diameter = np.sqrt(labels.size / rectangle.equivalent) if rectangle.equivalent > 0 else float(labels.size)
     heyn = tuple(count_intercepts(closed, line) for line in heyn_lines(labels.shape, HEYN_SPACING * grain_diameter))
     abrams = tuple(count_intercepts(closed, line) for line in abrams_circles(labels.shape, grain_diameter))
@@ -335,13 +335,13 @@ def grain_size(labels: np.ndarray, um_per_pixel: float | None = None) -> GrainSi
     return GrainSize(
         saltykov=planimetric("saltykov", rectangle.equivalent, rectangle.area_px),
         jeffries=planimetric("jeffries", circle.equivalent, circle.area_px),
-        mean_area=_mean_area(whole, dispersion, um_per_pixel, _drawn_boundary_flag(labels, closed)),
+        mean_area=_mean_area(area[~is_cut], dispersion, um_per_pixel, _drawn_boundary_flag(labels, closed)),
         heyn=_intercept_result("heyn", heyn, _blocks_of(heyn, labels.shape), "blocks", least, um_per_pixel),
         abrams=_abrams_result(abrams, least, um_per_pixel),
-        ala=_largest_grain(table, um_per_pixel),
-        duplex=duplex_hint(table["area"].to_numpy()),
+        ala=_largest_grain(np.asarray(ids)[1:], area, is_cut, um_per_pixel),
+        duplex=duplex_hint(area),
         um_per_pixel=um_per_pixel,
-        flags=_field_flags(table, closed),
+        flags=_field_flags(closed),
         test_lines={"heyn": heyn, "abrams": abrams},
     )
 
@@ -517,25 +517,24 @@ def _blocks_of(lines: tuple[CountedLine, ...], shape: tuple[int, int]) -> tuple[
     return counts, lengths
 
 
-def _largest_grain(table: pd.DataFrame, um_per_pixel: float | None) -> AlaGrain | None:
-    """The largest grain and whether it is as-large-as (ASTM E930), against the mean area of all grains."""
-    if len(table) == 0:
+def _largest_grain(
+    ids: np.ndarray, area: np.ndarray, is_cut: np.ndarray, um_per_pixel: float | None
+) -> AlaGrain | None:
+    """The largest grain and whether it is as-large-as (ASTM E930), against the mean area of whole grains."""
+    if len(area) == 0:
         return None
-    area = table["area"].to_numpy()
     largest = int(area.argmax())
-    # Whole grains are the unbiased sample of the mean; a field that holds none has only its cut ones.
-    whole = area[~table["touches_edge"].to_numpy()]
-    coarser = numbers_coarser(area, (whole if len(whole) else area).mean())
+    reference = area if is_cut.all() else area[~is_cut]
+    coarser = numbers_coarser(area, reference.mean())
     share = float(area[coarser >= ALA_DIFFERENCE].sum() / area.sum())
-    number = None if um_per_pixel is None else g_from_area(area[largest] * (um_per_pixel / 1000) ** 2)
     return AlaGrain(
-        label=int(table["label"].iloc[largest]),
+        label=int(ids[largest]),
         area_px=float(area[largest]),
-        G=number,
+        G=None if um_per_pixel is None else g_from_area(area[largest] * (um_per_pixel / 1000) ** 2),
         difference=float(coarser[largest]),
         area_share=share,
         is_ala=bool(coarser[largest] >= ALA_DIFFERENCE and share <= ALA_AREA_SHARE),
-        touches_edge=bool(table["touches_edge"].iloc[largest]),
+        touches_edge=bool(is_cut[largest]),
     )
 
 
@@ -554,10 +553,10 @@ def _drawn_boundary_flag(labels: np.ndarray, closed: np.ndarray) -> tuple[str, .
     )
 
 
-def _field_flags(table: pd.DataFrame, closed: np.ndarray) -> tuple[str, ...]:
-    if len(table) == 0:
-        return ("no grains in the field",)
+def _field_flags(closed: np.ndarray) -> tuple[str, ...]:
     gaps = 1 - np.count_nonzero(closed) / closed.size
+    if gaps == 1:
+        return ("no grains in the field",)
     if gaps <= GAP_SHARE:
         return ()
     return (f"{gaps:.0%} of the field is no grain; grains per area count the whole field, so G reads coarser",)

@@ -72,9 +72,8 @@ def measure_grains(
     count = len(ids)
 
     moments = _second_moments(sequential, count)
-    boxes, perimeter, feret_max, feret_min = _outlines(sequential, moments["area"])
-    area = moments["area"]
-    height, width = labels.shape
+    area, boxes = moments["area"], grain_boxes(sequential)
+    perimeter, feret_max, feret_min = _outlines(sequential, boxes, area)
     columns: dict[str, np.ndarray] = {
         "label": ids.astype(np.int64),
         "area": area,
@@ -91,7 +90,7 @@ def measure_grains(
         "centroid-0": moments["row"],
         "centroid-1": moments["column"],
         **{f"bbox-{i}": boxes[:, i] for i in range(4)},
-        "touches_edge": (boxes[:, 0] == 0) | (boxes[:, 1] == 0) | (boxes[:, 2] == height) | (boxes[:, 3] == width),
+        "touches_edge": touches_edge(boxes, labels.shape),
         "neighbours": count_neighbours(sequential, count),
         "confidence": _confidence_column(confidence, count),
     }
@@ -170,7 +169,7 @@ def close_boundaries(labels: np.ndarray, reach: float = BOUNDARY_REACH) -> np.nd
     """Give the pixels of drawn boundaries to the nearest grain, and leave pores and wide gaps at 0.
 
     A pixel of 0 is a gap when it lies within ``reach`` of a pixel of 0 that is itself further than ``reach`` from every
-    grain: drawn boundaries vanish, and gaps keep their true outline.
+    grain: drawn boundaries vanish, and gaps keep their outline but for the tips of their corners.
 
     Args:
         labels: int32 (H, W).
@@ -194,6 +193,21 @@ def close_boundaries(labels: np.ndarray, reach: float = BOUNDARY_REACH) -> np.nd
     closed = labels.copy()
     closed[outside] = grain_of_source[nearest[outside]]
     return closed
+
+
+def grain_boxes(labels: np.ndarray) -> np.ndarray:
+    """Bounding boxes of the grains 1..n of a label image without gaps in its ids.
+
+    Returns:
+        int64 (n, 4): first row, first column, past the last row, past the last column.
+    """
+    boxes = [(rows.start, columns.start, rows.stop, columns.stop) for rows, columns in find_objects(labels)]
+    return np.array(boxes, dtype=np.int64).reshape(-1, 4)
+
+
+def touches_edge(boxes: np.ndarray, shape: tuple[int, int]) -> np.ndarray:
+    """Whether each box (n, 4) reaches the first or last row or column of an image of this shape: bool (n,)."""
+    return (boxes[:, :2] == 0).any(axis=1) | (boxes[:, 2:] == shape).any(axis=1)
 
 
 def count_neighbours(labels: np.ndarray, count: int) -> np.ndarray:
@@ -258,16 +272,14 @@ def _second_moments(labels: np.ndarray, count: int) -> dict[str, np.ndarray]:
     }
 
 
-def _outlines(labels: np.ndarray, area: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray]:
-    """Bounding boxes (n, 4), perimeters (n,) and largest and smallest Feret diameters (n,), all in px."""
-    slices = find_objects(labels)
-    boxes = np.array([(r.start, c.start, r.stop, c.stop) for r, c in slices], dtype=np.int64).reshape(-1, 4)
-    perimeter, feret_max, feret_min = np.empty((3, len(slices)))
-    for index, box in enumerate(slices):
-        grain = labels[box] == index + 1
+def _outlines(labels: np.ndarray, boxes: np.ndarray, area: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """Perimeters and largest and smallest Feret diameters, each (n,) in px."""
+    perimeter, feret_max, feret_min = np.empty((3, len(boxes)))
+    for index, (top, left, bottom, right) in enumerate(boxes):
+        grain = labels[top:bottom, left:right] == index + 1
         perimeter[index] = _crofton_perimeter(grain, area[index])
         feret_max[index], feret_min[index] = _feret_diameters(grain)
-    return boxes, perimeter, feret_max, feret_min
+    return perimeter, feret_max, feret_min
 
 
 def _crofton_perimeter(grain: np.ndarray, area: float) -> float:

@@ -8,14 +8,14 @@ import numpy as np
 
 #: Counts in quadrats with fewer grains than this say nothing about the field.
 MIN_GRAINS_PER_QUADRAT = 4
-#: Quadrats are cut from fields of at least this many grains; below, counts scatter as Poisson's.
-MIN_GRAINS_FOR_QUADRATS = 16
+#: Quadrats of fields with fewer grains do not tell structures apart; their counts are taken to scatter as Poisson's.
+MIN_GRAINS_FOR_QUADRATS = 80
 MAX_QUADRATS_ACROSS = 8
 
 #: Scatter of quadrat counts, as a multiple of Poisson's, up to which a structure is a lattice,
-LATTICE_SCATTER = 0.36
+LATTICE_SCATTER = 0.42
 #: from which its nuclei are independent,
-RANDOM_SCATTER = 0.46
+RANDOM_SCATTER = 0.48
 #: and beyond which it is clustered.
 CLUSTERED_SCATTER = 0.9
 #: Scatter of a lattice's count: this times count^(1/4), as only the edge of the field contributes.

@@ -1,0 +1,338 @@
+"""Grain-size rules on structures whose exact grain size is known."""
+
+import json
+
+import numpy as np
+import pytest
+from scipy.spatial import cKDTree
+from scipy.stats import t as student
+
+from grain_model.errors import MeasurementError, ScaleError
+from grain_model.grain_size import (
+    RULES,
+    g_from_area,
+    g_from_density,
+    g_from_intercept,
+    grain_size,
+    grain_size_fields,
+)
+from grain_model.intercepts import TestLine as Line
+from grain_model.intercepts import count_intercepts
+from grain_model.planimetric import count_circle, count_rectangle
+
+UM = 0.5
+
+
+def lattice_cells(centres: np.ndarray, side: int) -> np.ndarray:
+    pixels = np.indices((side, side)).reshape(2, -1).T
+    owner = cKDTree(centres).query(pixels)[1].reshape(side, side)
+    return (np.unique(owner, return_inverse=True)[1].reshape(side, side) + 1).astype(np.int32)
+
+
+def squares(pitch: int, side: int) -> np.ndarray:
+    """Squares whose lines fall into the field off its edges."""
+    index = (np.arange(side) + pitch // 2) // pitch
+    return (index[:, None] * (index[-1] + 1) + index[None] + 1).astype(np.int32)
+
+
+def hexagons(pitch: float, side: int) -> np.ndarray:
+    """Regular hexagons with centres ``pitch`` apart: area sqrt(3)/2 pitch^2, boundary per area 2/pitch."""
+    row, column = np.indices((int(side / pitch / 0.866) + 4, int(side / pitch) + 4)).reshape(2, -1)
+    centres = np.stack([(row - 1) * pitch * np.sqrt(3) / 2 + 0.37, (column - 1 + row % 2 / 2) * pitch + 0.21], axis=1)
+    return lattice_cells(centres, side)
+
+
+def voronoi(side: int, count: int, seed: int) -> np.ndarray:
+    return lattice_cells(np.random.default_rng(seed).random((count, 2)) * side, side)
+
+
+def draw_boundaries(labels: np.ndarray, width: int) -> np.ndarray:
+    drawn = labels.copy()
+    for shift in range(1, width + 1):
+        if shift % 2:
+            drawn[:, :-1][labels[:, :-1] != labels[:, 1:]] = 0
+            drawn[:-1][labels[:-1] != labels[1:]] = 0
+        else:
+            drawn[:, 1:][labels[:, :-1] != labels[:, 1:]] = 0
+            drawn[1:][labels[:-1] != labels[1:]] = 0
+    return drawn
+
+
+def test_conversions_agree_with_the_table_of_e112():
+    # ASTM E112, table 4: G = 5 has 248 grains/mm^2, 0.00403 mm^2 and a mean intercept of 0.0566 mm.
+    assert g_from_density(248.0) == pytest.approx(5, abs=0.01)
+    assert g_from_area(0.00403) == pytest.approx(5, abs=0.01)
+    assert g_from_intercept(0.0566) == pytest.approx(5, abs=0.01)
+
+
+def test_squares():
+    pitch, side = 19, 19 * 53  # no multiple of which is a diameter of the circles
+    result = grain_size(squares(pitch, side), UM)
+    exact = g_from_density(1e6 / (pitch * UM) ** 2)
+    assert result.saltykov.G == pytest.approx(exact, abs=0.01)
+    assert result.jeffries.G == pytest.approx(exact, abs=0.01)
+    assert result.mean_area.G == pytest.approx(exact, abs=0.01)
+    # Crossings per length in direction w are (|cos w| + |sin w|) / pitch; the line lengths weight the directions.
+    lines = result.test_lines["heyn"]
+    lengths = {group: sum(c.length_px for c in lines if c.line.group == group) for group in (0, 45, 90, 135)}
+    crossings = sum(length * (np.sqrt(2) if group % 90 else 1) / pitch for group, length in lengths.items())
+    assert result.heyn.G == pytest.approx(g_from_intercept(sum(lengths.values()) / crossings * UM / 1000), abs=0.05)
+    assert result.abrams.G == pytest.approx(g_from_intercept(np.pi / (2 * 2 / pitch) * UM / 1000), abs=0.05)
+
+
+def test_hexagons():
+    pitch, side = 22.0, 1200
+    labels = hexagons(pitch, side)
+    result = grain_size(labels, UM)
+    area = np.sqrt(3) / 2 * pitch**2
+    exact = g_from_density(1e6 / (area * UM**2))
+    assert result.saltykov.G == pytest.approx(exact, abs=0.01)
+    assert result.jeffries.G == pytest.approx(exact, abs=0.01)
+    assert result.mean_area.G == pytest.approx(exact, abs=0.01)
+    # A hexagon of area sqrt(3)/2 p^2 has the perimeter 2 sqrt(3) p, shared by two: L_A = 2 / p.
+    isotropic = g_from_intercept(np.pi / (2 * 2 / pitch) * UM / 1000)
+    assert result.heyn.G == pytest.approx(isotropic, abs=0.05)
+    assert result.abrams.G == pytest.approx(isotropic, abs=0.05)
+
+
+def test_saltykov_counts_parts():
+    labels = np.kron(np.arange(1, 10).reshape(3, 3), np.ones((10, 10), int)).astype(np.int32)
+    boxes = np.array([(r, c, r + 10, c + 10) for r in (0, 10, 20) for c in (0, 10, 20)])
+    count = count_rectangle(labels, boxes)
+    assert (count.inside, count.cut, count.equivalent) == (1, 8, 1 + 4 / 2 + 4 / 4)
+
+
+def test_jeffries_counts_parts():
+    labels = np.zeros((100, 100), np.int32)
+    labels[45:55, 45:55] = 1  # inside
+    labels[20:30, :10] = 2  # cut by the circle
+    labels[:5, :5] = 3  # beyond it
+    count = count_circle(labels)
+    assert (count.inside, count.cut, count.equivalent) == (1, 1, 1.5)
+    assert count.area_px == pytest.approx(np.pi * 50**2)
+
+
+@pytest.mark.parametrize("width", [1, 2, 3])
+def test_drawn_boundaries_do_not_change_the_counts(width):
+    labels = voronoi(600, 250, 1)
+    plain, drawn = grain_size(labels, UM), grain_size(draw_boundaries(labels, width), UM)
+    for rule, tolerance in (("saltykov", 0.02), ("jeffries", 0.02), ("heyn", 0.04), ("abrams", 0.06)):
+        assert getattr(drawn, rule).G == pytest.approx(getattr(plain, rule).G, abs=tolerance), rule
+    assert any("drawn boundaries" in flag for flag in drawn.mean_area.flags)
+    assert not any("drawn boundaries" in flag for flag in plain.mean_area.flags)
+
+
+def row_line(width: int) -> Line:
+    return Line(np.zeros(width, int), np.arange(width), 1.0, False, 0)
+
+
+@pytest.mark.parametrize(
+    ("pixels", "intercepts", "length"),
+    [
+        ([1] * 10, 0, 9),  # one grain, cut at both ends
+        ([1] * 5 + [2] * 5, 1, 9),
+        ([0] * 5 + [1] * 5, 0.5, 4.5),  # begins on the grain's surface
+        ([0] * 3 + [1] * 4 + [0] * 3, 1, 4),  # the whole grain
+        ([1] * 3 + [0] * 4 + [2] * 3, 1, 5),  # a gap between two grains is one boundary
+        ([1] * 3 + [0] * 4 + [1] * 3, 0, 5),  # a pore in a grain is none
+        ([0] * 10, 0, 0),
+    ],
+)
+def test_intercepts_along_a_row(pixels, intercepts, length):
+    counted = count_intercepts(np.array([pixels], np.int32), row_line(len(pixels)))
+    assert counted.intercepts == intercepts
+    assert counted.length_px == length
+
+
+def test_a_line_along_a_staircase_crosses_once():
+    labels = np.ones((40, 40), np.int32)
+    labels[np.indices((40, 40))[0] > 20 + np.indices((40, 40))[1] // 20] = 2
+    wobble = Line(21 + (np.arange(40) % 4 > 1) - (np.arange(40) < 5), np.arange(40), 1.0, False, 0)
+    flicker = labels[wobble.rows, wobble.columns]
+    assert np.count_nonzero(np.diff(flicker)) > 3
+    assert count_intercepts(labels, wobble).intercepts <= 1
+
+
+def test_circle_counts_each_boundary_once():
+    labels = np.ones((101, 101), np.int32)
+    labels[:, 51:] = 2
+    labels[51:] += 2
+    angle = np.linspace(0, 2 * np.pi, 400, endpoint=False) + 0.01
+    circle = Line(
+        np.round(50 + 40 * np.sin(angle)).astype(int), np.round(50 + 40 * np.cos(angle)).astype(int), 1.0, True, 0
+    )
+    assert count_intercepts(labels, circle).intercepts == 4
+
+
+def test_planimetric_and_intercept_differ_by_the_structure():
+    # Poisson-Voronoi: L_A = 2 sqrt(N_A), so l = pi / (4 sqrt(N_A)), which lies +0.36 in G beside the planimetric rule.
+    result = grain_size(voronoi(1000, 1000, 2), UM)
+    offset = g_from_intercept(np.pi / 4 / np.sqrt(1000.0)) - g_from_density(1000.0)
+    assert result.heyn.G - result.saltykov.G == pytest.approx(offset, abs=0.05)
+    assert result.abrams.G - result.saltykov.G == pytest.approx(offset, abs=0.07)
+
+
+@pytest.mark.parametrize("kind", ["random", pytest.param("relaxed", marks=pytest.mark.slow)])
+def test_crops_agree_within_their_interval(kind):
+    side, crop, grains = 1200, 240, 6000
+    rng = np.random.default_rng(5)
+    points = rng.random((grains, 2)) * side
+    if kind == "relaxed":
+        for _ in range(2):
+            samples = rng.random((20 * grains, 2)) * side
+            owner = cKDTree(points).query(samples)[1]
+            count = np.maximum(np.bincount(owner, minlength=grains), 1)
+            points = np.stack([np.bincount(owner, samples[:, k], grains) / count for k in (0, 1)], axis=1)
+    large = lattice_cells(points, side)
+    exact = g_from_density(grains / (side * UM / 1000) ** 2)
+    numbers, widths, held = [], [], 0
+    for _ in range(200):
+        top, left = rng.integers(0, side - crop, 2)
+        result = grain_size(large[top : top + crop, left : left + crop], UM).saltykov
+        low, high = result.ci95
+        numbers.append(result.G)
+        widths.append(high - low)
+        held += low <= exact <= high
+    spread = np.diff(np.percentile(numbers, [2.5, 97.5]))[0]
+    assert held >= 190
+    assert np.mean(widths) <= 2 * spread
+
+
+def test_interval_of_a_lattice_is_narrower_than_poisson():
+    regular = grain_size(hexagons(20.0, 500), UM).saltykov
+    random = grain_size(voronoi(500, 720, 3), UM).saltykov
+    width = [np.diff(result.ci95)[0] for result in (regular, random)]
+    assert width[0] < 0.6 * width[1]
+
+
+def test_scale_free_result_keeps_pixel_figures():
+    labels = voronoi(400, 150, 4)
+    bare, scaled = grain_size(labels), grain_size(labels, 2.0)
+    for rule in RULES:
+        result = getattr(bare, rule)
+        assert result.G is None and result.ci95 is None
+        assert result.value_px == getattr(scaled, rule).value_px
+        assert result.relative_accuracy == pytest.approx(getattr(scaled, rule).relative_accuracy)
+    assert bare.N_A_mm2 is None and bare.mean_lineal_intercept_um is None and bare.iso643 is None
+    assert scaled.mean_lineal_intercept_um == pytest.approx(2 * bare.mean_lineal_intercept_px)
+    assert scaled.N_A_mm2 == pytest.approx(bare.N_A_px * 1e6 / 4)
+    assert scaled.iso643 == pytest.approx(scaled.saltykov.G - 0.046, abs=0.001)
+
+
+def test_enlarged_image_gives_the_same_numbers():
+    labels = voronoi(400, 120, 6)
+    small, large = grain_size(labels, 1.0), grain_size(np.kron(labels, np.ones((2, 2), np.int32)), 0.5)
+    for rule, tolerance in (
+        ("saltykov", 1e-9),
+        ("mean_area", 1e-9),
+        ("jeffries", 0.02),
+        ("heyn", 0.03),
+        ("abrams", 0.05),
+    ):
+        assert getattr(large, rule).G == pytest.approx(getattr(small, rule).G, abs=tolerance), rule
+
+
+def test_permuted_and_distant_ids_change_nothing():
+    labels = voronoi(300, 100, 7)
+    new_ids = np.random.default_rng(0).choice(10**7, labels.max() + 1, replace=False).astype(np.int64) + 1
+    first, second = grain_size(labels, UM), grain_size(new_ids[labels], UM)
+    for rule in RULES:
+        assert getattr(first, rule).G == getattr(second, rule).G
+
+
+def test_no_grains_is_flagged_and_does_not_crash():
+    result = grain_size(np.zeros((60, 80), int), UM)
+    assert all(rule.G is None and rule.n == 0 for rule in result.rules)
+    assert result.ala is None
+    assert "no grains in the field" in result.flags
+    json.dumps(result.to_dict(), allow_nan=False)
+
+
+@pytest.mark.parametrize("shape", [(1, 1), (1, 50), (40, 40)])
+def test_one_grain_is_flagged(shape):
+    result = grain_size(np.ones(shape, int), UM)
+    assert result.saltykov.flags and result.heyn.flags
+    assert result.saltykov.ci95 is None
+    json.dumps(result.to_dict(), allow_nan=False)
+
+
+def test_enough_grains_raise_no_flag():
+    result = grain_size(voronoi(600, 300, 8), UM)
+    assert result.flags == ()
+    assert all(rule.flags == () for rule in result.rules)
+    low, high = result.saltykov.ci95
+    assert low < result.saltykov.G < high
+    json.dumps(result.to_dict(), allow_nan=False)
+
+
+def test_mostly_empty_field_is_flagged():
+    labels = voronoi(400, 150, 9)
+    labels[:, 200:] = 0
+    assert any("no grain" in flag for flag in grain_size(labels, UM).flags)
+
+
+def test_ala_grain():
+    labels = squares(12, 600)
+    labels[200:260, 200:260] = labels.max() + 1  # 25 times the area of the others: 4.6 numbers coarser
+    result = grain_size(labels, UM)
+    assert result.ala.is_ala
+    assert result.ala.label == labels[230, 230]
+    assert result.ala.difference == pytest.approx(np.log2(25), abs=0.1)
+    assert result.ala.G == pytest.approx(g_from_area(3600 * UM**2 * 1e-6))
+    assert not grain_size(squares(12, 600), UM).ala.is_ala
+
+
+def test_duplex_hint():
+    fine, coarse = voronoi(600, 900, 10), voronoi(600, 40, 11)
+    mixed = fine.copy()
+    mixed[:, 300:] = coarse[:, 300:] + fine.max()
+    hint = grain_size(mixed, UM).duplex
+    assert hint.is_duplex
+    assert hint.difference == pytest.approx(np.log2(900 / 40), abs=1.2)
+    assert hint.coarse_area_share == pytest.approx(0.5, abs=0.15)
+    assert not grain_size(fine, UM).duplex.is_duplex
+
+
+def test_fields_average_first_and_convert_then():
+    fields = [voronoi(400, count, count) for count in (130, 150, 180)]
+    result = grain_size_fields(fields, UM)
+    densities = np.array([grain_size(labels, UM).saltykov.value for labels in fields])
+    half = student.ppf(0.975, 2) * densities.std(ddof=1) / np.sqrt(3)
+    assert result.n_fields == 3
+    assert result.saltykov.G == pytest.approx(g_from_density(densities.mean()))
+    assert result.saltykov.relative_accuracy == pytest.approx(100 * half / densities.mean())
+    assert result.saltykov.n == sum(field.saltykov.n for field in result.fields)
+    assert any("relative accuracy" in flag for flag in result.saltykov.flags)
+    assert result.ala.field == 0
+
+
+def test_fields_of_different_scale_agree():
+    labels = voronoi(400, 150, 12)
+    enlarged = np.kron(labels, np.ones((2, 2), np.int32))
+    result = grain_size_fields([labels, enlarged], [1.0, 0.5])
+    assert result.saltykov.G == pytest.approx(grain_size(labels, 1.0).saltykov.G)
+    assert result.mean_area.ci95 == pytest.approx((result.mean_area.G,) * 2)
+
+
+def test_one_field_is_one_field():
+    labels = voronoi(300, 100, 13)
+    assert grain_size_fields([labels], UM).saltykov == grain_size(labels, UM).saltykov
+
+
+def test_an_empty_field_is_left_out_and_named():
+    fields = [voronoi(400, 150, 14), np.zeros((400, 400), int), voronoi(400, 150, 15)]
+    result = grain_size_fields(fields, UM)
+    assert any("1 of 3 fields" in flag for flag in result.saltykov.flags)
+    assert result.saltykov.G is not None
+
+
+def test_wrong_fields_are_refused():
+    labels = np.eye(10, dtype=int)
+    with pytest.raises(MeasurementError, match="one label image at least"):
+        grain_size_fields([])
+    with pytest.raises(MeasurementError, match="one for each field"):
+        grain_size_fields([labels, labels], [1.0])
+    with pytest.raises(MeasurementError, match="one for each field"):
+        grain_size_fields([labels, labels], [1.0, None])
+    with pytest.raises(ScaleError):
+        grain_size(labels, 0)
