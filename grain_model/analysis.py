@@ -43,7 +43,7 @@ class LabelSettings:
 
     method: Method = "watershed"
     boundary_sensitivity: float = 0.5
-    min_grain_area: int | None = None
+    min_grain_area: float | None = None
 
 
 @dataclass(frozen=True, eq=False)
@@ -136,7 +136,7 @@ class GrainAnalysis:
         *,
         method: Method = "watershed",
         boundary_sensitivity: float = 0.5,
-        min_grain_area: int | None = None,
+        min_grain_area: float | None = None,
     ) -> GrainAnalysis:
         """Draws the labels anew from the same probabilities, without running the network.
 
@@ -207,7 +207,7 @@ def count_grains(
     *,
     method: Method = "watershed",
     boundary_sensitivity: float = 0.5,
-    min_grain_area: int | None = None,
+    min_grain_area: float | None = None,
     backend: Literal["torch"] = "torch",
 ) -> GrainAnalysis:
     """Finds, counts and measures the grains of a micrograph.

@@ -127,6 +127,19 @@ def _add_count(commands: argparse._SubParsersAction) -> None:
     )
     count.add_argument("--model", metavar="FOLDER_OR_ID", help="other weights than the embedded ones")
     count.add_argument("--method", choices=("watershed", "components"), default="watershed", help="default: watershed")
+    count.add_argument(
+        "--boundary-sensitivity",
+        type=_share,
+        default=0.5,
+        metavar="S",
+        help="0 to 1, higher finds weaker boundaries and so more grains; default: 0.5",
+    )
+    count.add_argument(
+        "--min-grain-area",
+        type=_area,
+        metavar="PX",
+        help="smallest grain kept; default: follows the image's own grains",
+    )
     count.add_argument("--json", action="store_true", help="print one JSON document instead of lines")
     count.add_argument("--quiet", action="store_true", help="no progress bar")
     count.set_defaults(run=_count)
@@ -177,7 +190,14 @@ def _count_one(image: Path, model: Any, options: argparse.Namespace, folder: Pat
     from .analysis import count_grains
 
     try:
-        analysis: GrainAnalysis = count_grains(image, options.um_per_pixel, model, method=options.method)
+        analysis: GrainAnalysis = count_grains(
+            image,
+            options.um_per_pixel,
+            model,
+            method=options.method,
+            boundary_sensitivity=options.boundary_sensitivity,
+            min_grain_area=options.min_grain_area,
+        )
         if folder:
             analysis.save(folder)
         return {"file": str(image), "folder": str(folder) if folder else None, **analysis.summary()}
@@ -218,13 +238,33 @@ def _write_table(path: Path, results: list[dict[str, Any]]) -> None:
 
 
 def _positive_length(text: str) -> float:
+    value = _number(text)
+    if not value > 0:
+        raise argparse.ArgumentTypeError(f"{text!r} is no positive number of um per pixel, such as 0.25")
+    return value
+
+
+def _share(text: str) -> float:
+    value = _number(text)
+    if not 0 <= value <= 1:
+        raise argparse.ArgumentTypeError(f"{text!r} is no number from 0 to 1, such as 0.5")
+    return value
+
+
+def _area(text: str) -> float:
+    value = _number(text)
+    if not value >= 0:
+        raise argparse.ArgumentTypeError(f"{text!r} is no area in pixels, such as 40")
+    return value
+
+
+def _number(text: str) -> float:
+    """Reads a finite number; anything else is NaN, which no comparison lets through."""
     try:
         value = float(text)
     except ValueError:
-        value = math.nan
-    if not (math.isfinite(value) and value > 0):
-        raise argparse.ArgumentTypeError(f"{text!r} is no positive number of um per pixel, such as 0.25")
-    return value
+        return math.nan
+    return value if math.isfinite(value) else math.nan
 
 
 def _refuse(message: str) -> int:

@@ -144,11 +144,13 @@ def test_hidden_files_are_left_out(model, tmp_path, capsys):
     assert "b.png" not in capsys.readouterr().out
 
 
-def test_method_reaches_the_result(model, tmp_path):
+def test_settings_reach_the_result(model, tmp_path):
     path = write_grid(tmp_path / "a.png", 2, 2)
-    main(["count", str(path), "--method", "components", "--out", str(tmp_path / "out"), *model])
+    settings = ["--method", "components", "--boundary-sensitivity", "0.4", "--min-grain-area", "5000"]
+    main(["count", str(path), *settings, "--out", str(tmp_path / "out"), *model])
     summary = json.loads((tmp_path / "out" / "a.png" / "summary.json").read_text())
-    assert summary["settings"]["method"] == "components"
+    assert summary["settings"] == {"method": "components", "boundary_sensitivity": 0.4, "min_grain_area": 5000}
+    assert summary["count"] == 0
 
 
 @pytest.mark.parametrize("missing", ["no/such/file.png", "empty"])
@@ -167,6 +169,8 @@ def test_a_path_without_an_image_fails_by_name(model, tmp_path, capsys, missing)
         ["count", "a.png", "--um-per-pixel", "nan"],
         ["count", "a.png", "--um-per-pixel", "wide"],
         ["count", "a.png", "--method", "guess"],
+        ["count", "a.png", "--boundary-sensitivity", "1.5"],
+        ["count", "a.png", "--min-grain-area", "-1"],
         ["paint", "a.png"],
     ],
 )

@@ -112,13 +112,11 @@ def build_count_tab(examples: Path | None, model: str | os.PathLike | PreTrained
         return _present(_count(source, scale, method, boundary_sensitivity), show)
 
     @clear_errors
-    def count(
-        image: str, um_per_pixel: float | None, method: str, boundary_sensitivity: float
-    ) -> tuple[dict, Any, Any, str]:
+    def count(image: str, um_per_pixel: float | None, method: str, boundary_sensitivity: float) -> tuple[Any, ...]:
         """Counts the grains of one micrograph: summary, mask, overlay, and a zip with every file."""
         counted = _count(image, um_per_pixel, method, boundary_sensitivity)
         analysis = counted.analysis
-        return analysis.summary(), render_mask(analysis.labels), analysis.overlay(), counted.archive
+        return analysis.summary(), render_mask(analysis.labels), analysis.overlay(), counted.archive, counted
 
     def _count(path: str | None, scale: float | None, method: str, boundary_sensitivity: float) -> CountedMicrograph:
         if path is None:
@@ -129,12 +127,14 @@ def build_count_tab(examples: Path | None, model: str | os.PathLike | PreTrained
         analysis = count_grains(path, scale, model, method=method, boundary_sensitivity=boundary_sensitivity)
         return archive_analysis(path, analysis)
 
+    # A number without a value is shown as 0 until it is told so, and 0 is no scale.
+    gr.on(None, lambda: None, None, entry.um_per_pixel, api_visibility="private")
     run_model = {"concurrency_limit": 1, "concurrency_id": MODEL_QUEUE}
     counting = {"fn": count_file, "inputs": [entry.image, opened, *entry.options], "outputs": shown, **run_model}
     # Forgetting comes first, so that a file that cannot be read leaves nothing of the one before it.
     entry.image.upload(forget, None, [entry.um_per_pixel, opened, *outdated], api_visibility="private").then(
         open_file, entry.image, loaded, api_visibility="private"
-    )
+    ).failure(lambda: None, None, entry.image, api_visibility="private")
     entry.image.clear(forget, None, [entry.um_per_pixel, opened, *outdated], api_visibility="private")
     entry.button.click(**counting, api_visibility="private")
     if gallery:
@@ -150,7 +150,7 @@ def build_count_tab(examples: Path | None, model: str | os.PathLike | PreTrained
         trigger_mode="always_last",
         api_visibility="private",
     )
-    _add_endpoint(count, entry, run_model)
+    _add_endpoint(count, entry, results, run_model)
 
 
 @clear_errors
@@ -235,7 +235,6 @@ def _lay_out_entry(pictures: list[tuple[Path, str]]) -> tuple[Entry, gr.Gallery 
             um_per_pixel = gr.Number(
                 label="Scale (µm per pixel)",
                 info="Filled in where the file states it. Without a scale, sizes stay in pixels and there is no G.",
-                value=lambda: None,  # a plain None is shown as 0, which is no scale
                 placeholder="not known",
                 elem_id="scale",
             )
@@ -315,7 +314,7 @@ def _lay_out_results() -> Results:
     return Results(panel, mask, overlay, card, plot, table, download, gr.State(None))
 
 
-def _add_endpoint(count: Any, entry: Entry, run_model: dict[str, Any]) -> None:
+def _add_endpoint(count: Any, entry: Entry, results: Results, run_model: dict[str, Any]) -> None:
     """Gives programs an endpoint of plain inputs and files, apart from what the page draws."""
     with gr.Row(visible=False):
         gr.Button().click(
@@ -326,6 +325,7 @@ def _add_endpoint(count: Any, entry: Entry, run_model: dict[str, Any]) -> None:
                 gr.Image(label="mask", format="png"),
                 gr.Image(label="overlay", format="png"),
                 gr.File(label="archive"),
+                results.counted,  # owns the archive until it has been fetched; programs do not see it
             ],
             api_name="count",
             **run_model,

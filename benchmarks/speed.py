@@ -1,0 +1,177 @@
+"""How long counting takes, stage by stage, beside the backbone's own forward pass on the same pixels.
+
+`python -m benchmarks.speed` counts an example of 400x300 again and again and prints medians, their ratio to the
+backbone and the memory that it took, all from one run.
+"""
+
+from __future__ import annotations
+
+import argparse
+import resource
+import statistics
+import sys
+import tempfile
+import time
+from collections.abc import Callable
+from pathlib import Path
+
+import torch
+from PIL import Image
+from torch.nn import functional as F
+from transformers import PreTrainedModel
+
+from grain_model.analysis import count_grains
+from grain_model.grain_size import grain_size
+from grain_model.image_processing_grain import standardize
+from grain_model.instances import label_grains
+from grain_model.loading import load_model
+from grain_model.measurement import measure_grains
+from grain_model.micrograph import read_micrograph
+from grain_model.quality import assess_quality
+from grain_model.scale import predict_at_canonical_scale
+
+EXAMPLES = Path(__file__).parents[1] / "examples"
+EXAMPLE_SIZE = (400, 300)
+
+RATIO_GOAL = 2.5
+"""Counting is to take less than this many times the backbone's forward pass."""
+
+
+def main(arguments: list[str] | None = None) -> int:
+    """Measures and prints.
+
+    Args:
+        arguments: as typed; `None` takes those of the process.
+
+    Returns:
+        Exit code: 0 when the ratio stays below the goal, else 1.
+    """
+    parser = argparse.ArgumentParser(prog="python -m benchmarks.speed", description=__doc__.partition("\n")[0])
+    parser.add_argument("--image", type=Path, help="default: the first example of 400x300")
+    parser.add_argument("--model", help="folder or Hub id; default: the embedded weights")
+    parser.add_argument("--repeats", type=int, default=15, help="default: 15")
+    options = parser.parse_args(arguments)
+    path = options.image or find_example()
+    model = load_model(options.model)
+    loaded = peak_memory()
+
+    stages = stages_of(path, model)
+    whole = {
+        "count_grains": lambda: count_grains(path, model=model),
+        "backbone": backbone_pass(path, model),
+    }
+    medians = measure({**whole, **stages}, options.repeats)
+    ratio = medians["count_grains"] / medians["backbone"]
+
+    with Image.open(path) as image:
+        width, height = image.size
+    print(f"{path.name}, {width}x{height}, {device_name(model)}, medians of {options.repeats} runs")
+    print(f"{'counting (count_grains)':<42}{1000 * medians['count_grains']:9.1f} ms")
+    print(f"{'backbone, forward pass on the same pixels':<42}{1000 * medians['backbone']:9.1f} ms")
+    print(f"{'ratio':<42}{ratio:9.2f}     (goal: below {RATIO_GOAL})")
+    print("stages")
+    for name in stages:
+        share = medians[name] / medians["backbone"]
+        print(f"  {name:<40}{1000 * medians[name]:9.1f} ms {share:6.2f} of the backbone")
+    print(f"memory: {loaded:.0f} MiB with the model loaded, {peak_memory():.0f} MiB at most")
+    return 0 if ratio < RATIO_GOAL else 1
+
+
+def find_example() -> Path:
+    """Finds the first of the project's examples that measures 400x300."""
+    for path in sorted(EXAMPLES.glob("*.png")):
+        with Image.open(path) as image:
+            if image.size == EXAMPLE_SIZE:
+                return path
+    sys.exit(f"There is no example of 400x300 in {EXAMPLES}. Name a picture with --image.")
+
+
+def stages_of(path: Path, model: PreTrainedModel) -> dict[str, Callable[[], object]]:
+    """Cuts counting, and what a user asks for afterwards, into stages that run alone.
+
+    Args:
+        path: the micrograph.
+        model: the network.
+
+    Returns:
+        Name and function of each stage, in order; those in brackets are no part of `count_grains`.
+    """
+    analysis = count_grains(path, model=model)
+    field = analysis.micrograph.field
+    labels = analysis.labels[: len(field)]
+    image = standardize(field)
+
+    def save() -> None:
+        with tempfile.TemporaryDirectory() as folder:
+            analysis.save(folder)
+
+    return {
+        "read": lambda: read_micrograph(path),
+        "standardise": lambda: standardize(field),
+        "network": lambda: predict_at_canonical_scale(model, image),
+        "labels": lambda: label_grains(analysis.probabilities),
+        "quality": lambda: assess_quality(field, labels, analysis.probabilities),
+        "[table]": lambda: measure_grains(labels, confidence=analysis.confidence),
+        "[grain size]": lambda: grain_size(labels),
+        "[overlay]": analysis.overlay,
+        "[save]": save,
+    }
+
+
+def backbone_pass(path: Path, model: PreTrainedModel) -> Callable[[], object]:
+    """Prepares one forward pass of the backbone alone over the whole picture, padded to its patches as in the model.
+
+    Args:
+        path: the micrograph.
+        model: the network with that backbone.
+
+    Returns:
+        The pass.
+    """
+    pixels = torch.from_numpy(standardize(read_micrograph(path).field))[None].to(model.device, model.dtype)
+    patch = model.config.backbone_config.patch_size
+    padded = F.pad(pixels, (0, -pixels.shape[3] % patch, 0, -pixels.shape[2] % patch))
+
+    @torch.inference_mode()
+    def run() -> object:
+        return model.backbone(padded)
+
+    return run
+
+
+def measure(functions: dict[str, Callable[[], object]], repeats: int) -> dict[str, float]:
+    """Times functions in turns, so that a slow spell of the machine falls on all of them.
+
+    Args:
+        functions: what to time, by name.
+        repeats: rounds, after two to warm up.
+
+    Returns:
+        Median seconds of each.
+    """
+    seconds: dict[str, list[float]] = {name: [] for name in functions}
+    for _ in range(repeats + 2):
+        for name, function in functions.items():
+            start = time.perf_counter()
+            function()
+            if torch.cuda.is_available():
+                torch.cuda.synchronize()
+            seconds[name].append(time.perf_counter() - start)
+    return {name: statistics.median(values[2:]) for name, values in seconds.items()}
+
+
+def device_name(model: PreTrainedModel) -> str:
+    """Names what the network runs on."""
+    if model.device.type == "cuda":
+        return torch.cuda.get_device_name(model.device)
+    return f"CPU, {torch.get_num_threads()} threads"
+
+
+def peak_memory() -> float:
+    """Returns the most memory that the process has held so far, MiB."""
+    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+    return peak / 2**20 if sys.platform == "darwin" else peak / 2**10
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,317 @@
+"""The page in a real browser, and its endpoint for programs."""
+
+from __future__ import annotations
+
+import io
+import json
+import os
+import zipfile
+from collections.abc import Iterator
+from pathlib import Path
+
+import gradio as gr
+import numpy as np
+import pandas as pd
+import pytest
+import tifffile
+from PIL import Image
+
+from grain_model import analysis as analysis_module
+from grain_model.analysis import count_grains
+from grain_model.modeling_grain import GrainForInstanceSegmentation
+from grain_model.ui import build_page, launch_page
+from grain_model.ui.count_tab import list_examples
+from tests.conftest import make_tiny_config
+from tests.drawn import draw_grid, predict_drawn
+
+playwright = pytest.importorskip("playwright.sync_api", reason="playwright is not installed")
+
+CHROMIUM = Path(os.environ.get("CHROMIUM", "/usr/bin/chromium"))
+# On CI a missing browser is a failure, not a reason to skip.
+pytestmark = pytest.mark.skipif(
+    not CHROMIUM.exists() and "CI" not in os.environ, reason=f"there is no Chromium at {CHROMIUM}"
+)
+
+CHROMIUM_ARGUMENTS = [
+    "--no-sandbox",
+    "--disable-gpu",
+    "--disable-quic",
+    "--no-first-run",
+    "--disable-background-networking",
+    "--disable-component-update",
+    "--disable-sync",
+]
+
+PICTURES = ("mask", "overlay")
+
+
+class Site:
+    """A served page whose network sees what is drawn and counts how often it runs."""
+
+    def __init__(self, examples: Path) -> None:
+        self.runs = 0
+        self.model = GrainForInstanceSegmentation(make_tiny_config()).eval()
+        self.page = build_page(examples, self.model)
+        _, self.url, _ = launch_page(
+            self.page, examples, server_name="127.0.0.1", prevent_thread_lock=True, quiet=True, inbrowser=False
+        )
+
+    def predict(self, model: object, image: np.ndarray, **options: object) -> np.ndarray:
+        self.runs += 1
+        return predict_drawn(model, image)
+
+
+@pytest.fixture(scope="module")
+def site(tmp_path_factory) -> Iterator[Site]:
+    examples = tmp_path_factory.mktemp("examples")
+    for name, rows, columns in (("etched_lines", 4, 6), ("dark-gaps", 5, 5)):
+        Image.fromarray(draw_grid(rows, columns)).save(examples / f"{name}.png")
+    (examples / "counts.csv").write_text("file,count\netched_lines.png,24\ndark-gaps.png,25\n")
+    with pytest.MonkeyPatch.context() as patch:
+        served = Site(examples)
+        patch.setattr(analysis_module, "predict_at_canonical_scale", served.predict)
+        yield served
+        served.page.close(verbose=False)
+
+
+@pytest.fixture(scope="module")
+def browser():
+    with playwright.sync_playwright() as driver:
+        chromium = driver.chromium.launch(executable_path=str(CHROMIUM), args=CHROMIUM_ARGUMENTS)
+        yield chromium
+        chromium.close()
+
+
+@pytest.fixture
+def page(browser, site):
+    """A fresh visitor at a desktop's width; whatever the page asks for is listed in `page.requested`."""
+    visitor = browser.new_page(viewport={"width": 1280, "height": 900})
+    visitor.set_default_timeout(20_000)
+    visitor.requested = []
+    visitor.on("request", lambda request: visitor.requested.append(request.url))
+    visitor.goto(site.url)
+    visitor.wait_for_selector("#count-button")
+    yield visitor
+    visitor.close()
+
+
+def upload(page, path: Path) -> None:
+    page.locator("#micrograph input[type=file]").set_input_files(path)
+    page.wait_for_selector("#micrograph img, .toast-body.error")
+
+
+def press_count(page) -> None:
+    page.get_by_role("button", name="Count grains").click()
+    page.wait_for_selector('[data-testid="count"]')
+
+
+def shown_count(page) -> int:
+    return int(page.locator('[data-testid="count"]').inner_text())
+
+
+def expect_count(page, count: int) -> None:
+    page.wait_for_function(f"document.querySelector('[data-testid=count]')?.innerText == '{count}'")
+
+
+def picture(page, name: str) -> np.ndarray:
+    """Fetches a result picture as the browser has it."""
+    selector = f"#{name} img"
+    page.wait_for_function(f"document.querySelector('{selector}')?.naturalWidth > 0")
+    response = page.request.get(page.locator(selector).get_attribute("src"))
+    return np.asarray(Image.open(io.BytesIO(response.body())))
+
+
+def write_grid(path: Path, rows: int, columns: int) -> Path:
+    Image.fromarray(draw_grid(rows, columns)).save(path)
+    return path
+
+
+def test_upload_gives_mask_overlay_and_count(page, site, tmp_path):
+    path = write_grid(tmp_path / "steel.png", 4, 5)
+    upload(page, path)
+    press_count(page)
+    expected = count_grains(path, model=site.model)
+    assert shown_count(page) == expected.count == 20
+    assert np.array_equal(picture(page, "mask"), expected.mask * 255)
+    assert np.array_equal(picture(page, "overlay"), expected.overlay())
+    page.wait_for_selector("#distribution img")
+    rows = page.locator("#grains").inner_text()
+    assert "ECD (px)" in rows and f"{expected.table['equivalent_diameter_area'].round(2)[0]:g}" in rows
+
+
+def test_results_stand_side_by_side_in_equal_size(page, tmp_path):
+    upload(page, write_grid(tmp_path / "steel.png", 4, 5))
+    press_count(page)
+    picture(page, "overlay")
+    boxes = [page.locator(f"#{name}").bounding_box() for name in (*PICTURES, "count")]
+    assert max(box["width"] for box in boxes) - min(box["width"] for box in boxes) < 5
+    assert max(box["height"] for box in boxes) - min(box["height"] for box in boxes) < 5
+    assert len({round(box["y"]) for box in boxes}) == 1
+    assert boxes[0]["x"] < boxes[1]["x"] < boxes[2]["x"]
+
+
+def test_a_16_bit_tiff_is_shown_counted_and_scaled(page, tmp_path):
+    path = tmp_path / "field.tif"
+    # A range that 8 bit would clip: all of it lies above 255.
+    deep = draw_grid(3, 4).astype(np.uint16) * 40 + 20_000
+    tifffile.imwrite(path, deep, imagej=True, resolution=(2.0, 2.0), metadata={"unit": "um"})
+    upload(page, path)
+    page.wait_for_function("document.querySelector('#micrograph img')?.naturalWidth > 0")
+    page.wait_for_function("document.querySelector('#scale input').value == '0.5'")
+    press_count(page)
+    assert shown_count(page) == 12
+    card = page.locator("#count").inner_text()
+    assert "0.5 µm/px (ImageJ)" in card and "not known" not in card
+    assert "µm²" in page.locator("#grains").inner_text()
+
+
+def test_what_is_no_image_is_explained_without_a_traceback(page, tmp_path):
+    upload(page, write_grid(tmp_path / "steel.png", 2, 2))
+    press_count(page)
+    (tmp_path / "notes.png").write_text("this is text")
+    page.locator("#micrograph input[type=file]").set_input_files(tmp_path / "notes.png")
+    message = page.locator(".toast-body.error")
+    message.wait_for()
+    assert "no image that can be read" in message.inner_text()
+    assert "Traceback" not in page.content() and "UnidentifiedImageError" not in page.content()
+    page.locator("#micrograph img").wait_for(state="detached")
+    assert not page.locator("#results").is_visible()
+
+
+def test_counting_nothing_asks_for_an_image(page):
+    page.get_by_role("button", name="Count grains").click()
+    message = page.locator(".toast-body.error")
+    message.wait_for()
+    assert "no image yet" in message.inner_text()
+
+
+def test_an_example_is_counted_by_one_click(page):
+    gallery = page.locator("#examples")
+    assert "etched lines: 24 grains" in gallery.inner_text()
+    gallery.get_by_role("button").filter(has_text="etched lines").click()
+    expect_count(page, 24)
+    gallery.get_by_role("button").filter(has_text="dark gaps").click()
+    expect_count(page, 25)
+
+
+def test_scale_gives_units_without_a_further_run_of_the_network(page, site, tmp_path):
+    upload(page, write_grid(tmp_path / "steel.png", 4, 5))
+    press_count(page)
+    assert "needs the scale" in page.locator("#count").inner_text()
+    runs = site.runs
+    page.locator("#scale input").fill("0.5")
+    page.locator("#scale input").press("Enter")
+    page.wait_for_function("document.querySelector('#count').innerText.includes('0.5 µm/px (given)')")
+    assert "needs the scale" not in page.locator("#count").inner_text()
+    assert site.runs == runs
+
+
+def test_settings_redraw_without_a_further_run_of_the_network(page, site, tmp_path):
+    upload(page, write_grid(tmp_path / "steel.png", 4, 5))
+    press_count(page)
+    before = picture(page, "overlay")
+    runs = site.runs
+    page.get_by_role("button", name="Settings").click()
+    source = page.locator("#overlay img").get_attribute("src")
+    page.get_by_label("outlines").check()
+    page.wait_for_function("old => document.querySelector('#overlay img').src != old", arg=source)
+    assert not np.array_equal(picture(page, "overlay"), before)
+    page.get_by_label("components").check()
+    page.wait_for_timeout(500)
+    assert shown_count(page) == 20
+    assert site.runs == runs
+
+
+def test_the_zip_holds_what_is_shown(page, tmp_path):
+    upload(page, write_grid(tmp_path / "steel.png", 4, 5))
+    press_count(page)
+    with page.expect_download() as download:
+        page.locator("#download").click()
+    assert download.value.suggested_filename == "steel-grains.zip"
+    with zipfile.ZipFile(download.value.path()) as archive:
+        assert set(archive.namelist()) == {"mask.png", "overlay.png", "labels.tif", "grains.csv", "summary.json"}
+        assert len(pd.read_csv(archive.open("grains.csv"))) == 20
+        assert json.load(archive.open("summary.json"))["count"] == 20
+        assert np.array_equal(np.asarray(Image.open(archive.open("mask.png"))), picture(page, "mask"))
+
+
+def test_a_new_image_takes_the_old_results_away(page, tmp_path):
+    upload(page, write_grid(tmp_path / "first.png", 2, 2))
+    press_count(page)
+    page.locator("#examples").get_by_role("button").first.click()
+    page.wait_for_function("document.querySelector('[data-testid=count]')?.innerText != '4'")
+
+
+def test_visitors_do_not_see_each_other(browser, page, site, tmp_path):
+    upload(page, write_grid(tmp_path / "mine.png", 2, 2))
+    press_count(page)
+    other = browser.new_page()
+    other.goto(site.url)
+    upload(other, write_grid(tmp_path / "theirs.png", 3, 3))
+    press_count(other)
+    page.locator("#scale input").fill("0.5")
+    page.locator("#scale input").press("Enter")
+    page.wait_for_function("document.querySelector('#count').innerText.includes('(given)')")
+    assert (shown_count(page), shown_count(other)) == (4, 9)
+    assert "(given)" not in other.locator("#count").inner_text()
+    other.close()
+
+
+def test_asks_no_other_host_for_anything(page, site, tmp_path):
+    upload(page, write_grid(tmp_path / "steel.png", 2, 2))
+    press_count(page)
+    picture(page, "mask")
+    asked = {url for url in page.requested if not url.startswith((site.url, "data:", "blob:"))}
+    assert page.requested and not asked
+
+
+@pytest.mark.parametrize("scheme", ["light", "dark"])
+def test_fits_a_phone(browser, site, tmp_path, scheme):
+    phone = browser.new_page(viewport={"width": 360, "height": 740}, color_scheme=scheme)
+    phone.goto(site.url)
+    phone.wait_for_selector("#count-button")
+    upload(phone, write_grid(tmp_path / "steel.png", 4, 5))
+    press_count(phone)
+    picture(phone, "mask")
+    assert phone.evaluate("document.documentElement.scrollWidth") <= 360
+    boxes = [phone.locator(f"#{name}").bounding_box() for name in (*PICTURES, "count")]
+    assert all(box["x"] >= 0 and box["x"] + box["width"] <= 360 for box in boxes)
+    assert boxes[0]["y"] + boxes[0]["height"] <= boxes[1]["y"] < boxes[2]["y"]
+    phone.close()
+
+
+def test_pictures_and_fields_have_names_for_screen_readers(page, tmp_path):
+    upload(page, write_grid(tmp_path / "steel.png", 2, 2))
+    press_count(page)
+    for name in ("mask", "overlay", "distribution"):
+        page.wait_for_selector(f"#{name} img")
+        assert page.locator(f"#{name} img").get_attribute("alt")
+    assert page.get_by_label("Scale (µm per pixel)").count() == 1
+
+
+def test_programs_get_what_count_grains_gives(site, tmp_path):
+    from gradio_client import Client, handle_file
+
+    path = write_grid(tmp_path / "steel.png", 4, 5)
+    client = Client(site.url, verbose=False)
+    summary, mask, overlay, archive = client.predict(
+        image=handle_file(path), um_per_pixel=0.5, method="watershed", boundary_sensitivity=0.5, api_name="/count"
+    )
+    expected = count_grains(path, 0.5, site.model)
+    assert summary == json.loads(json.dumps(expected.summary()))
+    assert np.array_equal(np.asarray(Image.open(mask)), expected.mask * 255)
+    assert np.array_equal(np.asarray(Image.open(overlay)), expected.overlay())
+    assert zipfile.is_zipfile(archive)
+    assert list(client.view_api(return_format="dict")["named_endpoints"]) == ["/count"]
+
+
+def test_examples_are_captioned_with_their_true_count(tmp_path):
+    assert list_examples(None) == list_examples(tmp_path / "nowhere") == []
+    write_grid(tmp_path / "fine_steel.png", 2, 2)
+    write_grid(tmp_path / "unknown.png", 2, 2)
+    (tmp_path / "counts.csv").write_text("file,count\nfine_steel.png,4\n")
+    assert [caption for _, caption in list_examples(tmp_path)] == ["fine steel: 4 grains", "unknown"]
+
+
+def test_the_page_is_built_without_examples_or_weights():
+    assert isinstance(build_page(None, "no/model"), gr.Blocks)
