@@ -25,6 +25,8 @@ _ROWS_ABOVE = 24
 
 # A scale bar's length as parts of the picture's width.
 _BAR_WIDTHS = (0.03, 0.7)
+# Each half of a broken bar is at least this part of the whole.
+_MIN_HALF = 0.12
 
 
 @dataclass(frozen=True)
@@ -104,7 +106,7 @@ def _strip_top(grey: np.ndarray, background: int) -> int | None:
     """First row of the run of strip rows that ends at the bottom, or None if it is no strip by its rows."""
     even = np.abs(grey.astype(np.int16) - background) <= _BACKGROUND_TOLERANCE
     part = even.mean(axis=1)
-    single_colour = np.ptp(grey[:, 1:-1], axis=1) <= _BACKGROUND_TOLERANCE
+    single_colour = np.ptp(grey[:, 1:-1], axis=1) <= 2 * _BACKGROUND_TOLERANCE
     outside = np.flatnonzero(~((part >= _ROW_BACKGROUND) | single_colour))
     top = int(outside[-1]) + 1 if len(outside) else 0
     margins = part >= _MARGIN_BACKGROUND
@@ -157,4 +159,7 @@ def _is_broken_bar(left: ScaleBar, right: ScaleBar, ink: np.ndarray) -> bool:
     if right.left <= end or abs(left.row - right.row) > 1:
         return False
     alike = abs(left.length - right.length) <= max(3, 0.1 * left.length)
-    return alike and bool(ink[max(0, left.row - 3) : left.row + 4, end : right.left].any())
+    whole = right.left + right.length - left.left
+    # Two equals signs on one line of text are not a bar.
+    long_enough = min(left.length, right.length) >= _MIN_HALF * whole
+    return alike and long_enough and bool(ink[max(0, left.row - 3) : left.row + 4, end : right.left].any())
