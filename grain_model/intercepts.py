@@ -6,9 +6,9 @@ from dataclasses import dataclass
 
 import numpy as np
 
-#: Distance between parallel Heyn lines as a fraction of the grain diameter 1/sqrt(N_A): the golden section, so that the
-#: lines do not fall into step with a regular structure.
-HEYN_SPACING = 0.618
+#: Distance between parallel Heyn lines in grain diameters 1/sqrt(N_A): far enough apart to cross other grains, and by
+#: the golden section, so that the lines do not fall into step with a regular structure.
+HEYN_SPACING = 1.618
 #: Intercepts that one placement of the three circles should at least hit (ASTM E112: 40 to 100 a field).
 ABRAMS_COUNTS = 40
 #: Diameters of Abrams' circles relative to the largest.

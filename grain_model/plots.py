@@ -1,0 +1,294 @@
+"""The figures of a result: size distribution, cumulative curve, orientation rose, marked grains, test lines.
+
+Every function returns a matplotlib figure that belongs to no window and no global state; `figure_to_array` turns it
+into pixels. All share one style.
+"""
+
+from __future__ import annotations
+
+import functools
+from collections.abc import Callable, Sequence
+from typing import Literal, ParamSpec
+
+import matplotlib
+import numpy as np
+import pandas as pd
+from matplotlib.axes import Axes
+from matplotlib.backends.backend_agg import FigureCanvasAgg
+from matplotlib.figure import Figure
+from matplotlib.patches import Rectangle
+from matplotlib.ticker import LogLocator, MaxNLocator, NullFormatter, ScalarFormatter
+from scipy import stats
+
+from .duplex import AlaGrain
+from .intercepts import CountedLine
+from .rendering import render_overlay
+
+BLUE, ORANGE, GREY, RED = "#2f6fa7", "#d9781e", "#5b6470", "#c8102e"
+STYLE = {
+    "font.family": "DejaVu Sans",
+    "font.size": 9,
+    "axes.titlesize": 10,
+    "axes.titleweight": "bold",
+    "axes.titlelocation": "left",
+    "axes.edgecolor": GREY,
+    "axes.linewidth": 0.8,
+    "axes.spines.top": False,
+    "axes.spines.right": False,
+    "axes.grid": True,
+    "axes.axisbelow": True,
+    "grid.color": "#dde1e6",
+    "grid.linewidth": 0.6,
+    "xtick.color": GREY,
+    "ytick.color": GREY,
+    "legend.frameon": False,
+    "legend.fontsize": 8,
+    "figure.facecolor": "white",
+}
+#: Inches.
+CHART_SIZE = (5.2, 3.4)
+PICTURE_WIDTH = 6.5
+
+_DIRECTION_COLOURS = {0: BLUE, 45: ORANGE, 90: "#2a8f5b", 135: "#8a4fa3"}
+
+Parameters = ParamSpec("Parameters")
+
+
+def _styled(plot: Callable[Parameters, Figure]) -> Callable[Parameters, Figure]:
+    """Draw in STYLE; what matplotlib would look up later, when the figure is rendered, is drawn once here."""
+
+    @functools.wraps(plot)
+    def styled(*args: Parameters.args, **kwargs: Parameters.kwargs) -> Figure:
+        with matplotlib.rc_context(STYLE):
+            figure = plot(*args, **kwargs)
+            FigureCanvasAgg(figure).draw()
+            return figure
+
+    return styled
+
+
+@_styled
+def plot_size_distribution(table: pd.DataFrame) -> Figure:
+    """Share of the grains, and of their area, over the logarithm of the equivalent diameter, with a log-normal fit.
+
+    Args:
+        table: Grain table of ``measure_grains``; grains cut by the edge are left out, as their size is not known.
+    """
+    diameters, unit = _whole_diameters(table)
+    figure, axes = _chart("Size distribution")
+    axes.set_xlabel(f"equivalent circular diameter ({unit})")
+    axes.set_ylabel("share per bin (%)")
+    if len(diameters) < 2 or np.ptp(diameters) == 0:
+        return _without_distribution(figure, axes, len(diameters))
+    bins = _log_bins(diameters)
+    centres = np.sqrt(bins[:-1] * bins[1:])
+    by_number = 100 * np.histogram(diameters, bins)[0] / len(diameters)
+    area = diameters**2
+    by_area = 100 * np.histogram(diameters, bins, weights=area)[0] / area.sum()
+    axes.stairs(by_number, bins, fill=True, color=BLUE, alpha=0.35, label="by number")
+    axes.stairs(by_number, bins, color=BLUE, linewidth=0.8)
+    axes.stairs(by_area, bins, color=ORANGE, linewidth=1.4, label="by area")
+    logs = np.log(diameters)
+    mean, spread = logs.mean(), logs.std(ddof=1)
+    fit = 100 * np.diff(stats.norm.cdf(np.log(bins), mean, spread))
+    axes.plot(centres, fit, color=GREY, linestyle="--", linewidth=1.1, label="log-normal fit")
+    _log_axis(axes, bins)
+    fitted = f"n = {len(diameters)}\nmedian {np.exp(mean):.3g} {unit}\nlog sd {spread:.2f}"
+    axes.legend(loc="upper left", title=fitted, title_fontsize=8, alignment="left")
+    return figure
+
+
+@_styled
+def plot_cumulative(table: pd.DataFrame) -> Figure:
+    """Cumulative share of the grains, and of their area, up to each equivalent diameter.
+
+    Args:
+        table: Grain table of ``measure_grains``; grains cut by the edge are left out.
+    """
+    diameters, unit = _whole_diameters(table)
+    figure, axes = _chart("Cumulative distribution")
+    axes.set_xlabel(f"equivalent circular diameter ({unit})")
+    axes.set_ylabel("grains up to this size (%)")
+    if len(diameters) < 2 or np.ptp(diameters) == 0:
+        return _without_distribution(figure, axes, len(diameters))
+    ordered = np.sort(diameters)
+    by_number = 100 * np.arange(1, len(ordered) + 1) / len(ordered)
+    by_area = 100 * np.cumsum(ordered**2) / (ordered**2).sum()
+    for share, colour, name, side in ((by_number, BLUE, "by number", "right"), (by_area, ORANGE, "by area", "left")):
+        axes.step(ordered, share, where="post", color=colour, linewidth=1.4, label=name)
+        median = ordered[np.searchsorted(share, 50)]
+        axes.plot([median], [50], marker="o", markersize=4, color=colour)
+        offset = (6 if side == "left" else -6, -3)
+        axes.annotate(f"{median:.3g}", (median, 50), offset, textcoords="offset points", ha=side, color=colour)
+    axes.set_ylim(0, 100)
+    _log_axis(axes, _log_bins(diameters))
+    axes.legend(loc="upper left")
+    return figure
+
+
+@_styled
+def plot_orientation_rose(table: pd.DataFrame, least_aspect_ratio: float = 1.2) -> Figure:
+    """Directions of the grains' major axes, weighted by area.
+
+    Args:
+        table: Grain table of ``measure_grains``; grains cut by the edge, and those rounder than ``least_aspect_ratio``,
+            whose direction is chance, are left out.
+        least_aspect_ratio: Major over minor axis from which a grain has a direction.
+    """
+    figure = Figure(figsize=(CHART_SIZE[1] + 0.4, CHART_SIZE[1] + 0.3), layout="constrained")
+    axes = figure.add_subplot(projection="polar")
+    axes.spines["polar"].set_visible(True)
+    shown = table[~table["touches_edge"] & (table["aspect_ratio"] >= least_aspect_ratio)]
+    edges = np.radians(np.arange(0, 361, 10))
+    # An axis has no sense of direction: each counts at both of its ends, in bins centred on 0, 10, 20 degrees.
+    degrees = np.concatenate([shown["orientation_deg"], shown["orientation_deg"] + 180])
+    weights = np.tile(shown["area"], 2)
+    share, _ = np.histogram(np.radians((degrees + 5) % 360), edges, weights=weights)
+    if weights.sum() > 0:
+        share = 100 * share / (weights.sum() / 2)
+    axes.bar(edges[:-1], share, width=np.radians(10), color=BLUE, alpha=0.6, edgecolor="white", linewidth=0.5)
+    axes.set_thetagrids(range(0, 360, 45), [f"{angle % 180}\N{DEGREE SIGN}" for angle in range(0, 360, 45)])
+    axes.set_rlabel_position(67.5)
+    axes.yaxis.set_major_locator(MaxNLocator(4))
+    axes.yaxis.set_major_formatter("{x:g} %")
+    axes.tick_params(axis="y", labelsize=7)
+    axes.set_title(f"Direction of the long axis, by area (n = {len(shown)})", loc="center")
+    return figure
+
+
+@_styled
+def plot_marked_grains(
+    pixels: np.ndarray,
+    labels: np.ndarray,
+    ala: AlaGrain | None = None,
+    um_per_pixel: float | None = None,
+    show: Literal["fill", "outlines", "ids"] = "ids",
+) -> Figure:
+    """The micrograph with its grains, and the largest one marked.
+
+    Args:
+        pixels: uint8 (H, W, 3).
+        labels: int (H, W).
+        ala: The largest grain, from ``GrainSize.ala``; drawn with a frame and its G.
+        um_per_pixel: Draws a scale bar.
+        show: How the grains are drawn, as for ``render_overlay``.
+    """
+    figure, axes = _picture(render_overlay(pixels, labels, show=show), um_per_pixel)
+    if ala is not None:
+        grain = (labels == ala.label).astype(float)
+        axes.contour(grain, levels=[0.5], colors=[RED], linewidths=1.8)
+        name = "as-large-as grain" if ala.is_ala else "largest grain"
+        number = "" if ala.G is None else f", G {ala.G:.1f}"
+        rows, columns = np.nonzero(grain)
+        _note(axes, columns.mean(), rows.max(), f"{name}{number}")
+    return figure
+
+
+@_styled
+def plot_test_lines(pixels: np.ndarray, lines: Sequence[CountedLine], um_per_pixel: float | None = None) -> Figure:
+    """The micrograph with the test lines of an intercept rule and a dot on each boundary they cross.
+
+    Args:
+        pixels: uint8 (H, W, 3).
+        lines: Counted lines, from ``GrainSize.test_lines["heyn"]`` or ``["abrams"]``.
+        um_per_pixel: Draws a scale bar.
+    """
+    pale = (pixels.astype(np.float32) * 0.5 + 255 * 0.5).astype(np.uint8)
+    figure, axes = _picture(pale, um_per_pixel)
+    for counted in lines:
+        line = counted.line
+        colour = BLUE if line.closed else _DIRECTION_COLOURS[line.group]
+        rows, columns = line.rows, line.columns
+        if line.closed:
+            rows, columns = np.append(rows, rows[0]), np.append(columns, columns[0])
+        axes.plot(columns, rows, color=colour, linewidth=0.6, alpha=0.8)
+        axes.plot(counted.crossings[:, 1], counted.crossings[:, 0], ".", color=RED, markersize=2.5)
+    return figure
+
+
+def figure_to_array(figure: Figure, dpi: int = 150) -> np.ndarray:
+    """Draw a figure: uint8 (H, W, 3)."""
+    figure.set_dpi(dpi)
+    canvas = FigureCanvasAgg(figure)
+    canvas.draw()
+    return np.asarray(canvas.buffer_rgba())[..., :3].copy()
+
+
+def _chart(title: str) -> tuple[Figure, Axes]:
+    figure = Figure(figsize=CHART_SIZE, layout="constrained")
+    axes = figure.add_subplot()
+    axes.set_title(title)
+    return figure, axes
+
+
+def _picture(pixels: np.ndarray, um_per_pixel: float | None) -> tuple[Figure, Axes]:
+    height, width = pixels.shape[:2]
+    figure = Figure(figsize=(PICTURE_WIDTH, PICTURE_WIDTH * height / width))
+    axes = figure.add_axes((0, 0, 1, 1))
+    axes.imshow(pixels, interpolation="antialiased")
+    axes.set_axis_off()
+    axes.set_autoscale_on(False)
+    if um_per_pixel is not None:
+        _draw_scale_bar(axes, width, height, um_per_pixel)
+    return figure, axes
+
+
+def _draw_scale_bar(axes: Axes, width: int, height: int, um_per_pixel: float) -> None:
+    """A bar of a round length near a fifth of the picture's width, on white in the lower right corner."""
+    wanted = width * um_per_pixel / 5
+    decade = 10 ** np.floor(np.log10(wanted))
+    length = max(step * decade for step in (1, 2, 5) if step * decade <= wanted)
+    pixels, margin = length / um_per_pixel, width * 0.012
+    right, bottom = width - 2 * margin, height - 2 * margin
+    corner = (right - pixels - margin, bottom - 3.6 * margin)
+    frame = Rectangle(corner, pixels + 2 * margin, 4.6 * margin, facecolor="white", alpha=0.85, linewidth=0, zorder=4)
+    axes.add_patch(frame)
+    axes.plot([right - pixels, right], [bottom, bottom], color="black", linewidth=2.5, solid_capstyle="butt", zorder=5)
+    middle, above = right - pixels / 2, bottom - margin * 0.6
+    text = f"{length:g} \N{MICRO SIGN}m"
+    axes.text(middle, above, text, ha="center", va="bottom", fontsize=8, zorder=5)
+
+
+def _note(axes: Axes, x: float, y: float, text: str) -> None:
+    axes.text(
+        x,
+        y,
+        text,
+        color=RED,
+        fontsize=8,
+        fontweight="bold",
+        ha="center",
+        va="top",
+        zorder=6,
+        bbox={"facecolor": "white", "alpha": 0.85, "linewidth": 0, "pad": 2},
+        clip_on=True,
+    )
+
+
+def _whole_diameters(table: pd.DataFrame) -> tuple[np.ndarray, str]:
+    """Equivalent diameters of the grains that are not cut, in um where the table has a scale."""
+    scaled = "equivalent_diameter_area_um" in table
+    column = "equivalent_diameter_area_um" if scaled else "equivalent_diameter_area"
+    return table.loc[~table["touches_edge"], column].to_numpy(), "\N{MICRO SIGN}m" if scaled else "px"
+
+
+def _without_distribution(figure: Figure, axes: Axes, count: int) -> Figure:
+    axes.text(0.5, 0.5, f"{count} whole grains:\nno distribution", ha="center", va="center", transform=axes.transAxes)
+    axes.set_xticks([])
+    axes.set_yticks([])
+    return figure
+
+
+def _log_bins(diameters: np.ndarray) -> np.ndarray:
+    """Edges of bins of equal ratio: twice Sturges' number of them, 6 to 24."""
+    count = int(np.clip(2 * np.ceil(np.log2(len(diameters))), 6, 24))
+    return np.geomspace(diameters.min() * 0.999, diameters.max() * 1.001, count + 1)
+
+
+def _log_axis(axes: Axes, bins: np.ndarray) -> None:
+    axes.set_xscale("log")
+    axes.set_xlim(bins[0], bins[-1])
+    axes.xaxis.set_major_locator(LogLocator(subs=(1, 2, 5), numticks=12))
+    axes.xaxis.set_major_formatter(ScalarFormatter())
+    axes.xaxis.set_minor_formatter(NullFormatter())
+    axes.set_ylim(bottom=0)

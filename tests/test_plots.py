@@ -1,0 +1,95 @@
+"""The figures show what the table and the grain size say."""
+
+import numpy as np
+import pytest
+from scipy.spatial import cKDTree
+
+from grain_model.grain_size import grain_size
+from grain_model.measurement import measure_grains
+from grain_model.plots import (
+    figure_to_array,
+    plot_cumulative,
+    plot_marked_grains,
+    plot_orientation_rose,
+    plot_size_distribution,
+    plot_test_lines,
+)
+
+
+@pytest.fixture(scope="module")
+def labels():
+    points = np.random.default_rng(0).random((120, 2)) * (240, 320)
+    pixels = np.indices((240, 320)).reshape(2, -1).T
+    return (cKDTree(points).query(pixels)[1].reshape(240, 320) + 1).astype(np.int32)
+
+
+@pytest.fixture(scope="module")
+def pixels(labels):
+    return np.repeat((labels % 7 * 20 + 80).astype(np.uint8)[..., None], 3, axis=2)
+
+
+def test_distribution_sums_to_one_hundred(labels):
+    axes = plot_size_distribution(measure_grains(labels, 0.5)).axes[0]
+    filled, _, by_area = axes.patches
+    assert filled.get_data().values.sum() == pytest.approx(100)
+    assert by_area.get_data().values.sum() == pytest.approx(100)
+    assert "\N{MICRO SIGN}m" in axes.get_xlabel()
+    assert "px" in plot_size_distribution(measure_grains(labels)).axes[0].get_xlabel()
+
+
+def test_cumulative_ends_at_one_hundred_and_marks_the_median(labels):
+    table = measure_grains(labels)
+    axes = plot_cumulative(table).axes[0]
+    steps = axes.lines[0]
+    assert steps.get_ydata()[-1] == pytest.approx(100)
+    median = np.median(table.loc[~table["touches_edge"], "equivalent_diameter_area"])
+    assert axes.lines[1].get_xdata()[0] == pytest.approx(median, rel=0.02)
+
+
+def test_rose_points_along_the_grains():
+    rows, columns = np.indices((200, 200))
+    labels = np.zeros((200, 200), np.int32)
+    for number, (row, column) in enumerate([(50, 50), (50, 140), (140, 60), (140, 140)], start=1):
+        along, across = (columns - column) - (rows - row), (columns - column) + (rows - row)
+        labels[(along / 45) ** 2 + (across / 15) ** 2 <= 1] = number  # rising to the right: 45 degrees
+    axes = plot_orientation_rose(measure_grains(labels)).axes[0]
+    tallest = max(axes.patches, key=lambda bar: bar.get_height())
+    assert abs(np.degrees(tallest.get_x() + tallest.get_width() / 2) % 180 - 45) <= 5
+    assert tallest.get_height() == pytest.approx(100)
+
+
+def test_ala_grain_is_framed_and_named(labels, pixels):
+    large = labels.copy()
+    large[80:170, 100:200] = labels.max() + 1
+    result = grain_size(large, 0.5)
+    figure = plot_marked_grains(pixels, large, result.ala, 0.5)
+    texts = [text.get_text() for text in figure.axes[0].texts]
+    assert any(text.startswith(("as-large-as", "largest")) and f"G {result.ala.G:.1f}" in text for text in texts)
+    plain = figure_to_array(plot_marked_grains(pixels, large, None, 0.5))
+    marked = figure_to_array(figure)
+    assert plain.shape == marked.shape
+    assert (plain != marked).any()
+
+
+def test_every_crossing_is_drawn(labels, pixels):
+    result = grain_size(labels, 0.5)
+    for rule in ("heyn", "abrams"):
+        counted = result.test_lines[rule]
+        axes = plot_test_lines(pixels, counted).axes[0]
+        drawn = sum(len(line.get_xdata()) for line in axes.lines if line.get_marker() == ".")
+        assert drawn == sum(len(line.crossings) for line in counted) > 40
+
+
+def test_scale_bar_has_a_round_length(labels, pixels):
+    texts = [text.get_text() for text in plot_marked_grains(pixels, labels, um_per_pixel=0.37).axes[0].texts]
+    assert texts == ["20 \N{MICRO SIGN}m"]
+
+
+@pytest.mark.parametrize("plot", [plot_size_distribution, plot_cumulative, plot_orientation_rose])
+@pytest.mark.parametrize("grains", [0, 1, 2])
+def test_too_few_grains_still_give_a_picture(plot, grains):
+    labels = np.zeros((40, 60), np.int32)
+    for number in range(grains):
+        labels[10:20, 10 + 20 * number : 20 + 20 * number] = number + 1
+    picture = figure_to_array(plot(measure_grains(labels)), dpi=50)
+    assert picture.dtype == np.uint8 and picture.ndim == 3 and picture.min() < 200
