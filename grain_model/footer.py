@@ -115,10 +115,11 @@ def _strip_top(grey: np.ndarray, background: int) -> int | None:
     if len(begins) == 0:
         return None
     top += int(begins[0])
-    is_high_enough = MIN_FOOTER_ROWS <= len(grey) - top <= len(grey) - _ROWS_ABOVE
-    if not is_high_enough or margins[top:].mean() < 0.1 or part[top - _ROWS_ABOVE : top].mean() > 0.5:
+    if not MIN_FOOTER_ROWS <= len(grey) - top <= len(grey) - _ROWS_ABOVE:
         return None
-    return top
+    is_even = margins[top:].mean() >= 0.1
+    is_sharp = part[top - _ROWS_ABOVE : top].mean() <= 0.5 and part[top - 3 : top].mean() <= 0.6
+    return top if is_even and is_sharp else None
 
 
 def _holds_text(strip: np.ndarray, background: int) -> bool:

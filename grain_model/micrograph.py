@@ -15,7 +15,7 @@ from PIL import Image, UnidentifiedImageError
 from .errors import ImageError
 from .footer import MAX_FOOTER, find_footer, find_scale_bar
 from .measurement import as_scale
-from .pixels import from_pil, is_see_through, to_rgb, turn_upright
+from .pixels import check_picture, from_pil, is_see_through, to_rgb, turn_upright
 from .scale_metadata import (
     PixelSize,
     read_resolution_pixel_size,
@@ -112,6 +112,7 @@ def read_micrograph(
     """
     given = as_scale(um_per_pixel)
     opened = _open(source, page)
+    check_picture(opened.pixels)
     _check_size(opened.pixels.shape[:2])
     notes = list(opened.notes)
     if is_see_through(opened.pixels):
@@ -213,6 +214,8 @@ def _read_tiff(path: Path, page: int) -> _Source:
 
     with TiffFile(path) as tiff:
         pages = [candidate for candidate in tiff.pages if not candidate.is_reduced] or list(tiff.pages)
+        if not pages:
+            raise ValueError("no page in it")
         _check_page(page, len(pages))
         chosen = pages[page]
         _check_size((chosen.imagelength, chosen.imagewidth))
@@ -247,7 +250,7 @@ def _tiff_pixels(page: TiffPage) -> np.ndarray:
     return pixels[..., :colours]
 
 
-def _check_size(shape: tuple[int, ...]) -> None:
+def _check_size(shape: tuple[int, int]) -> None:
     """Refuses pictures that are too small or too large, from their two sides in any order."""
     if len(shape) != 2:
         return

@@ -37,6 +37,23 @@ def to_rgb(pixels: np.ndarray) -> np.ndarray:
         ImageError: if the shape or the type is another, there is no pixel, or a value is NaN or infinite.
     """
     pixels = np.asarray(pixels)
+    check_picture(pixels)
+    _refuse_undefined(pixels)
+    if pixels.ndim == 2:
+        pixels = pixels[..., np.newaxis]
+    if pixels.shape[2] == 4:
+        colour = _on_white(_to_uint8(pixels[..., :3]), _opacity(pixels[..., 3]))
+    else:
+        colour = _to_uint8(pixels)
+    return np.ascontiguousarray(np.broadcast_to(colour, (*colour.shape[:2], 3)))
+
+
+def check_picture(pixels: np.ndarray) -> None:
+    """Refuses arrays that are no picture by their shape or type; the values are not looked at.
+
+    Raises:
+        ImageError: if the shape or the type is not one that `to_rgb` takes, or there is no pixel.
+    """
     if not (pixels.ndim == 2 or (pixels.ndim == 3 and pixels.shape[2] in (1, 3, 4))):
         raise ImageError(
             f"The array has the shape {pixels.shape}. (H, W), (H, W, 1), (H, W, 3) or (H, W, 4) is expected. "
@@ -48,14 +65,6 @@ def to_rgb(pixels: np.ndarray) -> np.ndarray:
         )
     if pixels.size == 0:
         raise ImageError(f"The array has the shape {pixels.shape} and no pixel. Check how it was cropped.")
-    _refuse_undefined(pixels)
-    if pixels.ndim == 2:
-        pixels = pixels[..., np.newaxis]
-    if pixels.shape[2] == 4:
-        colour = _on_white(_to_uint8(pixels[..., :3]), _opacity(pixels[..., 3]))
-    else:
-        colour = _to_uint8(pixels)
-    return np.ascontiguousarray(np.broadcast_to(colour, (*colour.shape[:2], 3)))
 
 
 def is_see_through(pixels: np.ndarray) -> bool:

@@ -114,7 +114,9 @@ def test_resizing_on_request(processor, rgb):
     assert values.shape == (1, 3, 20, 30)
 
 
-@pytest.mark.parametrize("wrong", [3, "missing.png", np.zeros((40, 40, 5)), np.full((40, 40), np.nan), np.zeros((40, 0))])
+@pytest.mark.parametrize(
+    "wrong", [3, "missing.png", np.zeros((40, 40, 5)), np.full((40, 40), np.nan), np.zeros((40, 0))]
+)
 def test_what_is_no_picture_is_refused(processor, wrong):
     with pytest.raises(ImageError):
         processor(wrong, return_tensors="pt")

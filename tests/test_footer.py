@@ -1,0 +1,169 @@
+"""The strip under pictures of electron microscopes, drawn in the styles of three makers."""
+
+import sys
+
+import cv2
+import numpy as np
+import pytest
+from matplotlib import get_data_path
+from PIL import Image, ImageDraw, ImageFont
+from scipy import spatial
+
+from grain_model.errors import GrainError
+from grain_model.footer import find_footer, find_scale_bar
+from grain_model.micrograph import read_micrograph
+from grain_model.scale_suggestion import suggest_scale
+
+FONT = f"{get_data_path()}/fonts/ttf/DejaVuSans.ttf"
+STYLES = ("FEI", "Zeiss", "JEOL")
+
+
+def draw_field(height: int, width: int, seed: int = 0, levels: tuple[int, int] = (70, 190)) -> np.ndarray:
+    """A noisy picture of Voronoi grains of different grey, uint8 (height, width)."""
+    rng = np.random.default_rng(seed)
+    seeds = rng.random((60, 2)) * [height, width]
+    rows, columns = np.mgrid[:height, :width]
+    _, grain = spatial.cKDTree(seeds).query(np.column_stack([rows.ravel(), columns.ravel()]))
+    grey = rng.integers(*levels, len(seeds))[grain].reshape(height, width)
+    return np.clip(grey + rng.normal(0, 8, grey.shape), 0, 255).astype(np.uint8)
+
+
+def draw_strip(style: str, width: int, height: int, bar: int, text: str = "10 µm") -> np.ndarray:
+    """The strip of one maker with a bar of `bar` px and its printed length, uint8 (height, width)."""
+    background, ink = (255, 0) if style == "Zeiss" else (0, 255)
+    strip = Image.new("L", (width, height), background)
+    draw = ImageDraw.Draw(strip)
+    write = {"font": ImageFont.truetype(FONT, int(height * 0.3)), "fill": ink}
+    middle = height // 2
+    if style == "FEI":
+        draw.rectangle([0, 0, width - 1, height - 1], outline=ink)
+        for place, entry in ((0.01, "15.00 kV"), (0.16, "1 000 x"), (0.31, "WD 10.2 mm"), (0.48, "HFW 50.0 µm")):
+            draw.text((place * width, middle), entry, **write)
+            draw.line([(place - 0.005) * width, 0, (place - 0.005) * width, height], fill=ink)
+        left, right = int(0.72 * width), int(0.72 * width) + bar - 1
+        draw.line([left, middle, left + 0.3 * bar, middle], fill=ink, width=2)
+        draw.line([right - 0.3 * bar, middle, right, middle], fill=ink, width=2)
+        for end in (left, right):
+            draw.line([end, middle - 8, end, middle + 8], fill=ink)
+        write["font"] = ImageFont.truetype(FONT, min(int(height * 0.3), bar // 10))
+        draw.text(((left + right) / 2, middle), text, anchor="mm", **write)
+    elif style == "Zeiss":
+        left, right, row = 20, 20 + bar - 1, int(0.75 * height)
+        draw.line([left, row, right, row], fill=ink, width=2)
+        for end in (left, right):
+            draw.line([end, row - 6, end, row + 6], fill=ink)
+        draw.text(((left + right) / 2, 0.35 * height), text, anchor="mm", **write)
+        draw.text((0.45 * width, 0.1 * height), "EHT = 20.00 kV   Signal A = SE2", **write)
+        draw.text((0.45 * width, 0.55 * height), "WD = 8.5 mm   Mag = 500 X", **write)
+    else:
+        left = int(0.7 * width)
+        draw.rectangle([left, 0.75 * height, left + bar - 1, 0.85 * height], fill=ink)
+        draw.text((left + bar / 2, 0.4 * height), text, anchor="mm", **write)
+        draw.text((10, 0.3 * height), "15.0kV  LED  WD 10.0mm  x1,000", **write)
+    return np.asarray(strip)
+
+
+def draw_sem(style: str, height: int = 600, width: int = 900, strip: int = 60, bar: int = 180, **more) -> np.ndarray:
+    """A picture with its strip, uint8 (height, width, 3)."""
+    grey = np.vstack([draw_field(height - strip, width), draw_strip(style, width, strip, bar, **more)])
+    return np.repeat(grey[..., np.newaxis], 3, axis=2)
+
+
+@pytest.mark.parametrize("style", STYLES)
+@pytest.mark.parametrize(("height", "width", "strip"), [(480, 640, 40), (768, 1024, 64), (943, 1024, 110)])
+def test_strip_and_bar_are_found_to_the_pixel(style, height, width, strip):
+    picture = draw_sem(style, height, width, strip, bar=width // 5)
+    assert find_footer(picture) == height - strip
+    bar = find_scale_bar(picture, height - strip)
+    assert bar.length == width // 5
+    assert height - strip < bar.row < height
+
+
+@pytest.mark.parametrize("style", STYLES)
+def test_jpeg_hides_neither(style):
+    coded = cv2.imencode(".jpg", draw_sem(style), [cv2.IMWRITE_JPEG_QUALITY, 80])[1]
+    picture = cv2.imdecode(coded, cv2.IMREAD_COLOR)
+    assert abs(find_footer(picture) - 540) <= 1
+    assert abs(find_scale_bar(picture, 540).length - 180) <= 2
+
+
+def with_bottom(grey: int | np.ndarray, rows: int = 60) -> np.ndarray:
+    picture = draw_field(600, 900)
+    picture[-rows:] = grey
+    return np.repeat(picture[..., np.newaxis], 3, axis=2)
+
+
+def sloping_resin() -> np.ndarray:
+    """The black mount below a specimen whose edge is not quite level, with dust on it."""
+    picture = draw_field(600, 900)
+    picture[np.arange(600)[:, np.newaxis] > 520 + np.arange(900) / 40] = 0
+    for row, column in np.random.default_rng(1).integers((550, 10), (590, 890), (30, 2)):
+        picture[row : row + 5, column : column + 4] = 220
+    return np.repeat(picture[..., np.newaxis], 3, axis=2)
+
+
+@pytest.mark.parametrize(
+    "picture",
+    [
+        with_bottom(draw_field(60, 900)),
+        with_bottom(0),
+        with_bottom(255),
+        sloping_resin(),
+        np.zeros((600, 900, 3), np.uint8),
+        np.repeat(draw_field(600, 900, levels=(0, 30))[..., np.newaxis], 3, axis=2),
+        np.full((32, 32, 3), 7, np.uint8),
+    ],
+    ids="field black-border white-border resin constant dark tiny".split(),
+)
+def test_pictures_without_a_strip_keep_all_their_rows(picture):
+    assert find_footer(picture) is None
+
+
+def test_a_pale_field_with_dark_boundaries_has_no_strip():
+    """White grains between thin dark lines look most like text on paper."""
+    grains = draw_field(600, 900, seed=3)
+    edges = cv2.morphologyEx(cv2.medianBlur(grains, 9), cv2.MORPH_GRADIENT, np.ones((3, 3))) > 12
+    picture = np.where(edges, 40, 250).astype(np.uint8)
+    assert find_footer(np.repeat(picture[..., np.newaxis], 3, axis=2)) is None
+
+
+def test_a_strip_without_a_bar():
+    picture = draw_sem("JEOL")
+    picture[-18:-6] = 0
+    assert find_footer(picture) == 540
+    assert find_scale_bar(picture, 540) is None
+
+
+def test_read_micrograph_tells_of_the_strip():
+    micrograph = read_micrograph(draw_sem("Zeiss"))
+    assert (micrograph.footer_top, micrograph.scale_bar_px) == (540, 180)
+    assert micrograph.field.shape == (540, 900, 3) and micrograph.pixels.shape == (600, 900, 3)
+    assert micrograph.um_per_pixel is None
+    plain = read_micrograph(draw_field(300, 400))
+    assert (plain.footer_top, plain.scale_bar_px) == (None, None) and plain.field.shape == (300, 400, 3)
+
+
+@pytest.mark.parametrize("style", STYLES)
+@pytest.mark.parametrize(("text", "um"), [("10 µm", 10.0), ("500 nm", 0.5), ("2.5µm", 2.5), ("1 mm", 1000.0)])
+def test_the_printed_length_is_read_but_not_applied(style, text, um):
+    micrograph = read_micrograph(draw_sem(style, text=text))
+    suggestion = suggest_scale(micrograph)
+    assert suggestion.um_per_pixel == pytest.approx(um / 180)
+    assert suggestion.bar_px == 180
+    assert suggestion.text.replace(" ", "") == text.replace(" ", "")
+    assert 0.5 < suggestion.confidence <= 1
+    assert micrograph.um_per_pixel is None
+
+
+def test_no_suggestion_without_strip_bar_or_length():
+    assert suggest_scale(read_micrograph(draw_field(300, 400))) is None
+    assert suggest_scale(read_micrograph(draw_sem("Zeiss", text="bar"))) is None
+
+
+def test_text_recognition_is_an_extra(monkeypatch):
+    from grain_model import scale_suggestion
+
+    scale_suggestion._text_recognition.cache_clear()
+    monkeypatch.setitem(sys.modules, "rapidocr", None)
+    with pytest.raises(GrainError, match=r"grain_model\[ocr\]"):
+        suggest_scale(read_micrograph(draw_sem("Zeiss")))

@@ -1,0 +1,347 @@
+"""Reading files that other libraries wrote, and refusing what cannot be counted."""
+
+import os
+import struct
+import zlib
+
+import imagecodecs
+import numpy as np
+import pytest
+import tifffile
+from PIL import Image, ImageOps
+
+from grain_model.errors import ImageError
+from grain_model.micrograph import read_micrograph
+from grain_model.pixels import to_rgb
+
+RNG = np.random.default_rng(0)
+RGB = np.repeat(np.repeat(RNG.integers(0, 256, (12, 16, 3), dtype=np.uint8), 8, axis=0), 8, axis=1)
+GREY = RGB[..., 0].copy()
+DEEP = GREY.astype(np.uint16) * 16 + 300
+GREY_RGB = np.repeat(GREY[..., np.newaxis], 3, axis=2)
+
+
+def write_tiff(path, pixels, **options):
+    tifffile.imwrite(path, pixels, **options)
+    return path
+
+
+def save(path, image, **options):
+    image.save(path, **options)
+    return path
+
+
+@pytest.mark.parametrize(
+    ("name", "options"),
+    [("a.png", {}), ("a.bmp", {}), ("a.webp", {"lossless": True}), ("a.ppm", {}), ("a.tif", {}), ("misnamed.jpg", {})],
+)
+def test_lossless_files_keep_every_pixel(tmp_path, name, options):
+    path = tmp_path / name
+    Image.fromarray(RGB).save(path, format="PNG" if name == "misnamed.jpg" else None, **options)
+    micrograph = read_micrograph(path)
+    assert micrograph.pixels.dtype == np.uint8 and micrograph.name == name and micrograph.warnings == ()
+    np.testing.assert_array_equal(micrograph.pixels, RGB)
+    np.testing.assert_array_equal(read_micrograph(str(path)).pixels, RGB)
+
+
+@pytest.mark.parametrize("name", ["a.jpg", "a.webp"])
+def test_lossy_files(tmp_path, name):
+    Image.fromarray(RGB).save(tmp_path / name, quality=95)
+    difference = read_micrograph(tmp_path / name).pixels.astype(int) - RGB
+    assert np.abs(difference).mean() < 12
+
+
+@pytest.mark.parametrize(
+    "options",
+    [
+        {},
+        {"compression": "lzw"},
+        {"compression": "zlib", "predictor": True},
+        {"compression": "zstd"},
+        {"compression": "packbits"},
+        {"tile": (32, 32), "compression": "deflate"},
+        {"rowsperstrip": 7},
+        {"bigtiff": True},
+        {"byteorder": ">"},
+        {"ome": True},
+    ],
+    ids=str,
+)
+@pytest.mark.parametrize("pixels", [RGB, GREY], ids=["rgb", "grey"])
+def test_tiff_storage(tmp_path, pixels, options):
+    if pixels.ndim == 3:
+        options = {"photometric": "rgb", **options}
+    path = write_tiff(tmp_path / "a.tif", pixels, **options)
+    np.testing.assert_array_equal(read_micrograph(path).pixels, RGB if pixels.ndim == 3 else GREY_RGB)
+
+
+def test_tiff_with_a_plane_for_each_channel(tmp_path):
+    path = write_tiff(tmp_path / "a.tif", RGB.transpose(2, 0, 1), photometric="rgb", planarconfig="separate")
+    np.testing.assert_array_equal(read_micrograph(path).pixels, RGB)
+
+
+def test_jpeg_inside_tiff(tmp_path):
+    path = save(tmp_path / "a.tif", Image.fromarray(RGB), compression="jpeg", quality=95)
+    assert np.abs(read_micrograph(path).pixels.astype(int) - RGB).mean() < 12
+
+
+@pytest.mark.parametrize("dtype", [np.uint16, np.int16, np.uint32, np.float32, np.float64])
+def test_deep_tiff_is_scaled_by_its_own_range(tmp_path, dtype):
+    path = write_tiff(tmp_path / "deep.tif", DEEP.astype(dtype))
+    np.testing.assert_allclose(read_micrograph(path).pixels.astype(int), stretched(GREY), atol=1)
+
+
+def test_deep_png(tmp_path):
+    Image.fromarray(DEEP).save(tmp_path / "grey.png")
+    np.testing.assert_allclose(read_micrograph(tmp_path / "grey.png").pixels.astype(int), stretched(GREY), atol=1)
+    (tmp_path / "rgb.png").write_bytes(imagecodecs.png_encode(RGB.astype(np.uint16) * 8))
+    read = read_micrograph(tmp_path / "rgb.png").pixels
+    # Of 11 used bits the lower 8 alone hold the contrast: dropping them would leave eight grey levels.
+    np.testing.assert_allclose(read.astype(int), stretched(RGB, channels=3), atol=1)
+
+
+def stretched(grey: np.ndarray, channels: int = 1) -> np.ndarray:
+    """Grey levels stretched to their 0.1st and 99.9th percentile, as integers (H, W, 3)."""
+    low, high = np.percentile(grey, (0.1, 99.9))
+    levels = np.clip((grey - low) / (high - low) * 255, 0, 255)
+    return levels if channels == 3 else np.repeat(levels[..., np.newaxis], 3, axis=2)
+
+
+def test_every_container_of_one_picture_reads_alike(tmp_path):
+    for source in (RGB, Image.fromarray(RGB), RGB / 255, np.dstack([RGB, np.full(GREY.shape, 255, np.uint8)])):
+        micrograph = read_micrograph(source)
+        np.testing.assert_array_equal(micrograph.pixels, RGB)
+        assert (micrograph.name, micrograph.um_per_pixel, micrograph.scale_source) == ("image", None, None)
+    for grey in (GREY, GREY[..., np.newaxis], Image.fromarray(GREY)):
+        np.testing.assert_array_equal(read_micrograph(grey).pixels, GREY_RGB)
+    np.testing.assert_array_equal(read_micrograph(GREY > 100).pixels, np.where(GREY_RGB > 100, 255, 0))
+
+
+def test_reading_does_not_change_or_share_the_callers_array():
+    source = RGB.copy()
+    read_micrograph(source)
+    np.testing.assert_array_equal(source, RGB)
+
+
+def test_palette_bilevel_and_cmyk(tmp_path):
+    palette = Image.fromarray(RGB).quantize(64)
+    expected = np.asarray(palette.convert("RGB"))
+    for name in ("p.png", "p.tif", "p.gif", "p.bmp"):
+        np.testing.assert_array_equal(read_micrograph(save(tmp_path / name, palette)).pixels, expected)
+    bilevel = Image.fromarray(GREY > 100)
+    for name in ("b.png", "b.tif"):
+        read = read_micrograph(save(tmp_path / name, bilevel)).pixels
+        np.testing.assert_array_equal(read, np.where(GREY_RGB > 100, 255, 0))
+    cmyk = Image.fromarray(RGB).convert("CMYK")
+    np.testing.assert_array_equal(read_micrograph(save(tmp_path / "c.tif", cmyk)).pixels, RGB)
+    assert np.abs(read_micrograph(save(tmp_path / "c.jpg", cmyk, quality=95)).pixels.astype(int) - RGB).mean() < 15
+
+
+def test_white_is_zero(tmp_path):
+    path = write_tiff(tmp_path / "a.tif", 255 - GREY, photometric="miniswhite")
+    np.testing.assert_array_equal(read_micrograph(path).pixels, GREY_RGB)
+
+
+def test_transparent_pixels_lie_on_white_with_a_warning(tmp_path):
+    alpha = np.full(GREY.shape, 255, np.uint8)
+    alpha[:8, :8] = 0
+    rgba, expected = np.dstack([RGB, alpha]), RGB.copy()
+    expected[:8, :8] = 255
+    grey_alpha = Image.merge("LA", [Image.fromarray(GREY), Image.fromarray(alpha)])
+    sources = [
+        rgba,
+        save(tmp_path / "a.png", Image.fromarray(rgba)),
+        write_tiff(tmp_path / "a.tif", rgba, photometric="rgb", extrasamples=["unassalpha"]),
+    ]
+    for source in sources:
+        micrograph = read_micrograph(source)
+        np.testing.assert_array_equal(micrograph.pixels, expected)
+        assert micrograph.warnings == ("The image has transparent pixels; they were laid on white.",)
+    assert (read_micrograph(save(tmp_path / "la.png", grey_alpha)).pixels[:8, :8] == 255).all()
+
+
+def test_further_channels_that_are_not_alpha_are_left_out(tmp_path):
+    stacked = np.dstack([RGB, np.zeros_like(GREY)])
+    path = write_tiff(tmp_path / "a.tif", stacked, photometric="rgb", extrasamples=["unspecified"])
+    np.testing.assert_array_equal(read_micrograph(path).pixels, RGB)
+
+
+@pytest.mark.parametrize("orientation", range(1, 9))
+def test_orientation_tags_turn_the_picture_upright(tmp_path, orientation):
+    exif = Image.Exif()
+    exif[0x0112] = orientation
+    picture = Image.fromarray(RGB)
+    upright = Image.open(save(tmp_path / "a.png", picture, exif=exif))
+    expected = np.asarray(ImageOps.exif_transpose(upright))
+    np.testing.assert_array_equal(read_micrograph(tmp_path / "a.png").pixels, expected)
+    np.testing.assert_array_equal(read_micrograph(upright).pixels, expected)
+    path = write_tiff(
+        tmp_path / "a.tif", RGB, photometric="rgb", extratags=[(274, 3, 1, orientation, True)], metadata=None
+    )
+    np.testing.assert_array_equal(read_micrograph(path).pixels, expected)
+
+
+def test_multi_page_tiff_reads_the_first_and_says_how_to_choose(tmp_path):
+    path = write_tiff(tmp_path / "stack.tif", np.stack([GREY, 255 - GREY, GREY // 2]), photometric="minisblack")
+    first = read_micrograph(path)
+    np.testing.assert_array_equal(first.pixels, GREY_RGB)
+    assert "3 pages" in first.warnings[0] and "page=N" in first.warnings[0]
+    np.testing.assert_array_equal(read_micrograph(path, page=1).pixels, 255 - GREY_RGB)
+    with pytest.raises(ImageError, match="no page 3"):
+        read_micrograph(path, page=3)
+
+
+def test_reduced_copies_are_not_pages(tmp_path):
+    with tifffile.TiffWriter(tmp_path / "pyramid.tif") as tiff:
+        tiff.write(RGB, photometric="rgb", metadata=None)
+        tiff.write(RGB[::2, ::2], photometric="rgb", subfiletype=1, metadata=None)
+    micrograph = read_micrograph(tmp_path / "pyramid.tif")
+    assert micrograph.warnings == () and micrograph.pixels.shape == RGB.shape
+
+
+@pytest.mark.parametrize("name", ["a.gif", "a.webp", "a.png"])
+def test_animations_give_their_first_frame(tmp_path, name):
+    frames = [Image.fromarray(grey) for grey in (GREY, 255 - GREY)]
+    options = {} if name == "a.gif" else {"lossless": True} if name == "a.webp" else {"default_image": False}
+    frames[0].save(tmp_path / name, save_all=True, append_images=frames[1:], **options)
+    micrograph = read_micrograph(tmp_path / name)
+    np.testing.assert_array_equal(micrograph.pixels, GREY_RGB)
+    assert "2 frames" in micrograph.warnings[0]
+    np.testing.assert_array_equal(read_micrograph(tmp_path / name, page=1).pixels, 255 - GREY_RGB)
+
+
+def test_a_constant_picture_is_allowed():
+    for constant in (np.full((40, 40), 9, np.uint8), np.full((40, 40), 9000, np.uint16), np.full((40, 40), 0.5)):
+        assert len(np.unique(read_micrograph(constant).pixels)) == 1
+
+
+def test_a_thin_but_long_picture_is_allowed(tmp_path):
+    path = save(tmp_path / "long.png", Image.new("L", (40_000, 40), 90))
+    assert read_micrograph(path).pixels.shape == (40, 40_000, 3)
+
+
+def png_header(width: int, height: int) -> bytes:
+    """A PNG that claims a size and holds nothing."""
+
+    def chunk(kind: bytes, body: bytes) -> bytes:
+        return struct.pack(">I", len(body)) + kind + body + struct.pack(">I", zlib.crc32(kind + body))
+
+    header = chunk(b"IHDR", struct.pack(">IIBBBBB", width, height, 8, 0, 0, 0, 0))
+    return b"\x89PNG\r\n\x1a\n" + header + chunk(b"IDAT", zlib.compress(b"")) + chunk(b"IEND", b"")
+
+
+def huge_tiff(path):
+    """A TIFF of 40 000 x 40 000 px as a hole in a sparse file."""
+    with tifffile.TiffWriter(path, bigtiff=True) as tiff:
+        tiff.write(np.zeros((64, 64), np.uint8), metadata=None)
+    with tifffile.TiffFile(path, mode="r+b") as tiff:
+        for tag in ("ImageWidth", "ImageLength"):
+            tiff.pages[0].tags[tag].overwrite(40_000)
+    return path
+
+
+PNG = bytes(imagecodecs.png_encode(RGB))
+DEEP_PNG = bytes(imagecodecs.png_encode(RGB.astype(np.uint16)))
+
+
+@pytest.mark.parametrize(
+    ("name", "content", "words"),
+    [
+        ("empty.png", b"", "is empty"),
+        ("text.png", b"This is a text, renamed.", "no image that can be read"),
+        ("page.svg", b"<svg xmlns='http://www.w3.org/2000/svg'/>", "no image that can be read"),
+        ("doc.eps", b"%!PS-Adobe-3.0 EPSF-3.0\n%%BoundingBox: 0 0 100 100\n", "no image that can be read"),
+        ("cut.png", PNG[: len(PNG) // 2], "damaged or cut off"),
+        ("deep-cut.png", DEEP_PNG[: len(DEEP_PNG) // 2], "damaged or cut off"),
+        ("header.png", PNG[:40], "damaged or cut off|no image that can be read"),
+        ("noise.tif", b"II*\0" + bytes(range(256)), "damaged or cut off"),
+        ("short.tif", b"II*\0", "damaged or cut off"),
+        ("bomb.png", png_header(40_000, 40_000), "too many pixels|million pixels"),
+        ("large.png", png_header(22_000, 20_000), "too many pixels|million pixels"),
+        ("narrow.png", png_header(31, 4000), "31 px on its shorter side"),
+        ("dot.png", png_header(1, 1), "At least 32 px"),
+    ],
+)
+def test_bad_files(tmp_path, name, content, words):
+    (tmp_path / name).write_bytes(content)
+    with pytest.raises(ImageError, match=words):
+        read_micrograph(tmp_path / name)
+
+
+@pytest.mark.parametrize("options", [{}, {"compression": "lzw"}, {"tile": (32, 32)}], ids=str)
+def test_a_tiff_that_was_cut_off(tmp_path, options):
+    path = write_tiff(tmp_path / "cut.tif", np.tile(RGB, (8, 8, 1)), photometric="rgb", **options)
+    content = path.read_bytes()
+    for part in (0.2, 0.5, 0.9):
+        path.write_bytes(content[: int(part * len(content))])
+        with pytest.raises(ImageError, match="damaged or cut off"):
+            read_micrograph(path)
+
+
+def test_a_tiff_that_claims_too_many_pixels(tmp_path):
+    with pytest.raises(ImageError, match="1600 million pixels"):
+        read_micrograph(huge_tiff(tmp_path / "huge.tif"))
+
+
+def test_a_jpeg_that_was_cut_off(tmp_path):
+    path = save(tmp_path / "cut.jpg", Image.fromarray(RGB))
+    path.write_bytes(path.read_bytes()[:-400])
+    with pytest.raises(ImageError, match="damaged or cut off"):
+        read_micrograph(path)
+
+
+def test_missing_files_and_folders(tmp_path):
+    with pytest.raises(ImageError, match="no file"):
+        read_micrograph(tmp_path / "missing.png")
+    with pytest.raises(ImageError, match="is a folder"):
+        read_micrograph(tmp_path)
+
+
+def test_a_file_of_no_pixels_but_a_valid_frame(tmp_path):
+    (tmp_path / "hollow.png").write_bytes(png_header(64, 64))
+    with pytest.raises(ImageError, match="damaged or cut off"):
+        read_micrograph(tmp_path / "hollow.png")
+
+
+@pytest.mark.parametrize(
+    ("pixels", "words"),
+    [
+        (np.full((40, 40), np.nan), "1600 of 1600 values are NaN"),
+        (np.where(np.eye(40) > 0, np.inf, 0.5), "40 of 1600 values"),
+        (np.zeros((1, 1), np.uint8), "1 px on its shorter side"),
+        (np.zeros((31, 400), np.uint8), "31 px on its shorter side"),
+        (np.zeros((0, 0), np.uint8), "no pixel"),
+        (np.zeros((40, 40, 2), np.uint8), r"\(40, 40, 2\)"),
+        (np.zeros((3, 40, 40), np.uint8), "its channels last"),
+        (np.zeros((2, 40, 40, 3), np.uint8), "Pass one picture"),
+        (np.zeros(40, np.uint8), r"\(40,\)"),
+        (np.zeros((40, 40), complex), "complex128"),
+        (np.full((40, 40), "a"), "Grey levels"),
+        (np.broadcast_to(np.uint8(0), (40_000, 40_000)), "1600 million pixels"),
+    ],
+)
+def test_bad_arrays(pixels, words):
+    with pytest.raises(ImageError, match=words):
+        read_micrograph(pixels)
+
+
+@pytest.mark.parametrize("source", [None, 5, [[1, 2], [3, 4]], b"abc"])
+def test_other_objects_are_refused(source):
+    with pytest.raises(ImageError, match="path, a PIL image or a numpy array"):
+        read_micrograph(source)
+
+
+def test_messages_have_three_sentences(tmp_path):
+    """What was wrong, what is expected, how to put it right."""
+    (tmp_path / "text.png").write_text("text")
+    for source in (tmp_path, tmp_path / "missing.png", tmp_path / "text.png", np.zeros((2, 2)), None):
+        with pytest.raises(ImageError) as raised:
+            read_micrograph(source)
+        assert str(raised.value).replace(os.fspath(tmp_path), "").count(". ") >= 2
+
+
+def test_to_rgb_of_large_deep_pictures_goes_in_slices():
+    deep = np.arange(5_000 * 1_000, dtype=np.float64).reshape(5_000, 1_000)
+    levels = to_rgb(deep)
+    assert levels.shape == (5_000, 1_000, 3) and levels[0, 0, 0] == 0 and levels[-1, -1, 0] == 255
+    assert (np.diff(levels[..., 0].ravel().astype(int)) >= 0).all()

@@ -1,0 +1,168 @@
+"""Scales as other programs write them, read back."""
+
+import numpy as np
+import pytest
+import tifffile
+from PIL import Image
+
+from grain_model.errors import ScaleError
+from grain_model.micrograph import read_micrograph
+from grain_model.scale_metadata import in_um
+
+FIELD = np.random.default_rng(0).integers(0, 255, (120, 160), dtype=np.uint8)
+
+FEI_TEXT = (
+    "[User]\r\nDate=01/02/2024\r\n[{section}]\r\nPixelWidth={x}\r\nPixelHeight={y}\r\n"
+    "[Image]\r\nResolutionX=160\r\nResolutionY={rows}\r\n"
+)
+ZEISS_TEXT = (
+    "1\r\n0\r\n0\r\n4.2e-08\r\nDP_MAG\r\nMag = 1.00 K X\r\nAP_PIXEL_SIZE\r\nPixel Size = 99 nm\r\n"
+    "AP_IMAGE_PIXEL_SIZE\r\nImage Pixel Size = {size}\r\nAP_WD\r\nWD = 8.5 mm\r\n"
+)
+JEOL_TEXT = (
+    "$CM_FORMAT JEOL-SEM\r\n$CM_MAG 1000\r\n$CM_FULL_SIZE 160 {rows}\r\n"
+    "$$SM_MICRON_BAR {bar}\r\n$$SM_MICRON_MARKER {marker}\r\n"
+)
+
+
+def scale_of(path):
+    micrograph = read_micrograph(path)
+    assert micrograph.warnings == ()
+    return micrograph.um_per_pixel, micrograph.scale_source
+
+
+def with_text_tag(path, code, text):
+    # Microscopes also write the 96 dpi of a screen, which must not win.
+    options = {"resolution": (96, 96), "resolutionunit": "INCH", "metadata": None}
+    tifffile.imwrite(path, FIELD, extratags=[(code, 2, 0, text.encode("cp1252"), True)], **options)
+    return path
+
+
+@pytest.mark.parametrize(
+    ("size", "unit", "um"), [(0.25, "µm", 0.25), (250, "nm", 0.25), (0.00025, "mm", 0.25), (2.5, "Å", 0.00025)]
+)
+def test_ome(tmp_path, size, unit, um):
+    path = tmp_path / "field.ome.tif"
+    metadata = {"axes": "YX", "PhysicalSizeX": size, "PhysicalSizeY": size}
+    if unit != "µm":
+        metadata |= {"PhysicalSizeXUnit": unit, "PhysicalSizeYUnit": unit}
+    tifffile.imwrite(path, FIELD, ome=True, metadata=metadata)
+    scale, source = scale_of(path)
+    assert scale == pytest.approx(um) and source == "OME"
+
+
+def test_ome_without_a_size(tmp_path):
+    tifffile.imwrite(tmp_path / "field.ome.tif", FIELD, ome=True)
+    assert scale_of(tmp_path / "field.ome.tif") == (None, None)
+
+
+@pytest.mark.parametrize(
+    ("unit", "um"), [("um", 0.4), ("micron", 0.4), ("\\u00B5m", 0.4), ("nm", 0.0004), ("mm", 400.0), ("pixel", None)]
+)
+def test_imagej(tmp_path, unit, um):
+    path = tmp_path / "field.tif"
+    tifffile.imwrite(path, FIELD, imagej=True, resolution=(2.5, 2.5), metadata={"unit": unit})
+    scale, source = scale_of(path)
+    assert scale == (None if um is None else pytest.approx(um)) and source == (None if um is None else "ImageJ")
+
+
+def test_imagej_that_hands_on_dots_per_inch(tmp_path):
+    tifffile.imwrite(tmp_path / "a.tif", FIELD, imagej=True, resolution=(72, 72), metadata={"unit": "inch"})
+    assert scale_of(tmp_path / "a.tif") == (None, None)
+
+
+@pytest.mark.parametrize(("code", "section"), [(34680, "Scan"), (34682, "Scan"), (34682, "EScan")])
+def test_fei(tmp_path, code, section):
+    text = FEI_TEXT.format(section=section, x="3.125e-008", y="3.125e-008", rows=120)
+    scale, source = scale_of(with_text_tag(tmp_path / "fei.tif", code, text))
+    assert scale == pytest.approx(0.03125) and source == "FEI"
+
+
+def test_fei_states_where_its_strip_begins(tmp_path):
+    text = FEI_TEXT.format(section="Scan", x="1e-7", y="1e-7", rows=110)
+    assert read_micrograph(with_text_tag(tmp_path / "fei.tif", 34682, text)).footer_top == 110
+
+
+@pytest.mark.parametrize(("size", "um"), [("42.5 nm", 0.0425), ("1.25 µm", 1.25), ("2.791 pm", 2.791e-6)])
+def test_zeiss(tmp_path, size, um):
+    scale, source = scale_of(with_text_tag(tmp_path / "zeiss.tif", 34118, ZEISS_TEXT.format(size=size)))
+    assert scale == pytest.approx(um) and source == "Zeiss"
+
+
+@pytest.mark.parametrize("suffix", [".tif", ".jpg", ".bmp"])
+@pytest.mark.parametrize(("bar", "marker", "um"), [(40, "10um", 0.25), (100, "500nm", 0.005), (50, "0.1mm", 2.0)])
+def test_jeol_sidecar(tmp_path, suffix, bar, marker, um):
+    Image.fromarray(FIELD).save(tmp_path / f"jeol{suffix}", dpi=(96, 96))
+    (tmp_path / "jeol.txt").write_text(JEOL_TEXT.format(rows=110, bar=bar, marker=marker))
+    micrograph = read_micrograph(tmp_path / f"jeol{suffix}")
+    assert micrograph.um_per_pixel == pytest.approx(um) and micrograph.scale_source == "JEOL"
+    assert micrograph.footer_top == 110
+
+
+@pytest.mark.parametrize(
+    "text", ["Notes on this sample.", JEOL_TEXT.format(rows=110, bar=0, marker="10um"), "$$SM_MICRON_BAR 50", ""]
+)
+def test_other_text_files_are_no_sidecars(tmp_path, text):
+    Image.fromarray(FIELD).save(tmp_path / "field.tif")
+    (tmp_path / "field.txt").write_text(text)
+    assert scale_of(tmp_path / "field.tif") == (None, None)
+
+
+@pytest.mark.parametrize("dpi", [1, 72, 96, 100, 150, 200, 254, 300, 600, 1200, 2400, 4800])
+def test_a_printers_resolution_is_no_scale(tmp_path, dpi):
+    tifffile.imwrite(tmp_path / "inch.tif", FIELD, resolution=(dpi, dpi), resolutionunit="INCH")
+    tifffile.imwrite(tmp_path / "cm.tif", FIELD, resolution=(dpi / 2.54,) * 2, resolutionunit="CENTIMETER")
+    Image.fromarray(FIELD).save(tmp_path / "pil.tif", dpi=(dpi, dpi))
+    Image.fromarray(FIELD).save(tmp_path / "pil.png", dpi=(dpi, dpi))
+    for name in ("inch.tif", "cm.tif", "pil.tif", "pil.png"):
+        assert scale_of(tmp_path / name) == (None, None)
+
+
+@pytest.mark.parametrize(("unit", "per_um"), [("INCH", 25400), ("CENTIMETER", 10000)])
+def test_a_microscopes_resolution_is_a_scale(tmp_path, unit, per_um):
+    tifffile.imwrite(tmp_path / "fine.tif", FIELD, resolution=(per_um / 0.37,) * 2, resolutionunit=unit)
+    scale, source = scale_of(tmp_path / "fine.tif")
+    assert scale == pytest.approx(0.37, rel=1e-4) and source == "TIFF resolution"
+
+
+def test_a_resolution_without_unit_is_no_scale(tmp_path):
+    tifffile.imwrite(tmp_path / "none.tif", FIELD, resolution=(50000, 50000), resolutionunit="NONE")
+    assert scale_of(tmp_path / "none.tif") == (None, None)
+
+
+def test_a_given_scale_wins_and_contradiction_is_told(tmp_path):
+    path = tmp_path / "field.ome.tif"
+    tifffile.imwrite(path, FIELD, ome=True, metadata={"axes": "YX", "PhysicalSizeX": 0.5, "PhysicalSizeY": 0.5})
+    agreeing = read_micrograph(path, 0.52)
+    assert (agreeing.um_per_pixel, agreeing.scale_source, agreeing.warnings) == (0.52, "given", ())
+    contradicting = read_micrograph(path, 0.53)
+    assert (contradicting.um_per_pixel, contradicting.scale_source) == (0.53, "given")
+    (warning,) = contradicting.warnings
+    assert "0.53" in warning and "0.5 (OME)" in warning and "+6 %" in warning
+
+
+def test_pixels_that_are_not_square(tmp_path):
+    path = tmp_path / "field.ome.tif"
+    tifffile.imwrite(path, FIELD, ome=True, metadata={"axes": "YX", "PhysicalSizeX": 0.5, "PhysicalSizeY": 0.32})
+    micrograph = read_micrograph(path)
+    assert micrograph.um_per_pixel == pytest.approx(0.4)
+    assert "not square: 0.5 x 0.32 um" in micrograph.warnings[0]
+
+
+@pytest.mark.parametrize("scale", [0, -1, float("nan"), float("inf"), "wide"])
+def test_a_scale_has_to_be_a_positive_length(scale):
+    with pytest.raises(ScaleError, match="positive"):
+        read_micrograph(FIELD, scale)
+
+
+def test_a_given_scale_without_another():
+    micrograph = read_micrograph(FIELD, 0.25)
+    assert (micrograph.um_per_pixel, micrograph.scale_source) == (0.25, "given")
+
+
+@pytest.mark.parametrize(
+    ("length", "unit", "um"),
+    [(2, "nm", 0.002), ("3", "μm", 3), (1, "inch", 25400), (1, "pixel", None), (-1, "um", None), ("x", "um", None)],
+)
+def test_units(length, unit, um):
+    assert in_um(length, unit) == (None if um is None else pytest.approx(um))
