@@ -6,13 +6,17 @@ from dataclasses import dataclass
 
 import numpy as np
 
-#: Distance between parallel Heyn lines in grain diameters 1/sqrt(N_A): far enough apart to cross other grains, and by
-#: the golden section, so that the lines do not fall into step with a regular structure.
-HEYN_SPACING = 1.618
+#: Distance between parallel Heyn lines in grain diameters 1/sqrt(N_A): the golden section, so that they do not fall
+#: into step with a regular structure.
+HEYN_SPACING = 0.618
 #: Intercepts that one placement of the three circles should at least hit (ASTM E112: 40 to 100 a field).
 ABRAMS_COUNTS = 40
 #: Diameters of Abrams' circles relative to the largest.
 ABRAMS_DIAMETERS = (1.0, 2 / 3, 1 / 3)
+#: Patterns in the room of one placement, and the least diameter of each relative to that room.
+ABRAMS_PATTERNS, ABRAMS_LEAST_FILLING = 3, 0.6
+#: Steps of their shifts and diameters: fills the cube evenly however many (R3 sequence), and the same each time.
+ABRAMS_STEPS = (0.8191725, 0.6710436, 0.5497005)
 #: Points a pixel along a circle.
 CIRCLE_SAMPLING = 2
 
@@ -79,8 +83,10 @@ def heyn_lines(shape: tuple[int, int], spacing: float) -> list[TestLine]:
 def abrams_circles(shape: tuple[int, int], grain_diameter: float) -> list[TestLine]:
     """Abrams' three concentric circles (ASTM E112), in as many placements as the field offers.
 
-    The pattern is made as small as still gives ABRAMS_COUNTS intercepts a placement, and set side by side over the
-    field, so that the placements sample all of it.
+    A placement is as small as still gives each pattern ABRAMS_COUNTS intercepts, and placements lie side by side over
+    the field, so that they sample all of it. Each holds several patterns that are shifted within its room and differ in
+    diameter, or the circles would fall into step with a regular structure. A field with room for a single placement has
+    its three circles as large as they can be.
 
     Args:
         shape: Height and width of the field in px.
@@ -90,14 +96,19 @@ def abrams_circles(shape: tuple[int, int], grain_diameter: float) -> list[TestLi
     side = min(height, width)
     # The three circles are 2 pi D long together, and a mean intercept is about 0.9 of the grain diameter.
     smallest = ABRAMS_COUNTS * 0.9 * grain_diameter / (2 * np.pi)
-    diameter = side / max(1, int(side / smallest))
+    room = side / max(1, int(side * ABRAMS_LEAST_FILLING / smallest))
+    down, across = max(1, int(height / room + 1e-9)), max(1, int(width / room + 1e-9))
+    placements = down * across
+    if placements == 1:
+        return [_circle((height - 1) / 2, (width - 1) / 2, r * (side - 1) / 2, 0) for r in ABRAMS_DIAMETERS]
     lines = []
-    down, across = max(1, int(height / diameter + 1e-9)), max(1, int(width / diameter + 1e-9))
-    for placement in range(down * across):
-        row = (placement // across + 0.5) * height / down - 0.5
-        column = (placement % across + 0.5) * width / across - 0.5
-        for relative in ABRAMS_DIAMETERS:
-            lines.append(_circle(row, column, relative * (diameter - 1) / 2, placement))
+    for pattern in range(placements * ABRAMS_PATTERNS):
+        placement = pattern % placements
+        turn = (np.array(ABRAMS_STEPS) * (pattern + 1)) % 1
+        diameter = room * (ABRAMS_LEAST_FILLING + (1 - ABRAMS_LEAST_FILLING) * turn[2])
+        row = (placement // across + 0.5) * height / down + (turn[0] - 0.5) * (height / down - diameter) - 0.5
+        column = (placement % across + 0.5) * width / across + (turn[1] - 0.5) * (width / across - diameter) - 0.5
+        lines += [_circle(row, column, r * (diameter - 1) / 2, placement) for r in ABRAMS_DIAMETERS]
     return lines
 
 
@@ -122,9 +133,9 @@ def count_intercepts(labels: np.ndarray, line: TestLine) -> CountedLine:
     ends = _run_ends(labels, line, where)
     if line.closed:
         ends = ends if along[where[0]] != along[where[-1]] else ends[:-1]
-        intercepts = float(len(ends))
+        intercepts = len(ends) + _corners_passed(labels, line, ends)
     else:
-        intercepts = len(ends) - (int(in_grain[0]) + int(in_grain[-1])) / 2
+        intercepts = len(ends) - (int(in_grain[0]) + int(in_grain[-1])) / 2 + _corners_passed(labels, line, ends[:-1])
         ends = ends[:-1]
     return CountedLine(line, float(length), float(intercepts), np.stack([line.rows[ends], line.columns[ends]], axis=1))
 
@@ -156,6 +167,32 @@ def _run_ends(labels: np.ndarray, line: TestLine, where: np.ndarray) -> np.ndarr
                 continue
         runs.append([start, end])
     return where[[end for _, end in runs]]
+
+
+def _corners_passed(labels: np.ndarray, line: TestLine, ends: np.ndarray) -> float:
+    """What passing exactly through junctions adds to the count: 1/2 a triple point, 1 a fourfold one (ASTM E112).
+
+    A diagonal step passes between two pixels. Each of them that belongs to neither of the grains before and after would
+    have been crossed by a line just beside this one.
+
+    Args:
+        labels: int32 (H, W).
+        line: The line.
+        ends: int (m,), samples just before a boundary.
+    """
+    following = (ends + 1) % len(line.rows)
+    row, column, next_row, next_column = (
+        line.rows[ends],
+        line.columns[ends],
+        line.rows[following],
+        line.columns[following],
+    )
+    before, after = labels[row, column], labels[next_row, next_column]
+    is_diagonal = (row != next_row) & (column != next_column) & (after > 0)
+    missed = 0.0
+    for beside in (labels[row, next_column], labels[next_row, column]):
+        missed += np.count_nonzero(is_diagonal & (beside > 0) & (beside != before) & (beside != after)) / 2
+    return missed
 
 
 def _is_touch(labels: np.ndarray, rows: np.ndarray, columns: np.ndarray, grain: int) -> bool:
