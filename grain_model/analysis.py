@@ -191,8 +191,8 @@ class GrainAnalysis:
         """
         folder = Path(folder)
         folder.mkdir(parents=True, exist_ok=True)
-        Image.fromarray(render_mask(self.labels)).save(folder / "mask.png")
-        Image.fromarray(self.overlay()).save(folder / "overlay.png")
+        write_png(folder / "mask.png", render_mask(self.labels))
+        write_png(folder / "overlay.png", self.overlay())
         _write_label_tiff(folder / "labels.tif", self.labels, self.um_per_pixel)
         self.table.to_csv(folder / "grains.csv", index=False)
         text = json.dumps(self.summary(), indent=2, ensure_ascii=False, allow_nan=False)
@@ -246,6 +246,16 @@ def count_grains(
         weights=describe_weights(network),
         **_labelled(micrograph, probabilities, settings),
     )
+
+
+def write_png(path: Path, picture: np.ndarray) -> None:
+    """Writes a picture without loss, in half the time of Pillow's default for a few per cent more bytes.
+
+    Args:
+        path: the file.
+        picture: uint8 (H, W) or (H, W, 3).
+    """
+    Image.fromarray(picture).save(path, compress_level=3)
 
 
 def _labelled(micrograph: Micrograph, probabilities: np.ndarray, settings: LabelSettings) -> dict[str, Any]:

@@ -138,7 +138,7 @@ def _add_count(commands: argparse._SubParsersAction) -> None:
         "--min-grain-area",
         type=_area,
         metavar="PX",
-        help="smallest grain kept; default: follows the image's own grains",
+        help="smallest grain kept; default: by the image's own grains",
     )
     count.add_argument("--json", action="store_true", help="print one JSON document instead of lines")
     count.add_argument("--quiet", action="store_true", help="no progress bar")

@@ -72,7 +72,6 @@ class GrainCountingPipeline(Pipeline):
         }
 
 
-def register_pipeline() -> None:
-    """Makes `pipeline("grain-counting", model=...)` known to transformers in this process."""
-    if TASK not in PIPELINE_REGISTRY.get_supported_tasks():
-        PIPELINE_REGISTRY.register_pipeline(TASK, GrainCountingPipeline, pt_model=AutoModel)
+# So that `pipeline("grain-counting", model=a_loaded_model)` finds it; a second import of the same source changes nothing.
+if TASK not in PIPELINE_REGISTRY.get_supported_tasks():
+    PIPELINE_REGISTRY.register_pipeline(TASK, GrainCountingPipeline, pt_model=AutoModel)

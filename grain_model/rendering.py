@@ -1,29 +1,21 @@
-"""Pictures of a count: the binary mask, the overlay on the micrograph, the size distribution."""
+"""Pictures of a count at the image's own size: the binary mask and the overlay on the micrograph."""
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Literal, get_args
+from typing import Literal, get_args
 
 import cv2
 import numpy as np
-from scipy import ndimage
+from scipy.ndimage import find_objects
 from skimage.color import hsv2rgb
 
 from .errors import MeasurementError
-
-if TYPE_CHECKING:
-    from matplotlib.figure import Figure
 
 OverlayStyle = Literal["fill", "outlines", "ids", "confidence"]
 OVERLAY_STYLES: tuple[str, ...] = get_args(OverlayStyle)
 
 OUTLINE_COLOUR = (255, 72, 0)
 """RGB of outlines: vermilion stands out on bright and on dark metal."""
-
-# Readable on white and on near-black alike, so one transparent figure serves the light and the dark page.
-_FIGURE_TEXT = "#7d8794"
-_FIGURE_BARS = "#3b82c4"
-_FIGURE_MARKS = ("#e07a1f", "#12998a")
 
 _GOLDEN_RATIO = 0.6180339887498949
 
@@ -70,14 +62,17 @@ def render_overlay(
             "An overlay needs an RGB micrograph (H, W, 3) and a label image (H, W) of the same size. "
             "Pass the pixels that were counted, at their own size."
         )
+    count = int(labels.max(initial=0))
     outlines = _outlines(labels)
     if show == "fill":
-        tinted = _tint(pixels, labels, label_colours(int(labels.max(initial=0))), alpha)
-        return _tint(tinted, np.where(outlines, labels, 0), label_colours(int(labels.max(initial=0))), 1.0)
+        colours = label_colours(count)
+        drawn = _tint(pixels, labels, colours, alpha)
+        drawn[outlines] = colours[labels[outlines] - 1]
+        return drawn
     if show == "confidence":
-        tinted = _tint(pixels, labels, _confidence_colours(confidence, int(labels.max(initial=0))), alpha)
-        tinted[outlines] = (tinted[outlines] * 0.5).astype(np.uint8)
-        return tinted
+        drawn = _tint(pixels, labels, _confidence_colours(confidence, count), alpha)
+        drawn[outlines] //= 2
+        return drawn
     if show in ("outlines", "ids"):
         drawn = pixels.copy()
         drawn[outlines] = OUTLINE_COLOUR
@@ -107,52 +102,6 @@ def label_colours(count: int) -> np.ndarray:
     return np.rint(255 * hsv2rgb(np.stack([hue, saturation, value], axis=-1))).astype(np.uint8)
 
 
-def plot_size_distribution(diameters: np.ndarray, unit: str = "px") -> Figure:
-    """Plots how many grains have which equivalent circular diameter (ECD).
-
-    The figure's background is transparent and its text a middle grey: it reads on a light and on a dark page.
-
-    Args:
-        diameters: float (n,), ECD of each grain.
-        unit: unit of the diameters, for the axis.
-
-    Returns:
-        A matplotlib figure that belongs to no window (no pyplot state, safe in threads).
-
-    Raises:
-        MeasurementError: if matplotlib is not installed.
-    """
-    try:
-        from matplotlib.figure import Figure
-    except ImportError as error:
-        raise MeasurementError(
-            "The size distribution cannot be drawn: matplotlib is not installed. Plots need it. "
-            "Install it with `pip install matplotlib`."
-        ) from error
-    figure = Figure(figsize=(4.8, 2.9), dpi=220, layout="constrained")
-    figure.patch.set_alpha(0)
-    axes = figure.add_subplot()
-    axes.patch.set_alpha(0)
-    diameters = np.asarray(diameters, dtype=float)
-    if diameters.size:
-        axes.hist(diameters, bins="auto", color=_FIGURE_BARS, edgecolor="white", linewidth=0.6, alpha=0.9)
-        for name, value, colour in zip(
-            ("mean", "median"), (diameters.mean(), np.median(diameters)), _FIGURE_MARKS, strict=True
-        ):
-            axes.axvline(value, color=colour, linewidth=1.8, label=f"{name} {value:.3g} {unit}")
-        axes.legend(frameon=False, labelcolor=_FIGURE_TEXT)
-    else:
-        axes.text(0.5, 0.5, "no grains", transform=axes.transAxes, ha="center", color=_FIGURE_TEXT)
-    axes.set_xlabel(f"equivalent circular diameter ({unit})", color=_FIGURE_TEXT)
-    axes.set_ylabel("grains", color=_FIGURE_TEXT)
-    axes.yaxis.get_major_locator().set_params(integer=True)
-    axes.tick_params(colors=_FIGURE_TEXT)
-    for side, spine in axes.spines.items():
-        spine.set_color(_FIGURE_TEXT)
-        spine.set_visible(side in ("left", "bottom"))
-    return figure
-
-
 def _outlines(labels: np.ndarray) -> np.ndarray:
     """Returns bool (H, W): the grains' own pixels along their edge, thicker in large pictures so that they show."""
     width = max(1, round(min(labels.shape, default=0) / 700))
@@ -165,9 +114,10 @@ def _outlines(labels: np.ndarray) -> np.ndarray:
 
 def _tint(pixels: np.ndarray, labels: np.ndarray, colours: np.ndarray, alpha: float) -> np.ndarray:
     """Blends `colours` (n, 3) into the labelled pixels and leaves the others exactly as they are."""
-    weights = np.r_[0.0, np.full(len(colours), alpha)].astype(np.float32)[labels][..., None]
-    palette = np.vstack([np.zeros((1, 3), np.float32), colours.astype(np.float32)])
-    return np.rint(pixels * (1 - weights) + palette[labels] * weights).astype(np.uint8)
+    palette = np.vstack([np.zeros((1, 3), np.uint8), colours])
+    tinted = cv2.addWeighted(pixels, 1 - alpha, palette[labels], alpha, 0)
+    np.copyto(tinted, pixels, where=(labels == 0)[..., None])
+    return tinted
 
 
 def _confidence_colours(confidence: np.ndarray | None, count: int) -> np.ndarray:
@@ -185,13 +135,12 @@ def _confidence_colours(confidence: np.ndarray | None, count: int) -> np.ndarray
 
 def _draw_ids(picture: np.ndarray, labels: np.ndarray) -> np.ndarray:
     """Writes each grain's number where the grain is widest."""
-    count = int(labels.max(initial=0))
-    if not count:
-        return picture
     interior = np.pad((labels > 0) & ~_outlines(labels), 1).astype(np.uint8)
     depth = cv2.distanceTransform(interior, cv2.DIST_L2, 3)[1:-1, 1:-1]
-    places = ndimage.maximum_position(depth, labels, np.arange(1, count + 1))
-    for label, (row, column) in enumerate(places, start=1):
+    for label, box in enumerate(find_objects(labels), start=1):
+        depth_inside = np.where(labels[box] == label, depth[box], -1)
+        row, column = np.unravel_index(depth_inside.argmax(), depth_inside.shape)
+        row, column = row + box[0].start, column + box[1].start
         text = str(label)
         size, _ = cv2.getTextSize(text, cv2.FONT_HERSHEY_SIMPLEX, 1.0, 1)
         scale = float(np.clip(1.7 * depth[row, column] / np.hypot(*size), 0.3, 1.2))

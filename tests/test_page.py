@@ -172,7 +172,8 @@ def test_what_is_no_image_is_explained_without_a_traceback(page, tmp_path):
     page.locator("#micrograph input[type=file]").set_input_files(tmp_path / "notes.png")
     message = page.locator(".toast-body.error")
     message.wait_for()
-    assert "no image that can be read" in message.inner_text()
+    assert message.inner_text().count("notes.png is no image that can be read") == 1
+    assert "/" not in message.inner_text().split("notes.png")[0]
     assert "Traceback" not in page.content() and "UnidentifiedImageError" not in page.content()
     page.locator("#micrograph img").wait_for(state="detached")
     assert not page.locator("#results").is_visible()

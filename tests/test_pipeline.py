@@ -12,7 +12,7 @@ from PIL import Image
 from transformers import pipeline
 
 from grain_model import analysis as analysis_module
-from grain_model.pipeline_grain import CUSTOM_PIPELINES, GrainCountingPipeline, register_pipeline
+from grain_model.pipeline_grain import CUSTOM_PIPELINES, GrainCountingPipeline
 from tests.drawn import draw_grid, predict_drawn
 
 
@@ -55,7 +55,6 @@ def test_unknown_options_are_refused(pipe):
 
 
 def test_is_found_by_its_task(tiny_model, pipe):
-    register_pipeline()
     found = pipeline("grain-counting", model=tiny_model)
     assert isinstance(found, GrainCountingPipeline)
     assert found(draw_grid(2, 2))["count"] == 4

@@ -1,4 +1,4 @@
-"""Masks, overlays and plots of label images that were drawn by hand."""
+"""Masks and overlays of label images that were drawn by hand."""
 
 import numpy as np
 import pytest
@@ -8,7 +8,6 @@ from grain_model.rendering import (
     OUTLINE_COLOUR,
     OVERLAY_STYLES,
     label_colours,
-    plot_size_distribution,
     render_mask,
     render_overlay,
 )
@@ -107,16 +106,3 @@ def test_what_cannot_be_drawn_is_explained(pixels, labels, options, says):
     labels = np.zeros(options.pop("labels"), np.int32) if "labels" in options else labels
     with pytest.raises(MeasurementError, match=says):
         render_overlay(pixels, labels, **options)
-
-
-def test_distribution_shows_every_grain_with_mean_and_unit():
-    diameters = np.array([10.0, 11.0, 12.0, 20.0, 30.0])
-    axes = plot_size_distribution(diameters, "µm").axes[0]
-    assert sum(bar.get_height() for bar in axes.patches) == 5
-    assert "µm" in axes.get_xlabel()
-    assert [text.get_text() for text in axes.get_legend().get_texts()] == ["mean 16.6 µm", "median 12 µm"]
-
-
-def test_distribution_of_nothing_says_so():
-    axes = plot_size_distribution(np.zeros(0)).axes[0]
-    assert [text.get_text() for text in axes.texts] == ["no grains"]

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import functools
 import html
+import re
 import shutil
 import tempfile
 from collections.abc import Callable
@@ -17,19 +18,22 @@ from typing import ParamSpec, TypeVar
 import gradio as gr
 import numpy as np
 import pandas as pd
-from PIL import Image
+from gradio.utils import get_upload_folder
 
-from ..analysis import GrainAnalysis
+from ..analysis import GrainAnalysis, write_png
 from ..errors import GrainError
 from ..grain_size import RuleResult
 from ..micrograph import read_micrograph
-from ..rendering import plot_size_distribution
+from ..plots import figure_to_array, plot_size_distribution
+from ..rendering import OverlayStyle
 
 P = ParamSpec("P")
 T = TypeVar("T")
 
 BROWSER_SUFFIXES = (".png", ".jpg", ".jpeg", ".webp", ".bmp")
 """What a browser can show; anything else (TIFF) is shown as a copy."""
+
+_SERVER_FOLDER = re.compile(re.escape(get_upload_folder()) + r"/\w+/")
 
 TABLE_COLUMNS = {
     "label": "grain",
@@ -64,19 +68,35 @@ class OpenedMicrograph:
 
 @dataclass(frozen=True)
 class CountedMicrograph:
-    """A count in a visitor's session, and the folder with its files for as long as it lives.
+    """A count in a visitor's session, and its files, which go when it does.
 
     Attributes:
         source: the file that was counted.
         analysis: its grains.
         folder: owns the files.
-        archive: the zip among them.
+        saved: folder in it with what `GrainAnalysis.save` wrote.
+        archive: zip of `saved`.
     """
 
     source: str
     analysis: GrainAnalysis
     folder: tempfile.TemporaryDirectory
+    saved: Path
     archive: str
+
+    def draw_overlay(self, show: OverlayStyle) -> str:
+        """Draws the overlay in a style.
+
+        Args:
+            show: see `render_overlay`.
+
+        Returns:
+            Path of a PNG.
+        """
+        path = self.saved / ("overlay.png" if show == "fill" else f"overlay-{show}.png")
+        if not path.exists():
+            write_png(path, self.analysis.overlay(show=show))
+        return str(path)
 
 
 def clear_errors(function: Callable[P, T]) -> Callable[P, T]:
@@ -87,9 +107,9 @@ def clear_errors(function: Callable[P, T]) -> Callable[P, T]:
         try:
             return function(*args, **kwargs)
         except GrainError as error:
-            raise gr.Error(
-                html.escape(str(error)), duration=None, title="That did not work", print_exception=False
-            ) from error
+            # Visitors know their file by its name, not by its place on the server.
+            message = html.escape(_SERVER_FOLDER.sub("", str(error)))
+            raise gr.Error(message, duration=None, title="That did not work", print_exception=False) from error
 
     return wrapped
 
@@ -111,7 +131,7 @@ def open_micrograph(path: str) -> OpenedMicrograph:
         return OpenedMicrograph(path, path, micrograph.um_per_pixel)
     copies = tempfile.TemporaryDirectory(prefix="grain_model-")
     shown = str(Path(copies.name) / f"{Path(path).stem}.png")
-    Image.fromarray(micrograph.pixels).save(shown)
+    write_png(Path(shown), micrograph.pixels)
     return OpenedMicrograph(path, shown, micrograph.um_per_pixel, copies)
 
 
@@ -129,7 +149,7 @@ def archive_analysis(source: str, analysis: GrainAnalysis) -> CountedMicrograph:
     stem = Path(analysis.name).stem or "grains"
     saved = analysis.save(Path(folder.name) / stem)
     archive = shutil.make_archive(str(Path(folder.name) / f"{stem}-grains"), "zip", root_dir=saved)
-    return CountedMicrograph(source, analysis, folder, archive)
+    return CountedMicrograph(source, analysis, folder, saved, archive)
 
 
 def describe_count(analysis: GrainAnalysis) -> str:
@@ -173,14 +193,9 @@ def plot_distribution(analysis: GrainAnalysis) -> np.ndarray:
         analysis: the count.
 
     Returns:
-        uint8 (H, W, 4), RGBA with a transparent background.
+        uint8 (H, W, 3), dark on white; the style sheet adapts it to a dark page.
     """
-    from matplotlib.backends.backend_agg import FigureCanvasAgg
-
-    unit, diameters = ecd(analysis)
-    canvas = FigureCanvasAgg(plot_size_distribution(diameters, unit))
-    canvas.draw()
-    return np.asarray(canvas.buffer_rgba()).copy()
+    return figure_to_array(plot_size_distribution(analysis.table), dpi=200)
 
 
 def ecd(analysis: GrainAnalysis) -> tuple[str, np.ndarray]:

@@ -15,7 +15,7 @@ from transformers import PreTrainedModel
 from ..analysis import METHODS, LabelSettings, count_grains
 from ..errors import ImageError
 from ..micrograph import read_micrograph
-from ..rendering import OVERLAY_STYLES, render_mask
+from ..rendering import OVERLAY_STYLES
 from .actions import (
     CountedMicrograph,
     OpenedMicrograph,
@@ -115,8 +115,8 @@ def build_count_tab(examples: Path | None, model: str | os.PathLike | PreTrained
     def count(image: str, um_per_pixel: float | None, method: str, boundary_sensitivity: float) -> tuple[Any, ...]:
         """Counts the grains of one micrograph: summary, mask, overlay, and a zip with every file."""
         counted = _count(image, um_per_pixel, method, boundary_sensitivity)
-        analysis = counted.analysis
-        return analysis.summary(), render_mask(analysis.labels), analysis.overlay(), counted.archive, counted
+        mask, overlay = str(counted.saved / "mask.png"), counted.draw_overlay("fill")
+        return counted.analysis.summary(), mask, overlay, counted.archive, counted
 
     def _count(path: str | None, scale: float | None, method: str, boundary_sensitivity: float) -> CountedMicrograph:
         if path is None:
@@ -205,8 +205,8 @@ def _present(counted: CountedMicrograph, show: str) -> list[Any]:
     analysis = counted.analysis
     return [
         gr.Column(visible=True),
-        render_mask(analysis.labels),
-        analysis.overlay(show=show),
+        str(counted.saved / "mask.png"),
+        counted.draw_overlay(show),
         describe_count(analysis),
         plot_distribution(analysis),
         grain_table(analysis),

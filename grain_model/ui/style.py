@@ -63,6 +63,10 @@ CSS = """
 #examples .caption-label { max-width: calc(100% - .5rem); font-size: .75rem; opacity: 1;
   white-space: normal; }
 
+/* The plot is drawn dark on white: its white takes the page's own colour, on a dark page after an inversion. */
+#distribution img { mix-blend-mode: multiply; }
+.dark #distribution img { filter: invert(1) hue-rotate(180deg); mix-blend-mode: screen; }
+
 #count { padding: 0; }
 .count-card { box-sizing: border-box; padding: .25rem 1rem 1rem; display: flex; flex-direction: column; gap: .75rem; }
 .count-card .count { text-align: center; line-height: 1.1; }
