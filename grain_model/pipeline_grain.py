@@ -72,6 +72,6 @@ class GrainCountingPipeline(Pipeline):
         }
 
 
-# So that `pipeline("grain-counting", model=a_loaded_model)` finds it; a second import of the same source changes nothing.
+# For `pipeline("grain-counting", model=a_loaded_model)`; a second import of the same source changes nothing.
 if TASK not in PIPELINE_REGISTRY.get_supported_tasks():
     PIPELINE_REGISTRY.register_pipeline(TASK, GrainCountingPipeline, pt_model=AutoModel)

@@ -7,6 +7,7 @@ import json
 import os
 import zipfile
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 
 import gradio as gr
@@ -18,8 +19,10 @@ from PIL import Image
 
 from grain_model import analysis as analysis_module
 from grain_model.analysis import count_grains
+from grain_model.micrograph import read_micrograph
 from grain_model.modeling_grain import GrainForInstanceSegmentation
 from grain_model.ui import build_page, launch_page
+from grain_model.ui.actions import archive_analysis, describe_count, grain_table, plot_distribution
 from grain_model.ui.count_tab import list_examples
 from tests.conftest import make_tiny_config
 from tests.drawn import draw_grid, predict_drawn
@@ -316,3 +319,18 @@ def test_examples_are_captioned_with_their_true_count(tmp_path):
 
 def test_the_page_is_built_without_examples_or_weights():
     assert isinstance(build_page(None, "no/model"), gr.Blocks)
+
+
+def test_an_image_without_grains_is_presented(site, tmp_path):
+    path = write_grid(tmp_path / "steel.png", 2, 2)
+    nothing = count_grains(path, model=site.model, min_grain_area=10**6)
+    assert '<strong data-testid="count">0</strong>' in describe_count(nothing)
+    assert len(grain_table(nothing)) == 0
+    assert plot_distribution(nothing).ndim == 3
+    assert zipfile.is_zipfile(archive_analysis(str(path), nothing).archive)
+
+
+def test_names_of_files_cannot_write_html(site, tmp_path):
+    micrograph = read_micrograph(draw_grid(2, 2), 0.5)
+    hostile = replace(micrograph, warnings=("<script>alert(1)</script>",))
+    assert "<script>" not in describe_count(count_grains(hostile, model=site.model))
