@@ -1,0 +1,78 @@
+"""Configuration of the grain model: a DINOv2 backbone and a light decoder."""
+
+from huggingface_hub.dataclasses import strict
+from transformers import AutoConfig, PreTrainedConfig
+from transformers.configuration_utils import SubConfigSpec
+
+
+@strict
+class GrainConfig(PreTrainedConfig):
+    """Configuration of `GrainForInstanceSegmentation`.
+
+    Args:
+        backbone_config: Configuration of the `Dinov2Model`; facebook/dinov2-small if left out.
+        token_depths: Depths of the backbone whose tokens the decoder reads; 0 is the patch embedding, the last is the
+            number of layers.
+        token_channels: Channels that the fused tokens are projected to.
+        detail_channels: Channels of the detail branch at strides 1, 2, 4 and 8; zeros switch the branch off (for the
+            ablation: boundaries are then drawn from the tokens alone).
+        context_blocks: Residual blocks at stride 8, where tokens and detail meet.
+        num_channels_out: Logit channels: interior, boundary, normalised distance to the boundary.
+        freeze_backbone: Whether only the decoder learns.
+        interior_weight: Weight of the interior loss.
+        boundary_weight: Weight of the boundary loss.
+        distance_weight: Weight of the distance loss.
+        initializer_range: Standard deviation of the decoder's random weights where no better rule applies.
+
+    Example:
+        >>> from grain_model import GrainConfig, GrainForInstanceSegmentation
+        >>> model = GrainForInstanceSegmentation(GrainConfig())
+    """
+
+    model_type = "grain"
+    sub_configs_defaults = {
+        "backbone_config": SubConfigSpec(
+            config_class=AutoConfig,
+            model_type="dinov2",
+            init_kwargs={
+                "hidden_size": 384,
+                "num_hidden_layers": 12,
+                "num_attention_heads": 6,
+                "image_size": 518,
+                "patch_size": 14,
+            },
+        ),
+    }
+
+    backbone_config: dict | PreTrainedConfig | None = None
+    token_depths: list[int] | tuple[int, ...] = (3, 6, 9, 12)
+    token_channels: int = 128
+    detail_channels: list[int] | tuple[int, ...] = (16, 32, 64, 128)
+    context_blocks: int = 3
+    num_channels_out: int = 3
+    freeze_backbone: bool = False
+    interior_weight: float = 1.0
+    boundary_weight: float = 1.0
+    distance_weight: float = 1.0
+    initializer_range: float = 0.02
+
+    def validate_architecture(self) -> None:
+        """Check what the types alone cannot; called by the library when a configuration is made."""
+        layers = self.backbone_config.num_hidden_layers
+        if not self.token_depths or not all(0 <= depth <= layers for depth in self.token_depths):
+            raise ValueError(
+                f"token_depths {list(self.token_depths)} do not fit the backbone: expected depths from 0 to {layers}, "
+                "its number of layers. Change token_depths or the backbone."
+            )
+        if len(self.detail_channels) != 4:
+            raise ValueError(
+                f"detail_channels {list(self.detail_channels)} have the wrong length: expected four numbers, "
+                "for strides 1, 2, 4 and 8. Give four; (0, 0, 0, 0) switches the branch off."
+            )
+        if self.num_channels_out < 2:
+            raise ValueError(
+                f"num_channels_out is {self.num_channels_out}: expected at least 2, interior and boundary. Use 3."
+            )
+
+
+__all__ = ["GrainConfig"]

@@ -1,0 +1,222 @@
+"""DINOv2 tokens and a full-resolution detail branch, decoded to grain interior, boundary and distance maps."""
+
+from dataclasses import dataclass
+
+import torch
+from torch import nn
+from torch.nn import functional as F
+from transformers import AutoModel, PreTrainedModel
+from transformers.utils import ModelOutput
+
+from .configuration_grain import GrainConfig
+from .segmentation_loss import segmentation_loss
+
+# The detail branch ends at this stride; tokens (stride 14) are brought to it.
+DETAIL_STRIDE = 8
+
+
+@dataclass
+class GrainSegmentationOutput(ModelOutput):
+    """Output of `GrainForInstanceSegmentation`.
+
+    Attributes:
+        loss: Scalar, when labels were given.
+        logits: Float (B, C, H, W) at the size of the input; sigmoid gives the interior probability (channel 0), the
+            boundary probability (1) and the distance to the grain's boundary relative to the grain's deepest point (2).
+        hidden_states: Backbone states, each (B, 1 + tokens, hidden), when asked for.
+        attentions: Backbone attention weights, each (B, heads, 1 + tokens, 1 + tokens), when asked for.
+    """
+
+    loss: torch.FloatTensor | None = None
+    logits: torch.FloatTensor | None = None
+    hidden_states: tuple[torch.FloatTensor, ...] | None = None
+    attentions: tuple[torch.FloatTensor, ...] | None = None
+
+
+class ConvNormAct(nn.Sequential):
+    """3x3 convolution, batch normalisation, ReLU."""
+
+    def __init__(self, channels_in: int, channels_out: int, stride: int = 1, dilation: int = 1) -> None:
+        super().__init__(
+            nn.Conv2d(channels_in, channels_out, 3, stride, padding=dilation, dilation=dilation, bias=False),
+            nn.BatchNorm2d(channels_out),
+            nn.ReLU(inplace=True),
+        )
+
+
+class ResidualBlock(nn.Module):
+    """Two convolutions around a shortcut; the first may be dilated to see further."""
+
+    def __init__(self, channels: int, dilation: int = 1) -> None:
+        super().__init__()
+        self.first = ConvNormAct(channels, channels, dilation=dilation)
+        self.second = ConvNormAct(channels, channels)
+
+    def forward(self, features: torch.Tensor) -> torch.Tensor:
+        return features + self.second(self.first(features))
+
+
+class TokenFusion(nn.Module):
+    """Brings tokens of several depths to the grid of the detail branch, aligned with the pixels."""
+
+    def __init__(self, config: GrainConfig) -> None:
+        super().__init__()
+        backbone = config.backbone_config
+        self.patch_size = backbone.patch_size
+        self.norms = nn.ModuleList(nn.LayerNorm(backbone.hidden_size) for _ in config.token_depths)
+        self.projection = nn.Linear(backbone.hidden_size * len(config.token_depths), config.token_channels)
+        self.smooth = ConvNormAct(config.token_channels, config.token_channels)
+
+    def forward(
+        self, states: list[torch.Tensor], token_grid: tuple[int, int], detail_grid: tuple[int, int]
+    ) -> torch.Tensor:
+        tokens = torch.cat([norm(state[:, 1:]) for norm, state in zip(self.norms, states, strict=True)], dim=-1)
+        tokens = self.projection(tokens).transpose(1, 2).unflatten(2, token_grid)
+        tokens = self.smooth(tokens)
+        # Interpolating by the exact ratio of the strides keeps both grids on the same pixels; one repeated row and
+        # column feed the last cells of the detail grid, which may reach past the last patch.
+        tokens = F.pad(tokens, (0, 1, 0, 1), mode="replicate")
+        ratio = self.patch_size / DETAIL_STRIDE
+        tokens = F.interpolate(
+            tokens, scale_factor=ratio, mode="bilinear", align_corners=False, recompute_scale_factor=False
+        )
+        return tokens[..., : detail_grid[0], : detail_grid[1]]
+
+
+class GrainDecoder(nn.Module):
+    """A U-shaped decoder: detail features from the pixels, context from the tokens, logits at full resolution."""
+
+    def __init__(self, config: GrainConfig) -> None:
+        super().__init__()
+        self.has_detail = any(config.detail_channels)
+        widths = list(config.detail_channels) if self.has_detail else [16, 32, 64, 128]
+        full, half, quarter, eighth = widths
+        self.tokens = TokenFusion(config)
+        if self.has_detail:
+            self.detail_1 = nn.Sequential(
+                ConvNormAct(config.backbone_config.num_channels, full), ConvNormAct(full, full)
+            )
+            self.detail_2 = nn.Sequential(ConvNormAct(full, half, stride=2), ConvNormAct(half, half))
+            self.detail_4 = nn.Sequential(ConvNormAct(half, quarter, stride=2), ResidualBlock(quarter))
+            self.detail_8 = nn.Sequential(ConvNormAct(quarter, eighth, stride=2), ResidualBlock(eighth))
+        skip = 1 if self.has_detail else 0
+        self.fuse = ConvNormAct(config.token_channels + skip * eighth, eighth)
+        self.context = nn.Sequential(*(ResidualBlock(eighth, dilation=2**i) for i in range(config.context_blocks)))
+        self.up_4 = nn.Sequential(ConvNormAct(eighth + skip * quarter, quarter), ResidualBlock(quarter))
+        self.up_2 = nn.Sequential(ConvNormAct(quarter + skip * half, half), ConvNormAct(half, half))
+        self.up_1 = nn.Sequential(ConvNormAct(half + skip * full, full), ConvNormAct(full, full))
+        self.head = nn.Conv2d(full, config.num_channels_out, 1)
+
+    def forward(
+        self, pixel_values: torch.Tensor, states: list[torch.Tensor], token_grid: tuple[int, int]
+    ) -> torch.Tensor:
+        """Decode tokens and pixels.
+
+        Args:
+            pixel_values: (B, 3, H, W), H and W multiples of the patch size.
+            states: Backbone states of the chosen depths, each (B, 1 + tokens, hidden).
+            token_grid: Rows and columns of the tokens.
+
+        Returns:
+            Logits (B, C, H, W).
+        """
+        height, width = pixel_values.shape[-2:]
+        skips: list[torch.Tensor | None] = [None, None, None]
+        grid = (-(-height // DETAIL_STRIDE), -(-width // DETAIL_STRIDE))
+        features = self.tokens(states, token_grid, grid)
+        if self.has_detail:
+            # A side that the stride does not divide is repeated at its end; the logits are cropped back.
+            bottom, right = grid[0] * DETAIL_STRIDE - height, grid[1] * DETAIL_STRIDE - width
+            pixels = F.pad(pixel_values, (0, right, 0, bottom), mode="replicate")
+            full = self.detail_1(pixels)
+            half = self.detail_2(full)
+            quarter = self.detail_4(half)
+            skips = [quarter, half, full]
+            features = torch.cat([features, self.detail_8(quarter)], dim=1)
+        features = self.context(self.fuse(features))
+        for stage, skip in zip((self.up_4, self.up_2, self.up_1), skips, strict=True):
+            features = F.interpolate(features, scale_factor=2.0, mode="nearest")
+            features = stage(features if skip is None else torch.cat([features, skip], dim=1))
+        return self.head(features)[..., :height, :width]
+
+
+class GrainPreTrainedModel(PreTrainedModel):
+    """Loading, saving and weight initialisation."""
+
+    config_class = GrainConfig
+    base_model_prefix = "backbone"
+    main_input_name = "pixel_values"
+    input_modalities = ("image",)
+    supports_gradient_checkpointing = True
+    _supports_sdpa = True
+    _supports_flash_attn = True
+    _no_split_modules = ["Dinov2Layer", "GrainDecoder"]
+
+    @torch.no_grad()
+    def _init_weights(self, module: nn.Module) -> None:
+        super()._init_weights(module)
+        if isinstance(module, nn.Conv2d) and module.kernel_size == (3, 3):
+            nn.init.kaiming_normal_(module.weight, nonlinearity="relu")
+
+
+class GrainForInstanceSegmentation(GrainPreTrainedModel):
+    """Maps of grain interior, grain boundary and distance to the boundary for micrographs of any size.
+
+    Args:
+        config: The configuration; its `backbone_config` describes a `Dinov2Model`.
+    """
+
+    def __init__(self, config: GrainConfig) -> None:
+        super().__init__(config)
+        self.backbone = AutoModel.from_config(config.backbone_config)
+        self.decoder = GrainDecoder(config)
+        self.post_init()
+        if config.freeze_backbone:
+            self.freeze_backbone()
+
+    def freeze_backbone(self) -> None:
+        """Let only the decoder learn; kept in the configuration, so that it survives saving."""
+        self.config.freeze_backbone = True
+        self.backbone.requires_grad_(False)
+
+    def forward(
+        self,
+        pixel_values: torch.Tensor,
+        labels: torch.Tensor | None = None,
+        output_hidden_states: bool | None = None,
+        output_attentions: bool | None = None,
+        return_dict: bool | None = None,
+    ) -> GrainSegmentationOutput | tuple:
+        """Compute the maps, and the loss when labels are given.
+
+        Args:
+            pixel_values: (B, 3, H, W) from `GrainImageProcessor`; any H and W.
+            labels: Integer (B, H, W): 0 = not a grain, 1.. = grain ids (unique in a picture), -1 = not known.
+            output_hidden_states: Whether to return the backbone's states.
+            output_attentions: Whether to return the backbone's attention weights.
+            return_dict: Whether to return an output object (default) or a tuple.
+
+        Returns:
+            The output; logits have the height and width of `pixel_values`, pixel for pixel.
+        """
+        height, width = pixel_values.shape[-2:]
+        patch = self.config.backbone_config.patch_size
+        rows, columns = -(-height // patch), -(-width // patch)
+        pixel_values = pixel_values.to(self.dtype)
+        # Right and bottom only: pixel (0, 0) of the logits stays pixel (0, 0) of the image.
+        padded = F.pad(pixel_values, (0, columns * patch - width, 0, rows * patch - height), mode="replicate")
+        with torch.set_grad_enabled(torch.is_grad_enabled() and not self.config.freeze_backbone):
+            tokens = self.backbone(padded, output_hidden_states=True, output_attentions=output_attentions)
+        states = [tokens.hidden_states[depth] for depth in self.config.token_depths]
+        logits = self.decoder(padded, states, (rows, columns))[..., :height, :width]
+        loss = None if labels is None else segmentation_loss(logits, labels, self.config)
+        output = GrainSegmentationOutput(
+            loss=loss,
+            logits=logits,
+            hidden_states=tokens.hidden_states if output_hidden_states else None,
+            attentions=tokens.attentions,
+        )
+        return output if return_dict is not False else output.to_tuple()
+
+
+__all__ = ["GrainForInstanceSegmentation", "GrainPreTrainedModel", "GrainSegmentationOutput"]

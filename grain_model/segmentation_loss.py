@@ -1,0 +1,122 @@
+"""Targets from grain ids and the loss over the three maps."""
+
+import torch
+from torch.nn import functional as F
+from transformers import PreTrainedConfig
+
+# Distances are exact up to this many px; deeper points of a grain count as its deepest.
+DISTANCE_REACH = 64
+# Boundary pixels are a few per cent of a micrograph; each weighs this much more than another pixel.
+BOUNDARY_EMPHASIS = 3.0
+
+
+def boundary_from_ids(labels: torch.Tensor) -> torch.Tensor:
+    """Find pixels whose 3x3 neighbourhood holds more than one id.
+
+    Args:
+        labels: Integer (B, H, W).
+
+    Returns:
+        Bool (B, H, W): lines two pixels wide between touching grains, and the rims of gaps.
+    """
+    ids = F.pad(labels[:, None].float(), (1, 1, 1, 1), mode="replicate")
+    high = F.max_pool2d(ids, 3, stride=1)
+    low = -F.max_pool2d(-ids, 3, stride=1)
+    return (high != low)[:, 0]
+
+
+def distance_to(mask: torch.Tensor, reach: int = DISTANCE_REACH) -> torch.Tensor:
+    """Euclidean distance of every pixel to the nearest marked pixel, as two passes of shifted minima.
+
+    Args:
+        mask: Bool (B, H, W).
+        reach: Largest distance in px that is told apart.
+
+    Returns:
+        Float (B, H, W) between 0 and `reach`.
+    """
+    far = float(reach * reach)
+    squared = torch.where(mask, 0.0, far)
+    for dim in (1, 2):
+        size = squared.shape[dim]
+        best = squared.clone()
+        for shift in range(1, min(reach, size)):
+            penalty = float(shift * shift)
+            ahead, behind = squared.narrow(dim, shift, size - shift), squared.narrow(dim, 0, size - shift)
+            near, far_part = best.narrow(dim, 0, size - shift), best.narrow(dim, shift, size - shift)
+            torch.minimum(near, ahead + penalty, out=near)
+            torch.minimum(far_part, behind + penalty, out=far_part)
+        squared = best
+    return squared.clamp(max=far).sqrt()
+
+
+def targets_from_ids(
+    labels: torch.Tensor, relative_distance: torch.Tensor | None = None
+) -> tuple[torch.Tensor, torch.Tensor]:
+    """Turn grain ids into what the three maps should be.
+
+    Args:
+        labels: Integer (B, H, W): 0 = not a grain, 1.. = ids, -1 = not known.
+        relative_distance: Float (B, H, W), the third map where it is known already; computed if left out.
+
+    Returns:
+        Float (B, 3, H, W) in [0, 1]: interior (grain without its rim), boundary, distance to the boundary relative to
+        the grain's deepest point; and bool (B, H, W), the pixels that are known.
+    """
+    known = labels >= 0
+    # The rim of an unknown area is not a boundary that anyone has seen.
+    known = ~F.max_pool2d((~known).float()[:, None], 3, stride=1, padding=1)[:, 0].bool()
+    ids = labels.clamp(min=0).long()
+    boundary = boundary_from_ids(ids)
+    interior = (ids > 0) & ~boundary
+    if relative_distance is None:
+        distance = distance_to(boundary | (ids == 0))
+        relative_distance = distance / _deepest_point(ids, distance).clamp(min=1.0) * interior
+    return torch.stack([interior.float(), boundary.float(), relative_distance.float()], dim=1), known
+
+
+def _deepest_point(ids: torch.Tensor, distance: torch.Tensor) -> torch.Tensor:
+    """Largest distance within the grain of each pixel; only local maxima are gathered, which keeps atomics few."""
+    pictures, pixels = len(ids), ids[0].numel()
+    peak = distance == F.max_pool2d(distance[:, None], 3, stride=1, padding=1)[:, 0]
+    key = ids.clamp(max=pixels) + torch.arange(pictures, device=ids.device)[:, None, None] * (pixels + 1)
+    deepest = distance.new_zeros(pictures * (pixels + 1))
+    deepest.scatter_reduce_(0, key[peak], distance[peak], "amax")
+    return deepest[key]
+
+
+def segmentation_loss(
+    logits: torch.Tensor,
+    labels: torch.Tensor,
+    config: PreTrainedConfig,
+    relative_distance: torch.Tensor | None = None,
+) -> torch.Tensor:
+    """Weighted cross entropy and soft Dice for interior and boundary, L1 for the distance.
+
+    Args:
+        logits: (B, C, H, W), C at least 2.
+        labels: Integer (B, H, W) as in `targets_from_ids`.
+        config: Gives `interior_weight`, `boundary_weight` and `distance_weight`.
+        relative_distance: As in `targets_from_ids`.
+
+    Returns:
+        A scalar; zero where nothing is known.
+    """
+    with torch.no_grad():
+        targets, known = targets_from_ids(labels, relative_distance)
+    logits, known = logits.float(), known.float()
+    total = known.sum().clamp(min=1.0)
+    probabilities = logits.sigmoid()
+    loss = logits.new_zeros(())
+    for channel, weight in ((0, config.interior_weight), (1, config.boundary_weight)):
+        target = targets[:, channel]
+        emphasis = known * (1 + (BOUNDARY_EMPHASIS - 1) * target) if channel == 1 else known
+        entropy = F.binary_cross_entropy_with_logits(logits[:, channel], target, reduction="none")
+        overlap = (probabilities[:, channel] * target * known).sum((1, 2))
+        size = ((probabilities[:, channel] + target) * known).sum((1, 2))
+        dice = 1 - (2 * overlap + 1) / (size + 1)
+        loss = loss + weight * ((entropy * emphasis).sum() / total + 0.5 * dice.mean())
+    if logits.shape[1] > 2:
+        difference = (probabilities[:, 2] - targets[:, 2]).abs() * known
+        loss = loss + config.distance_weight * difference.sum() / total
+    return loss

@@ -1,0 +1,227 @@
+"""Training samples: synthetic micrographs drawn on the fly, and real ones with weak labels."""
+
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import cv2
+import numpy as np
+import torch
+from skimage.measure import label as connected_components
+from skimage.measure import regionprops
+from torch.utils.data import Dataset
+
+from .synthesis import synthesize_micrograph
+
+UNKNOWN = -1
+# How -1 is written in uint16 pictures of ids.
+UNKNOWN_STORED = 65535
+# The pseudo masks are shifted by up to this many px against their pictures (see the data's own description).
+PSEUDO_SHIFT = 4
+# A component of a pseudo mask that fills this share of its convex hull is taken for one grain; the others are mergers.
+SINGLE_GRAIN_SOLIDITY = 0.88
+PICTURE_SUFFIXES = {".png", ".jpg", ".jpeg", ".webp", ".bmp", ".tif", ".tiff"}
+
+
+@dataclass(frozen=True)
+class RealMicrograph:
+    """A real picture with ids that may be unknown in places.
+
+    Attributes:
+        image: uint8 (H, W, 3), RGB.
+        labels: int32 (H, W): 0 = not a grain, 1.. = ids, -1 = not known.
+    """
+
+    image: np.ndarray
+    labels: np.ndarray
+
+
+def read_rgb(path: Path) -> np.ndarray:
+    """Read a training picture as uint8 (H, W, 3)."""
+    image = cv2.imread(str(path), cv2.IMREAD_COLOR)
+    if image is None:
+        raise ValueError(f"{path} cannot be read as a picture: expected PNG, JPEG, WebP, BMP or TIFF. Remove the file.")
+    return np.ascontiguousarray(image[..., ::-1])
+
+
+def read_labels(path: Path) -> np.ndarray:
+    """Read instance ids as int32 (H, W); 65535 in a 16-bit picture means not known and comes back as -1."""
+    labels = cv2.imread(str(path), cv2.IMREAD_UNCHANGED)
+    if labels is None or labels.ndim != 2:
+        raise ValueError(f"{path} holds no ids: expected a single-channel 8 or 16 bit picture. Save ids as uint16 PNG.")
+    return np.where(labels == UNKNOWN_STORED, UNKNOWN, labels.astype(np.int32)).astype(np.int32)
+
+
+def by_stem(folder: Path) -> dict[str, Path]:
+    """Map file stems to the pictures of a folder, sorted."""
+    return {p.stem: p for p in sorted(folder.iterdir()) if p.suffix.lower() in PICTURE_SUFFIXES}
+
+
+def labels_from_pseudo_mask(mask: np.ndarray) -> np.ndarray:
+    """Keep of a noisy binary mask only what can be trusted.
+
+    Everything within `PSEUDO_SHIFT` of an edge is unknown, so shifts cost nothing; components that look like several
+    grains at once, or like specks, are unknown too.
+
+    Args:
+        mask: bool (H, W), True = grain.
+
+    Returns:
+        int32 (H, W) with -1 where unknown.
+    """
+    kernel = cv2.getStructuringElement(cv2.MORPH_ELLIPSE, (2 * PSEUDO_SHIFT + 1, 2 * PSEUDO_SHIFT + 1))
+    labels = np.full(mask.shape, UNKNOWN, np.int32)
+    deep_gap = cv2.erode((~mask).astype(np.uint8), kernel) > 0
+    labels[deep_gap] = 0
+    core = cv2.erode(mask.astype(np.uint8), kernel) > 0
+    for region in regionprops(connected_components(mask, connectivity=1)):
+        if region.area >= 150 and region.solidity >= SINGLE_GRAIN_SOLIDITY:
+            window = labels[region.slice]
+            window[region.image & core[region.slice]] = region.label
+    return labels
+
+
+def labels_from_boundaries(lines: np.ndarray) -> np.ndarray:
+    """Ids from hand-drawn boundary lines with open ends.
+
+    Args:
+        lines: bool (H, W), True = drawn line.
+
+    Returns:
+        int32 (H, W): closed cells have ids that meet in the middle of the line; cells so large that a line must be
+        missing are unknown.
+    """
+    cells = connected_components(~lines, background=0, connectivity=1).astype(np.int32)
+    if cells.max() == 0:
+        return np.full(lines.shape, UNKNOWN, np.int32)
+    # Nearest cell for each line pixel: distanceTransform labels the zeros of its input.
+    _, nearest = cv2.distanceTransformWithLabels(lines.astype(np.uint8), cv2.DIST_L2, 5, labelType=cv2.DIST_LABEL_PIXEL)
+    order = np.zeros(int(nearest.max()) + 1, np.int32)
+    order[nearest[~lines]] = cells[~lines]
+    grown = order[nearest]
+    share = np.bincount(grown.ravel()) / grown.size
+    return np.where(share[grown] > 0.2, UNKNOWN, grown).astype(np.int32)
+
+
+def load_316l(root: Path, parts: tuple[str, ...] = ("train", "val")) -> list[RealMicrograph]:
+    """316L tiles with their pseudo masks as weak labels; the seed's test tiles never come along."""
+    if "test" in parts:
+        raise ValueError("The seed's test tiles are for evaluation only: expected parts among train, val. Leave test out.")
+    masks, pictures = by_stem(root / "pseudo_masks"), by_stem(root / "images")
+    return [
+        RealMicrograph(read_rgb(pictures[tile]), labels_from_pseudo_mask(read_labels(masks[tile]) > 127))
+        for tile in split_of(root, parts)
+    ]
+
+
+def load_pseudo_masks(root: Path) -> list[RealMicrograph]:
+    """The seed's training tiles with its pseudo masks taken at their word: each component a grain."""
+    masks, pictures = by_stem(root / "pseudo_masks"), by_stem(root / "images")
+    return [
+        RealMicrograph(
+            read_rgb(pictures[tile]),
+            connected_components(read_labels(masks[tile]) > 127, connectivity=2).astype(np.int32),
+        )
+        for tile in split_of(root, ("train",))
+    ]
+
+
+def split_of(root: Path, parts: tuple[str, ...]) -> list[str]:
+    """Tiles of 316L/split.csv that belong to the named parts of the seed's split."""
+    rows = np.genfromtxt(root / "split.csv", delimiter=",", names=True, dtype=None, encoding="utf-8")
+    return [str(row["tile"]) for row in rows if str(row["seed_split"]) in parts]
+
+
+def load_tbm(root: Path) -> list[RealMicrograph]:
+    """Tinted alloy with boundaries drawn by hand."""
+    lines, pictures = by_stem(root / "boundaries"), by_stem(root / "images")
+    return [
+        RealMicrograph(read_rgb(pictures[stem]), labels_from_boundaries(read_labels(path) > 127))
+        for stem, path in lines.items()
+        if stem in pictures
+    ]
+
+
+def load_instances(root: Path) -> list[RealMicrograph]:
+    """A folder with images/ and instances/ of the same stems."""
+    labels, pictures = by_stem(root / "instances"), by_stem(root / "images")
+    return [RealMicrograph(read_rgb(pictures[s]), read_labels(p)) for s, p in labels.items() if s in pictures]
+
+
+@dataclass
+class Mixture:
+    """Sources of real micrographs and the share of samples that each gives; the rest is synthetic."""
+
+    sources: dict[str, list[RealMicrograph]] = field(default_factory=dict)
+    shares: dict[str, float] = field(default_factory=dict)
+
+
+class TrainingSamples(Dataset):
+    """Endless samples; sample i depends only on `seed` and i, so a run can be repeated and resumed exactly.
+
+    Each item is an image uint8 (3, side, side), labels int16 (side, side) and the distance to the boundary relative to
+    the grain's deepest point as uint8 (side, side), 255 = deepest.
+
+    Args:
+        seed: Seed of the run.
+        side: Side of the samples in px.
+        mixture: Real micrographs and their shares.
+        draw: Draws a synthetic micrograph from a seed and a side.
+    """
+
+    def __init__(
+        self, seed: int, side: int, mixture: Mixture, draw: Callable[[int, int], object] = synthesize_micrograph
+    ) -> None:
+        self.seed, self.side, self.mixture, self.draw = seed, side, mixture, draw
+
+    def __len__(self) -> int:
+        return 2**40
+
+    def __getitem__(self, index: int) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
+        rng = np.random.default_rng((self.seed, index))
+        pick, image, labels = rng.random(), None, None
+        for name, share in self.mixture.shares.items():
+            if pick < share:
+                pool = self.mixture.sources[name]
+                image, labels = crop_square(rng, pool[int(rng.integers(len(pool)))], self.side)
+                break
+            pick -= share
+        if image is None:
+            drawn = self.draw(int(rng.integers(2**62)), self.side)
+            image, labels = drawn.image, drawn.labels
+        return (
+            torch.from_numpy(np.ascontiguousarray(image.transpose(2, 0, 1))),
+            torch.from_numpy(labels.astype(np.int16)),
+            torch.from_numpy(relative_distance(labels)),
+        )
+
+
+def relative_distance(labels: np.ndarray) -> np.ndarray:
+    """Distance to the nearest boundary relative to the grain's deepest point, as in `targets_from_ids`.
+
+    Args:
+        labels: Integer (H, W), 0 or less where there is no grain.
+
+    Returns:
+        uint8 (H, W), 0 on boundaries and outside grains, 255 at the deepest point.
+    """
+    values = np.maximum(labels, 0).astype(np.float32)
+    kernel = np.ones((3, 3), np.uint8)
+    inside = (cv2.dilate(values, kernel) == cv2.erode(values, kernel)) & (values > 0)
+    distance = cv2.distanceTransform(inside.astype(np.uint8), cv2.DIST_L2, cv2.DIST_MASK_PRECISE)
+    ids = values.astype(np.int32).ravel()
+    deepest = np.zeros(int(ids.max()) + 1, np.float32)
+    np.maximum.at(deepest, ids, distance.ravel())
+    return np.round(255 * distance / np.maximum(deepest[ids].reshape(labels.shape), 1)).astype(np.uint8)
+
+
+def crop_square(rng: np.random.Generator, source: RealMicrograph, side: int) -> tuple[np.ndarray, np.ndarray]:
+    """Cut a random square, between 0.75 and 1.33 times `side` where the picture allows it, and resize it to `side`."""
+    height, width = source.labels.shape
+    cut = int(min(side * np.exp(rng.uniform(-0.29, 0.29)), height, width))
+    top, left = int(rng.integers(height - cut + 1)), int(rng.integers(width - cut + 1))
+    window = np.s_[top : top + cut, left : left + cut]
+    method = cv2.INTER_AREA if cut > side else cv2.INTER_CUBIC
+    image = cv2.resize(source.image[window], (side, side), interpolation=method)
+    labels = cv2.resize(source.labels[window], (side, side), interpolation=cv2.INTER_NEAREST_EXACT)
+    return image, labels

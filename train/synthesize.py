@@ -1,0 +1,90 @@
+"""`python -m train synthesize`: a folder of synthetic micrographs with their truth, and a contact sheet."""
+
+import argparse
+import json
+from concurrent.futures import ProcessPoolExecutor
+from functools import partial
+from pathlib import Path
+
+import cv2
+import numpy as np
+from skimage.segmentation import mark_boundaries
+from tqdm import tqdm
+
+from .synthesis import SyntheticMicrograph, synthesize_micrograph
+from .synthesis.micrograph import FAMILIES
+
+SHEET_COLUMNS = 8
+SHEET_PICTURES = 40
+SHEET_SIDE = 200
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """Add the options of this command."""
+    parser.add_argument("--n", type=int, required=True, help="number of micrographs")
+    parser.add_argument("--out", type=Path, required=True, help="folder for images/, instances/, boundaries/ and more")
+    parser.add_argument("--size", type=int, default=256, help="side in px (default 256)")
+    parser.add_argument("--seed", type=int, default=0, help="seed of the first micrograph (default 0)")
+    parser.add_argument("--family", choices=sorted(FAMILIES), help="draw only this kind of appearance")
+    parser.add_argument(
+        "--diameter", type=float, nargs=2, default=(12.0, 120.0), metavar=("MIN", "MAX"), help="mean grain, px"
+    )
+    parser.add_argument("--workers", type=int, default=2, help="processes (default 2)")
+
+
+def run(args: argparse.Namespace) -> int:
+    """Draw the micrographs, write them and say how fast it went."""
+    for name in ("images", "instances", "boundaries"):
+        (args.out / name).mkdir(parents=True, exist_ok=True)
+    draw = partial(_draw_and_write, args.out, args.size, args.family, tuple(args.diameter))
+    seeds = range(args.seed, args.seed + args.n)
+    with ProcessPoolExecutor(args.workers, initializer=cv2.setNumThreads, initargs=(1,)) as pool:
+        bar = tqdm(pool.map(draw, seeds, chunksize=8), total=args.n, desc="synthesize", unit="picture")
+        parameters = list(bar)
+        rate = bar.format_dict["n"] / max(bar.format_dict["elapsed"], 1e-9)
+    with (args.out / "parameters.jsonl").open("w") as file:
+        file.writelines(json.dumps(row) + "\n" for row in parameters)
+    shown = [
+        synthesize_micrograph(seed, args.size, family=args.family, diameter=tuple(args.diameter))
+        for seed in seeds[:SHEET_PICTURES]
+    ]
+    cv2.imwrite(str(args.out / "contact_sheet.png"), contact_sheet(shown)[..., ::-1])
+    print(f"{args.n} micrographs of {args.size} px in {args.out}, {rate:.0f} a second")
+    return 0
+
+
+def _draw_and_write(
+    out: Path, size: int, family: str | None, diameter: tuple[float, float], seed: int
+) -> dict[str, float | int | str | bool]:
+    drawn = synthesize_micrograph(seed, size, family=family, diameter=diameter)
+    name = f"{seed:06d}.png"
+    cv2.imwrite(str(out / "images" / name), drawn.image[..., ::-1])
+    cv2.imwrite(str(out / "instances" / name), drawn.labels.astype(np.uint16))
+    cv2.imwrite(str(out / "boundaries" / name), drawn.boundary.astype(np.uint8) * 255)
+    return drawn.parameters
+
+
+def contact_sheet(micrographs: list[SyntheticMicrograph], columns: int = SHEET_COLUMNS) -> np.ndarray:
+    """Lay micrographs out in pairs of rows: pictures above, the same with their true boundaries below.
+
+    Args:
+        micrographs: What to show.
+        columns: Pictures in a row.
+
+    Returns:
+        uint8 (H, W, 3), RGB.
+    """
+    rows = []
+    for start in range(0, len(micrographs), columns):
+        part = micrographs[start : start + columns]
+        tiles = [[cv2.resize(m.image, (SHEET_SIDE, SHEET_SIDE), interpolation=cv2.INTER_AREA) for m in part]]
+        truth = []
+        for m in part:
+            drawn = (mark_boundaries(m.image / 255, m.labels, color=(1, 0.9, 0), mode="inner") * 255).astype(np.uint8)
+            drawn[m.labels == 0] = (150, 0, 0)
+            truth.append(cv2.resize(drawn, (SHEET_SIDE, SHEET_SIDE), interpolation=cv2.INTER_AREA))
+        tiles.append(truth)
+        for line in tiles:
+            blank = [np.full((SHEET_SIDE, SHEET_SIDE, 3), 255, np.uint8)] * (columns - len(line))
+            rows.append(np.hstack(line + blank))
+    return np.vstack(rows)
