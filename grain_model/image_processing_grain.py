@@ -39,7 +39,8 @@ def standardize(rgb: np.ndarray) -> np.ndarray:
     mean = means.mean()
     deviation = np.sqrt((deviations**2 + means**2).mean() - mean**2)
     levels = (np.arange(256) - mean) / max(deviation, 255 * MIN_CONTRAST)
-    return levels.astype(np.float32)[np.ascontiguousarray(rgb.transpose(2, 0, 1))]
+    # By a table, since there are only 256 grey levels: several times as fast as arithmetic on every pixel.
+    return np.ascontiguousarray(cv2.LUT(rgb, levels.astype(np.float32)).transpose(2, 0, 1))
 
 
 class GrainImageProcessor(PilBackend):
