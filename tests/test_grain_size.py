@@ -164,13 +164,14 @@ def test_circle_counts_each_boundary_once():
     assert count_intercepts(labels, circle).intercepts == 4
 
 
-def test_planimetric_and_intercept_differ_by_the_structure():
-    # Poisson-Voronoi: L_A = 2 sqrt(N_A), so l = pi / (4 sqrt(N_A)), which lies +0.36 in G beside the planimetric rule.
-    result = grain_size(voronoi(1000, 1000, 2), UM)
-    offset = g_from_intercept(np.pi / 4 / np.sqrt(1000.0)) - g_from_density(1000.0)
-    assert result.heyn.G - result.saltykov.G == pytest.approx(offset, abs=0.05)
-    low, high = result.abrams.ci95
-    assert low < result.saltykov.G + offset < high
+def test_intercepts_of_random_cells():
+    # Poisson-Voronoi cells have L_A = 2 sqrt(N_A), so l = pi / (4 sqrt(N_A)): +0.36 in G beside the planimetric rule.
+    nuclei = np.random.default_rng(2).random((1440, 2)) * 1200 - 100  # also around the field of 1000 px, 1000 within
+    result = grain_size(lattice_cells(nuclei, 1000), UM)
+    per_mm2 = 1e-3 * 1e6 / UM**2
+    assert result.saltykov.G == pytest.approx(g_from_density(per_mm2), abs=0.03)
+    assert result.heyn.G == pytest.approx(g_from_intercept(np.pi / 4 / np.sqrt(per_mm2)), abs=0.05)
+    assert result.abrams.G == pytest.approx(g_from_intercept(np.pi / 4 / np.sqrt(per_mm2)), abs=0.05)
 
 
 @pytest.mark.parametrize("kind", ["random", pytest.param("relaxed", marks=pytest.mark.slow)])

@@ -1,0 +1,357 @@
+"""Results as files that other tools open: tables, label TIFF, COCO, ImageJ regions, GeoJSON.
+
+`python -m grain_model export IMAGES --out DIR` writes them for images; the functions here for any label image
+and its table. Names in every file are the label ids.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import os
+import sys
+import zipfile
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+import tifffile
+
+from .errors import GrainError, MeasurementError
+from .grain_size import GrainSize, grain_size
+from .measurement import as_label_image, as_scale, column_unit, measure_grains
+from .outlines import signed_area, trace_outlines
+from .version import __version__
+
+
+@dataclass(frozen=True)
+class GrainExport:
+    """What is known of one field when it is written.
+
+    Attributes:
+        name: Name of the image.
+        labels: int32 (H, W).
+        table: Grain table of ``measure_grains``.
+        grain_size: Grain size of the field.
+        um_per_pixel: Scale, None if unknown.
+        scale_source: Where the scale came from.
+        weights: Name and version of the weights, empty where the labels are not the model's.
+    """
+
+    name: str
+    labels: np.ndarray
+    table: pd.DataFrame
+    grain_size: GrainSize
+    um_per_pixel: float | None = None
+    scale_source: str | None = None
+    weights: dict[str, str | None] | None = None
+
+    @classmethod
+    def of_labels(cls, labels: np.ndarray, um_per_pixel: float | None = None, name: str = "field") -> GrainExport:
+        """Measure a label image from any tool and make it ready to be written."""
+        labels = as_label_image(labels)
+        table = measure_grains(labels, um_per_pixel)
+        return cls(name, labels, table, grain_size(labels, um_per_pixel), as_scale(um_per_pixel))
+
+    @classmethod
+    def of_analysis(cls, analysis: Any) -> GrainExport:
+        """Take over a ``GrainAnalysis``."""
+        return cls(
+            analysis.name,
+            analysis.labels,
+            analysis.table,
+            analysis.grain_size,
+            analysis.um_per_pixel,
+            analysis.scale_source,
+            dict(analysis.weights),
+        )
+
+
+def write_csv(export: GrainExport, path: str | os.PathLike) -> None:
+    """The grain table, UTF-8, units in the header."""
+    _with_units(export.table).to_csv(path, index=False)
+
+
+def write_xlsx(export: GrainExport, path: str | os.PathLike) -> None:
+    """A workbook with the sheets ``grains`` (units in the header), ``grain size`` and ``origin``.
+
+    Raises:
+        GrainError: openpyxl is not installed.
+    """
+    _require("openpyxl")
+    origin = pd.DataFrame(
+        [(key, json.dumps(value) if isinstance(value, dict) else value) for key, value in _origin(export).items()],
+        columns=["item", "value"],
+    )
+    with pd.ExcelWriter(path, engine="openpyxl") as workbook:
+        for name, frame in (
+            ("grains", _with_units(export.table)),
+            ("grain size", export.grain_size.to_frame()),
+            ("origin", origin),
+        ):
+            frame.to_excel(workbook, sheet_name=name, index=False, freeze_panes=(1, 0))
+            for cells in workbook.sheets[name].columns:
+                widest = max(len(str(cell.value or "")) for cell in cells[:50])
+                workbook.sheets[name].column_dimensions[cells[0].column_letter].width = min(widest, 48) + 2
+
+
+def write_json(export: GrainExport, path: str | os.PathLike) -> None:
+    """Everything but the pixels: origin, grain size by every rule, one object a grain, and the unit of each column."""
+    content = {
+        **_origin(export),
+        "count": len(export.table),
+        "grain_size": export.grain_size.to_dict(),
+        "units": {name: column_unit(name) for name in export.table.columns},
+        "grains": _records(export.table),
+    }
+    _write_json(content, path)
+
+
+def write_label_tiff(export: GrainExport, path: str | os.PathLike) -> None:
+    """The label image as ImageJ opens it, with its scale in um where it is known.
+
+    16-bit up to 65535 grains, else 32-bit float, which ImageJ reads and which holds ids up to 2^24 exactly.
+    """
+    largest = int(export.labels.max(initial=0))
+    if largest > 2**24:
+        raise MeasurementError(
+            f"The largest label is {largest}; ImageJ keeps whole numbers up to {2**24} apart. Renumber the labels with "
+            "skimage.segmentation.relabel_sequential first."
+        )
+    scale: dict[str, Any] = {}
+    if export.um_per_pixel is not None:
+        scale = {"resolution": (1 / export.um_per_pixel,) * 2, "metadata": {"unit": "um"}}
+    pixels = export.labels.astype(np.uint16 if largest <= np.iinfo(np.uint16).max else np.float32)
+    tifffile.imwrite(path, pixels, imagej=True, **scale)
+
+
+def write_coco(export: GrainExport, path: str | os.PathLike) -> None:
+    """COCO instance annotations: each grain's exact mask as run lengths, its box and area; the id is the label."""
+    height, width = export.labels.shape
+    annotations = []
+    for row, window, grain in _grains(export):
+        top, left = window[0].start, window[1].start
+        annotations.append(
+            {
+                "id": int(row["label"]),
+                "image_id": 1,
+                "category_id": 1,
+                "segmentation": {"size": [height, width], "counts": _run_lengths(grain, top, left, height, width)},
+                "area": int(row["area"]),
+                "bbox": [left, top, grain.shape[1], grain.shape[0]],
+                "iscrowd": 0,
+                "score": None if np.isnan(row["confidence"]) else float(row["confidence"]),
+            }
+        )
+    content = {
+        "info": _origin(export),
+        "licenses": [],
+        "categories": [{"id": 1, "name": "grain", "supercategory": "microstructure"}],
+        "images": [{"id": 1, "file_name": export.name, "height": height, "width": width}],
+        "annotations": annotations,
+    }
+    _write_json(content, path)
+
+
+def write_imagej_rois(export: GrainExport, path: str | os.PathLike) -> None:
+    """A zip for ImageJ's ROI Manager: a polygon a grain along its pixels' edges, named by its label.
+
+    The polygon is the grain's outer outline; a grain in several pieces gives its largest, and holes are filled, as
+    ImageJ's polygons have none.
+
+    Raises:
+        GrainError: roifile is not installed.
+    """
+    roifile = _require("roifile")
+    with zipfile.ZipFile(path, "w", zipfile.ZIP_DEFLATED) as archive:
+        for row, window, grain in _grains(export):
+            outline = max(trace_outlines(grain), key=signed_area) + (window[1].start, window[0].start)
+            name = str(int(row["label"]))
+            region = roifile.ImagejRoi.frompoints(outline, name=name)
+            region.roitype = roifile.ROI_TYPE.POLYGON
+            archive.writestr(f"{name}.roi", region.tobytes())
+
+
+def write_geojson(export: GrainExport, path: str | os.PathLike) -> None:
+    """Polygons with holes along the pixels' edges, in px from the top left corner, x to the right and y down.
+
+    QuPath opens them as annotations; each carries the grain's row of the table.
+    """
+    features = []
+    for record, (row, window, grain) in zip(_records(export.table), _grains(export), strict=True):
+        offset = (window[1].start, window[0].start)
+        features.append(
+            {
+                "type": "Feature",
+                "id": int(row["label"]),
+                "geometry": _geometry([polygon + offset for polygon in trace_outlines(grain)]),
+                "properties": {"objectType": "annotation", "name": str(int(row["label"])), "measurements": record},
+            }
+        )
+    _write_json({"type": "FeatureCollection", **_origin(export), "features": features}, path)
+
+
+#: Name of a format on the command line: ending of its file, and what writes it.
+FORMATS: dict[str, tuple[str, Callable[[GrainExport, str | os.PathLike], None]]] = {
+    "csv": ("grains.csv", write_csv),
+    "xlsx": ("grains.xlsx", write_xlsx),
+    "json": ("grains.json", write_json),
+    "tiff": ("labels.tif", write_label_tiff),
+    "coco": ("coco.json", write_coco),
+    "imagej": ("RoiSet.zip", write_imagej_rois),
+    "geojson": ("grains.geojson", write_geojson),
+}
+
+
+def export_grains(
+    export: GrainExport, folder: str | os.PathLike, formats: Sequence[str] = tuple(FORMATS)
+) -> dict[str, Path]:
+    """Write a field in several formats.
+
+    Args:
+        export: The field.
+        folder: Where to; made if it does not exist, files of the same names are replaced.
+        formats: Names from FORMATS.
+
+    Returns:
+        The path of each format's file.
+
+    Raises:
+        MeasurementError: A format is unknown.
+        GrainError: A package that a format needs is not installed.
+    """
+    unknown = sorted(set(formats) - set(FORMATS))
+    if unknown:
+        raise MeasurementError(
+            f"The formats {', '.join(unknown)} are unknown; {', '.join(FORMATS)} are expected. Correct the names."
+        )
+    folder = Path(folder)
+    folder.mkdir(parents=True, exist_ok=True)
+    paths = {}
+    for name in formats:
+        ending, write = FORMATS[name]
+        paths[name] = folder / ending
+        write(export, paths[name])
+    return paths
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """Declare the options of ``python -m grain_model export``."""
+    parser.add_argument("images", nargs="+", type=Path, metavar="IMAGE")
+    parser.add_argument("--out", type=Path, required=True, metavar="DIR", help="files go to DIR/<image name>/")
+    parser.add_argument(
+        "--formats",
+        default=",".join(FORMATS),
+        metavar="A,B",
+        help=f"some of {', '.join(FORMATS)}, separated by commas; default: all",
+    )
+    parser.add_argument("--um-per-pixel", type=float, metavar="X", help="scale of all images; wins over the files' own")
+    parser.add_argument("--model", metavar="FOLDER_OR_ID", help="other weights than the embedded ones")
+
+
+def run(options: argparse.Namespace) -> int:
+    """Count and export each image; a bad one is named on stderr and does not stop the others.
+
+    Returns:
+        Exit code: 0 done, 1 some images failed.
+    """
+    from .analysis import count_grains
+
+    failed = 0
+    for image in options.images:
+        try:
+            analysis = count_grains(image, options.um_per_pixel, options.model)
+            formats = [name.strip() for name in options.formats.split(",")]
+            paths = export_grains(GrainExport.of_analysis(analysis), options.out / image.name, formats)
+        except GrainError as error:
+            failed += 1
+            print(f"{image}: {error}", file=sys.stderr)
+            continue
+        for path in paths.values():
+            print(path)
+    return 1 if failed else 0
+
+
+def _grains(export: GrainExport) -> Iterator[tuple[pd.Series, tuple[slice, slice], np.ndarray]]:
+    """Each grain's row, the window of its bounding box, and its mask in that window."""
+    for _, row in export.table.iterrows():
+        top, left, bottom, right = (int(row[f"bbox-{i}"]) for i in range(4))
+        window = (slice(top, bottom), slice(left, right))
+        yield row, window, export.labels[window] == row["label"]
+
+
+def _run_lengths(grain: np.ndarray, top: int, left: int, height: int, width: int) -> list[int]:
+    """COCO's uncompressed run lengths of a mask set into an image: column by column, beginning with zeros."""
+    columns = np.zeros((grain.shape[1], height), dtype=np.int8)
+    columns[:, top : top + grain.shape[0]] = grain.T
+    changes = np.flatnonzero(np.diff(np.concatenate([[0], columns.ravel(), [0]]))) + left * height
+    edges = np.concatenate([[0], changes, [height * width]])
+    return np.diff(edges).tolist()
+
+
+def _geometry(outlines: list[np.ndarray]) -> dict[str, Any]:
+    """GeoJSON geometry of outlines: holes go to the piece whose box holds them."""
+    closed = [(outline, np.vstack([outline, outline[:1]]).tolist()) for outline in outlines]
+    pieces = [(outline, [ring]) for outline, ring in closed if signed_area(outline) > 0]
+    for outline, ring in closed:
+        if signed_area(outline) < 0:
+            holding = [
+                rings
+                for piece, rings in pieces
+                if (piece.min(axis=0) < outline.min(axis=0)).all() and (piece.max(axis=0) > outline.max(axis=0)).all()
+            ]
+            holding[-1].append(ring)
+    if len(pieces) == 1:
+        return {"type": "Polygon", "coordinates": pieces[0][1]}
+    return {"type": "MultiPolygon", "coordinates": [rings for _, rings in pieces]}
+
+
+def _with_units(table: pd.DataFrame) -> pd.DataFrame:
+    units = {name: column_unit(name) for name in table.columns}
+    return table.rename(columns={name: f"{name} ({unit})" for name, unit in units.items() if unit})
+
+
+def _records(table: pd.DataFrame) -> list[dict[str, Any]]:
+    """Rows as plain numbers, NaN as None."""
+    return [
+        {key: None if isinstance(value, float) and not np.isfinite(value) else value for key, value in record.items()}
+        for record in table.to_dict("records")
+    ]
+
+
+def _origin(export: GrainExport) -> dict[str, Any]:
+    """Where the numbers come from."""
+    return {
+        "image": export.name,
+        "height_px": export.labels.shape[0],
+        "width_px": export.labels.shape[1],
+        "um_per_pixel": export.um_per_pixel,
+        "scale_source": export.scale_source,
+        "software": f"grain_model {__version__}",
+        "weights": export.weights,
+    }
+
+
+def _write_json(content: dict[str, Any], path: str | os.PathLike) -> None:
+    text = json.dumps(content, ensure_ascii=False, allow_nan=False, indent=1)
+    Path(path).write_text(text + "\n", encoding="utf-8")
+
+
+def _require(package: str) -> Any:
+    """Import an optional package.
+
+    Raises:
+        GrainError: It is not installed.
+    """
+    from importlib import import_module
+
+    try:
+        return import_module(package)
+    except ImportError as error:
+        raise GrainError(
+            f"This format needs the package {package}, which is not installed. The extra 'export' of grain_model "
+            f"contains it. Run: pip install {package}"
+        ) from error

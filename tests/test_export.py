@@ -1,0 +1,157 @@
+"""Every exported file, read back by the library that its users read it with."""
+
+import io
+import json
+from contextlib import redirect_stdout
+
+import numpy as np
+import pandas as pd
+import pytest
+import tifffile
+from matplotlib.path import Path as Polygon
+from scipy.spatial import cKDTree
+
+from grain_model.errors import GrainError, MeasurementError
+from grain_model.export import FORMATS, GrainExport, export_grains, write_label_tiff
+from grain_model.outlines import signed_area, trace_outlines
+
+UM = 0.37
+
+
+@pytest.fixture(scope="module")
+def labels():
+    points = np.random.default_rng(0).random((40, 2)) * (90, 130)
+    pixels = np.indices((90, 130)).reshape(2, -1).T
+    drawn = (cKDTree(points).query(pixels)[1].reshape(90, 130) + 1).astype(np.int32)
+    drawn[40:50, 60:70] = 0
+    drawn[43:46, 63:66] = 77  # an island, so that ids have gaps
+    return drawn
+
+
+@pytest.fixture(scope="module")
+def field(labels):
+    return GrainExport.of_labels(labels, UM, "field.png")
+
+
+@pytest.fixture(scope="module")
+def written(field, tmp_path_factory):
+    return export_grains(field, tmp_path_factory.mktemp("export"))
+
+
+def rasterize(outlines, shape):
+    """Even-odd filling at pixel centres."""
+    rows, columns = np.indices(shape)
+    centres = np.stack([columns.ravel() + 0.5, rows.ravel() + 0.5], axis=1)
+    inside = np.zeros(shape, int)
+    for outline in outlines:
+        inside += Polygon(np.vstack([outline, outline[:1]]), closed=True).contains_points(centres).reshape(shape)
+    return inside % 2 == 1
+
+
+@pytest.mark.parametrize("seed", range(8))
+def test_outlines_hold_exactly_the_pixels(seed):
+    grain = np.random.default_rng(seed).random((9, 12)) < 0.55
+    outlines = trace_outlines(grain)
+    np.testing.assert_array_equal(rasterize(outlines, grain.shape), grain)
+    assert sum(signed_area(outline) for outline in outlines) == np.count_nonzero(grain)
+
+
+def test_outline_of_a_square_has_four_vertices():
+    grain = np.zeros((6, 7), bool)
+    grain[1:4, 2:6] = True
+    (outline,) = trace_outlines(grain)
+    assert outline.tolist() == [[2, 1], [6, 1], [6, 4], [2, 4]]
+
+
+def test_csv_has_units_in_the_header(written, field):
+    table = pd.read_csv(written["csv"])
+    assert {"label", "area (px^2)", "area_um2 (um^2)", "feret_diameter_max_um (um)", "orientation (rad)"} <= set(table)
+    np.testing.assert_array_equal(table["label"], field.table["label"])
+    np.testing.assert_allclose(table["area_um2 (um^2)"], table["area (px^2)"] * UM**2)
+
+
+def test_xlsx_sheets(written, field):
+    pytest.importorskip("openpyxl")
+    sheets = pd.read_excel(written["xlsx"], sheet_name=None)
+    assert list(sheets) == ["grains", "grain size", "origin"]
+    np.testing.assert_allclose(sheets["grains"]["area (px^2)"], field.table["area"])
+    assert sheets["grain size"].set_index("rule").loc["saltykov", "G"] == pytest.approx(field.grain_size.saltykov.G)
+    assert sheets["origin"].set_index("item").loc["um_per_pixel", "value"] == UM
+
+
+def test_json_is_strict_and_complete(written, field):
+    content = json.loads(written["json"].read_text(), parse_constant=lambda text: pytest.fail(f"{text} is no JSON"))
+    assert content["count"] == len(content["grains"]) == len(field.table)
+    assert content["grain_size"]["saltykov"]["G"] == pytest.approx(field.grain_size.saltykov.G)
+    assert content["units"]["area"] == "px^2"
+    assert content["grains"][0]["confidence"] is None
+
+
+def test_label_tiff_keeps_ids_and_scale(written, labels):
+    with tifffile.TiffFile(written["tiff"]) as file:
+        np.testing.assert_array_equal(file.asarray(), labels)
+        assert file.is_imagej and file.imagej_metadata["unit"] == "um"
+        pixels, unit = file.pages[0].tags["XResolution"].value
+        assert unit / pixels == pytest.approx(UM, rel=1e-6)
+
+
+def test_label_tiff_of_many_grains(tmp_path):
+    labels = np.arange(300 * 300, dtype=np.int32).reshape(300, 300)
+    write_label_tiff(GrainExport("many", labels, pd.DataFrame(), None), tmp_path / "many.tif")
+    np.testing.assert_array_equal(tifffile.imread(tmp_path / "many.tif"), labels)
+
+
+def test_coco_masks_are_exact(written, labels):
+    coco_module = pytest.importorskip("pycocotools.coco")
+    with redirect_stdout(io.StringIO()):
+        coco = coco_module.COCO(str(written["coco"]))
+    assert sorted(coco.getAnnIds()) == [label for label in np.unique(labels) if label > 0]
+    for annotation in coco.loadAnns(coco.getAnnIds()):
+        mask = coco.annToMask(annotation).astype(bool)
+        np.testing.assert_array_equal(mask, labels == annotation["id"])
+        assert annotation["area"] == mask.sum()
+        rows, columns = np.nonzero(mask)
+        assert annotation["bbox"] == [columns.min(), rows.min(), np.ptp(columns) + 1, np.ptp(rows) + 1]
+
+
+def test_imagej_regions_are_named_and_not_shrunk(written, labels):
+    roifile = pytest.importorskip("roifile")
+    regions = roifile.roiread(str(written["imagej"]))
+    assert sorted(int(region.name) for region in regions) == [label for label in np.unique(labels) if label > 0]
+    for region in regions:
+        grain = labels == int(region.name)
+        filled = rasterize([region.coordinates()], labels.shape)
+        assert region.roitype == roifile.ROI_TYPE.POLYGON
+        assert (filled >= grain).all()  # nothing is cut off; a pore in the grain is filled
+        assert filled.sum() <= grain.sum() + 100
+
+
+def test_geojson_polygons_are_exact(written, labels, field):
+    content = json.loads(written["geojson"].read_text())
+    assert content["um_per_pixel"] == UM
+    assert [feature["properties"]["name"] for feature in content["features"]] == field.table["label"].astype(
+        str
+    ).tolist()
+    for feature in content["features"]:
+        geometry = feature["geometry"]
+        pieces = [geometry["coordinates"]] if geometry["type"] == "Polygon" else geometry["coordinates"]
+        rings = [np.array(ring) for rings in pieces for ring in rings]
+        assert all((ring[0] == ring[-1]).all() for ring in rings)
+        np.testing.assert_array_equal(rasterize([ring[:-1] for ring in rings], labels.shape), labels == feature["id"])
+
+
+def test_empty_field_gives_every_file(tmp_path):
+    paths = export_grains(GrainExport.of_labels(np.zeros((20, 30), int)), tmp_path)
+    assert set(paths) == set(FORMATS) and all(path.stat().st_size > 0 for path in paths.values())
+    assert len(pd.read_csv(paths["csv"])) == 0
+
+
+def test_unknown_format_is_refused(field, tmp_path):
+    with pytest.raises(MeasurementError, match="dxf are unknown"):
+        export_grains(field, tmp_path, ["csv", "dxf"])
+
+
+def test_missing_package_is_named(field, tmp_path, monkeypatch):
+    monkeypatch.setitem(__import__("sys").modules, "roifile", None)
+    with pytest.raises(GrainError, match="pip install roifile"):
+        export_grains(field, tmp_path, ["imagej"])
