@@ -377,7 +377,16 @@ def grain_size_fields(
             f"The scales are {scales} for {len(fields)} fields; one for each field, or none at all, is expected. "
             "Measure the fields without a scale apart."
         )
-    results = tuple(grain_size(labels, scale) for labels, scale in zip(fields, scales, strict=True))
+    return average_fields([grain_size(labels, scale) for labels, scale in zip(fields, scales, strict=True)])
+
+
+def average_fields(results: Sequence[GrainSize]) -> GrainSize:
+    """Average the results of single fields as ``grain_size_fields`` does.
+
+    Args:
+        results: One or more fields, all with a scale or all without.
+    """
+    results = tuple(results)
     if len(results) == 1:
         return results[0]
     first_scale = results[0].um_per_pixel

@@ -17,7 +17,7 @@ from matplotlib.axes import Axes
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
 from matplotlib.patches import Rectangle
-from matplotlib.ticker import LogLocator, MaxNLocator, NullFormatter, ScalarFormatter
+from matplotlib.ticker import LogLocator, MaxNLocator, NullFormatter
 from scipy import stats
 
 from .duplex import AlaGrain
@@ -180,7 +180,10 @@ def plot_marked_grains(
         name = "as-large-as grain" if ala.is_ala else "largest grain"
         number = "" if ala.G is None else f", G {ala.G:.1f}"
         rows, columns = np.nonzero(grain)
-        _note(axes, columns.mean(), rows.max(), f"{name}{number}")
+        below = rows.max() < 0.85 * len(labels)
+        _note(
+            axes, columns.mean(), rows.max() if below else rows.min(), f"{name}{number}", "top" if below else "bottom"
+        )
     return figure
 
 
@@ -249,7 +252,7 @@ def _draw_scale_bar(axes: Axes, width: int, height: int, um_per_pixel: float) ->
     axes.text(middle, above, text, ha="center", va="bottom", fontsize=8, zorder=5)
 
 
-def _note(axes: Axes, x: float, y: float, text: str) -> None:
+def _note(axes: Axes, x: float, y: float, text: str, side: str) -> None:
     axes.text(
         x,
         y,
@@ -258,7 +261,7 @@ def _note(axes: Axes, x: float, y: float, text: str) -> None:
         fontsize=8,
         fontweight="bold",
         ha="center",
-        va="top",
+        va=side,
         zorder=6,
         bbox={"facecolor": "white", "alpha": 0.85, "linewidth": 0, "pad": 2},
         clip_on=True,
@@ -289,6 +292,6 @@ def _log_axis(axes: Axes, bins: np.ndarray) -> None:
     axes.set_xscale("log")
     axes.set_xlim(bins[0], bins[-1])
     axes.xaxis.set_major_locator(LogLocator(subs=(1, 2, 5), numticks=12))
-    axes.xaxis.set_major_formatter(ScalarFormatter())
+    axes.xaxis.set_major_formatter("{x:g}")
     axes.xaxis.set_minor_formatter(NullFormatter())
     axes.set_ylim(bottom=0)

@@ -3,6 +3,7 @@
 import numpy as np
 import pytest
 from scipy.spatial import cKDTree
+from skimage.segmentation import relabel_sequential
 
 from grain_model.grain_size import grain_size
 from grain_model.measurement import measure_grains
@@ -61,6 +62,7 @@ def test_rose_points_along_the_grains():
 def test_ala_grain_is_framed_and_named(labels, pixels):
     large = labels.copy()
     large[80:170, 100:200] = labels.max() + 1
+    large = relabel_sequential(large)[0]
     result = grain_size(large, 0.5)
     figure = plot_marked_grains(pixels, large, result.ala, 0.5)
     texts = [text.get_text() for text in figure.axes[0].texts]

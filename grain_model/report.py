@@ -1,0 +1,488 @@
+"""A report of one specimen that a person can check and sign: one PDF or HTML file, with everything inside.
+
+`python -m grain_model report IMAGES --um-per-pixel X --out report.pdf`. Each image is one field. What it says is
+put together once, as plain text and pictures; two small functions lay it out as PDF pages and as HTML.
+"""
+
+from __future__ import annotations
+
+import argparse
+import base64
+import datetime
+import html
+import io
+import os
+import sys
+import textwrap
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import matplotlib
+import numpy as np
+from matplotlib.backends.backend_pdf import PdfPages
+from matplotlib.figure import Figure
+from PIL import Image
+
+from .errors import GrainError, MeasurementError, ScaleError
+from .grain_size import GrainSize, average_fields
+from .plots import (
+    GREY,
+    STYLE,
+    figure_to_array,
+    plot_cumulative,
+    plot_marked_grains,
+    plot_orientation_rose,
+    plot_size_distribution,
+    plot_test_lines,
+)
+from .version import __version__
+
+if TYPE_CHECKING:
+    from .analysis import GrainAnalysis
+
+RULE_COLUMNS = ("Rule", "Standard", "Measured", "G", "95 % interval", "%RA", "n")
+#: A4 in inches, and its margin.
+PAGE, MARGIN = (8.27, 11.69), 0.75
+PICTURE_DPI = 200
+
+
+@dataclass(frozen=True)
+class ReportField:
+    """One image of the report.
+
+    Attributes:
+        name: Name of the image.
+        facts: Pairs of a name and a value.
+        rules: Rows of the grain-size table, in RULE_COLUMNS.
+        warnings: What a reader has to know.
+        pictures: Captions and pictures, uint8 (H, W, 3): the micrograph and its grains, then test lines and charts.
+    """
+
+    name: str
+    facts: list[tuple[str, str]]
+    rules: list[tuple[str, ...]]
+    warnings: list[str]
+    pictures: list[tuple[str, np.ndarray]]
+
+
+@dataclass(frozen=True)
+class Report:
+    """What a report says.
+
+    Attributes:
+        title: Heading.
+        headline: The result in one sentence.
+        facts: Pairs of a name and a value: specimen, scale, method, software.
+        rules: Rows of the grain-size table over all fields, in RULE_COLUMNS.
+        notes: How the intervals were found, as-large-as grain, duplex hint.
+        warnings: What a reader has to know before signing.
+        fields: The images.
+    """
+
+    title: str
+    headline: str
+    facts: list[tuple[str, str]]
+    rules: list[tuple[str, ...]]
+    notes: list[str]
+    warnings: list[str]
+    fields: list[ReportField]
+
+
+def compose_report(
+    analyses: Sequence[GrainAnalysis],
+    *,
+    specimen: str = "",
+    operator: str = "",
+    date: datetime.date | None = None,
+    title: str = "Grain size report",
+) -> Report:
+    """Put a report together.
+
+    Args:
+        analyses: The fields of one specimen.
+        specimen: Name of the specimen; left to be filled in by hand if empty.
+        operator: Name of the person; likewise.
+        date: Date of the report; today by default.
+        title: Heading.
+
+    Raises:
+        MeasurementError: There is no field.
+        ScaleError: Some fields have a scale and some have none.
+    """
+    if not analyses:
+        raise MeasurementError("There is no field to report; one image at least is expected. Name the images to count.")
+    without_scale = [analysis.name for analysis in analyses if analysis.um_per_pixel is None]
+    if 0 < len(without_scale) < len(analyses):
+        raise ScaleError(
+            f"{', '.join(without_scale)} have no scale, the other fields have; one for each, or none at all, is "
+            "expected. Give the scale of all with --um-per-pixel, or report them apart."
+        )
+    sizes = average_fields([analysis.grain_size for analysis in analyses])
+    first = analyses[0]
+    scales = sorted({_scale_text(a.um_per_pixel, a.scale_source) for a in analyses})
+    facts = [
+        ("Specimen", specimen),
+        ("Fields", f"{len(analyses)}: {', '.join(a.name for a in analyses)}"),
+        ("Grains", f"{sum(a.count for a in analyses)} in the fields, those cut by an edge included"),
+        ("Scale", "; ".join(scales)),
+        ("Grains found by", f"{first.settings.method}, boundary sensitivity {first.settings.boundary_sensitivity:g}"),
+        ("Software", f"grain_model {__version__}"),
+        ("Weights", ", ".join(f"{key} {value}" for key, value in first.weights.items() if value) or "not recorded"),
+        ("Date", (date or datetime.date.today()).isoformat()),
+        ("Operator", operator),
+    ]
+    flags = [*sizes.flags, *(f"{rule.title}: {flag}" for rule in sizes.rules for flag in rule.flags)]
+    return Report(
+        title=title,
+        headline=_headline(sizes),
+        facts=facts,
+        rules=_rule_rows(sizes),
+        notes=_notes(sizes),
+        warnings=_unique(flags),
+        fields=[_compose_field(a) for a in analyses],
+    )
+
+
+def write_report(report: Report, path: str | os.PathLike) -> None:
+    """Write a report as one file, PDF or HTML by the ending of its name.
+
+    Raises:
+        MeasurementError: The ending is neither .pdf nor .html.
+    """
+    ending = Path(path).suffix.lower()
+    if ending == ".pdf":
+        _write_pdf(report, path)
+    elif ending in (".html", ".htm"):
+        Path(path).write_text(render_html(report), encoding="utf-8")
+    else:
+        raise MeasurementError(
+            f"The report's name ends in {ending or 'nothing'!r}; .pdf or .html is expected. Change the name."
+        )
+
+
+def render_html(report: Report) -> str:
+    """The report as one HTML page that needs no other file and no network."""
+    sections = []
+    for field in report.fields:
+        figures = "".join(
+            f'<figure class="{"half" if index else "wide"}"><img src="{_data_uri(pixels)}" alt="">'
+            f"<figcaption>{_escape(caption)}</figcaption></figure>"
+            for index, (caption, pixels) in enumerate(field.pictures)
+        )
+        sections.append(
+            f"<section><h2>{_escape(field.name)}</h2>{_html_facts(field.facts)}{_html_rules(field.rules)}"
+            f"{_html_warnings(field.warnings)}<div class=figures>{figures}</div></section>"
+        )
+    return (
+        f'<!doctype html>\n<html lang="en"><head><meta charset="utf-8"><title>{_escape(report.title)}</title>'
+        f'<meta name="viewport" content="width=device-width"><style>{_CSS}</style></head><body>'
+        f"<h1>{_escape(report.title)}</h1><p class=headline>{_escape(report.headline)}</p>"
+        f"{_html_facts(report.facts)}{_html_rules(report.rules)}{_html_warnings(report.warnings)}"
+        f"<ul class=notes>{''.join(f'<li>{_escape(note)}</li>' for note in report.notes)}</ul>"
+        f"<p class=signature><span>Checked</span><span>Date</span><span>Signature</span></p>"
+        f"{''.join(sections)}</body></html>\n"
+    )
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """Declare the options of ``python -m grain_model report``."""
+    parser.add_argument("images", nargs="+", type=Path, metavar="IMAGE", help="the fields of one specimen")
+    parser.add_argument("--out", type=Path, required=True, metavar="FILE", help="report.pdf or report.html")
+    parser.add_argument("--um-per-pixel", type=float, metavar="X", help="scale of all images; wins over the files' own")
+    parser.add_argument("--model", metavar="FOLDER_OR_ID", help="other weights than the embedded ones")
+    parser.add_argument("--specimen", default="", help="name of the specimen")
+    parser.add_argument("--operator", default="", help="name of the person who reports")
+
+
+def run(options: argparse.Namespace) -> int:
+    """Count the images and write the report; images that cannot be counted are named on stderr and left out.
+
+    Returns:
+        Exit code: 0 done, 1 some images were left out or nothing could be written.
+    """
+    from .analysis import count_grains
+
+    analyses, failed = [], 0
+    for image in options.images:
+        try:
+            analyses.append(count_grains(image, options.um_per_pixel, options.model))
+        except GrainError as error:
+            failed += 1
+            print(f"{image}: {error}", file=sys.stderr)
+    try:
+        report = compose_report(analyses, specimen=options.specimen, operator=options.operator)
+        options.out.parent.mkdir(parents=True, exist_ok=True)
+        write_report(report, options.out)
+    except GrainError as error:
+        print(error, file=sys.stderr)
+        return 1
+    print(options.out)
+    return 1 if failed else 0
+
+
+def _compose_field(analysis: GrainAnalysis) -> ReportField:
+    sizes, scale, table = analysis.grain_size, analysis.um_per_pixel, analysis.table
+    pixels = analysis.micrograph.field
+    labels = analysis.labels[: len(pixels)]
+    unit, column = ("\N{MICRO SIGN}m", "equivalent_diameter_area_um") if scale else ("px", "equivalent_diameter_area")
+    whole = table[~table["touches_edge"]]
+    height, width = analysis.labels.shape
+    facts = [
+        (
+            "Field",
+            f"{width} x {height} px"
+            + (f", {width * scale:.4g} x {height * scale:.4g} \N{MICRO SIGN}m" if scale else ""),
+        ),
+        ("Scale", _scale_text(scale, analysis.scale_source)),
+        ("Grains", f"{analysis.count}, {len(whole)} of them whole"),
+    ]
+    if len(whole):
+        facts += [
+            ("Diameter (ECD)", f"median {whole[column].median():.3g}, mean {whole[column].mean():.3g} {unit}"),
+            ("Aspect ratio", f"mean {whole['aspect_ratio'].mean():.2f}"),
+        ]
+    pictures = [
+        ("Grains and the largest of them", plot_marked_grains(pixels, labels, sizes.ala, scale, "outlines")),
+        ("Heyn lines and the boundaries they cross", plot_test_lines(pixels, sizes.test_lines["heyn"], scale)),
+        ("Size distribution", plot_size_distribution(table)),
+        ("Cumulative distribution", plot_cumulative(table)),
+        ("Direction of the long axis", plot_orientation_rose(table)),
+    ]
+    warnings = [*analysis.warnings, *(flag.message for flag in analysis.flags), *sizes.flags]
+    warnings += [f"{rule.title}: {flag}" for rule in sizes.rules for flag in rule.flags]
+    drawn = [(caption, figure_to_array(figure, PICTURE_DPI)) for caption, figure in pictures]
+    return ReportField(analysis.name, facts, _rule_rows(sizes), _unique(warnings), drawn)
+
+
+def _headline(sizes: GrainSize) -> str:
+    result = sizes.saltykov
+    if result.value is None:
+        return "No grains were found: there is no grain size to report."
+    if result.G is None:
+        return f"No scale is known: {result.value:.3g} grains per px\N{SUPERSCRIPT TWO} and no grain-size number."
+    interval = "" if result.ci95 is None else f" (95 % interval {result.ci95[0]:.1f} to {result.ci95[1]:.1f})"
+    rule = result.title[0].lower() + result.title[1:]
+    return f"ASTM grain size number G = {result.G:.1f}{interval}, {rule}, {result.n:g} grains."
+
+
+def _rule_rows(sizes: GrainSize) -> list[tuple[str, ...]]:
+    rows = []
+    for result in sizes.rules:
+        unit = result.unit.replace("um", "\N{MICRO SIGN}m").replace("^2", "\N{SUPERSCRIPT TWO}")
+        short = {"grains per area": "N_A", "mean grain area": "A", "mean lineal intercept": "l"}[result.quantity]
+        measured = "\N{EN DASH}" if result.value is None else f"{short} = {result.value:.4g} {unit}"
+        rows.append(
+            (
+                result.title,
+                result.standard,
+                measured,
+                "\N{EN DASH}" if result.G is None else f"{result.G:.2f}",
+                "\N{EN DASH}" if result.ci95 is None else f"{result.ci95[0]:.2f} to {result.ci95[1]:.2f}",
+                "\N{EN DASH}" if result.relative_accuracy is None else f"{result.relative_accuracy:.1f}",
+                f"{result.n:g}",
+            )
+        )
+    return rows
+
+
+def _notes(sizes: GrainSize) -> list[str]:
+    notes = []
+    if sizes.iso643 is not None:
+        notes.append(f"ISO 643 number: {sizes.iso643:.2f} (the ASTM number less 0.046).")
+    for source in _unique([rule.ci_method for rule in sizes.rules]):
+        names = [rule.rule.replace("_", " ") for rule in sizes.rules if rule.ci_method == source]
+        notes.append(f"95 % interval of {', '.join(names)}: {source}.")
+    if sizes.ala is not None:
+        number = "" if sizes.ala.G is None else f", G {sizes.ala.G:.1f}"
+        kind = "as-large-as grain (ASTM E930)" if sizes.ala.is_ala else "no as-large-as grain (ASTM E930)"
+        notes.append(
+            f"Largest grain: id {sizes.ala.label} of field {sizes.ala.field + 1}{number}, {sizes.ala.difference:.1f} "
+            f"numbers coarser than the mean of its field: {kind}."
+        )
+    if sizes.duplex.is_duplex:
+        notes.append(
+            f"Two grain populations {sizes.duplex.difference:.1f} numbers apart, the coarse one with "
+            f"{sizes.duplex.coarse_area_share:.0%} of the area: look at ASTM E1181."
+        )
+    notes.append("Intercept numbers lie 0.1 to 0.35 above planimetric ones in most structures; state the rule with G.")
+    return notes
+
+
+def _scale_text(um_per_pixel: float | None, source: str | None) -> str:
+    if um_per_pixel is None:
+        return "unknown"
+    return f"{um_per_pixel:.5g} \N{MICRO SIGN}m per pixel" + (f" ({source})" if source else "")
+
+
+def _unique(texts: Sequence[str]) -> list[str]:
+    return list(dict.fromkeys(texts))
+
+
+_CSS = """
+body{font:15px/1.45 system-ui,sans-serif;color:#1c2228;max-width:60rem;margin:2rem auto;padding:0 1rem}
+h1{margin:0 0 .3rem}h2{border-top:2px solid #dde1e6;padding-top:1.2rem;margin-top:2.2rem;overflow-wrap:anywhere}
+.headline{font-size:1.2rem;font-weight:600}table{border-collapse:collapse;margin:1rem 0;width:100%;font-size:.9rem}
+th,td{text-align:left;padding:.3rem .6rem .3rem 0;border-bottom:1px solid #dde1e6;vertical-align:top}
+th{color:#5b6470;font-weight:600}.facts th{width:10rem}.warnings{border-left:4px solid #c8102e;padding:.2rem 1rem}
+.notes{color:#5b6470;font-size:.9rem}.figures{display:flex;flex-wrap:wrap;gap:1rem}figure{margin:0}
+.wide{width:100%}.half{width:calc(50% - .5rem)}img{max-width:100%}figcaption{color:#5b6470;font-size:.85rem}
+.signature{display:flex;gap:2rem;margin-top:4rem}.signature span{flex:1;border-top:1px solid #1c2228;color:#5b6470}
+.scroll{overflow-x:auto}@media print{section{break-before:page}}
+"""
+
+
+def _escape(text: str) -> str:
+    return html.escape(text, quote=True)
+
+
+def _html_facts(facts: list[tuple[str, str]]) -> str:
+    rows = "".join(f"<tr><th>{_escape(name)}</th><td>{_escape(value)}</td></tr>" for name, value in facts)
+    return f"<table class=facts>{rows}</table>"
+
+
+def _html_rules(rules: list[tuple[str, ...]]) -> str:
+    head = "".join(f"<th>{_escape(name)}</th>" for name in RULE_COLUMNS)
+    body = "".join(f"<tr>{''.join(f'<td>{_escape(cell)}</td>' for cell in row)}</tr>" for row in rules)
+    return f"<div class=scroll><table><tr>{head}</tr>{body}</table></div>"
+
+
+def _html_warnings(warnings: list[str]) -> str:
+    if not warnings:
+        return ""
+    return f"<ul class=warnings>{''.join(f'<li>{_escape(text)}</li>' for text in warnings)}</ul>"
+
+
+def _data_uri(pixels: np.ndarray) -> str:
+    buffer = io.BytesIO()
+    Image.fromarray(pixels).save(buffer, "PNG", optimize=True)
+    return "data:image/png;base64," + base64.b64encode(buffer.getvalue()).decode("ascii")
+
+
+def _write_pdf(report: Report, path: str | os.PathLike) -> None:
+    with matplotlib.rc_context({**STYLE, "axes.grid": False, "pdf.fonttype": 42}), PdfPages(path) as pages:
+        page = _Page(pages, report.title)
+        page.text(report.title, size=18, weight="bold")
+        page.text(report.headline, size=11.5, weight="bold", gap=0.12)
+        page.facts(report.facts)
+        page.rules(report.rules)
+        page.bullets(report.warnings, "#c8102e")
+        page.bullets(report.notes, GREY)
+        page.signature()
+        for field in report.fields:
+            page.turn()
+            page.text(field.name, size=14, weight="bold")
+            page.facts(field.facts)
+            page.rules(field.rules)
+            page.bullets(field.warnings, "#c8102e")
+            page.pictures(field.pictures)
+        page.finish()
+        pages.infodict().update({"Title": report.title, "Creator": f"grain_model {__version__}"})
+
+
+class _Page:
+    """Lays text, tables and pictures down A4 pages, and turns the page when one is full."""
+
+    def __init__(self, pages: PdfPages, title: str) -> None:
+        self.pages, self.title, self.number = pages, title, 0
+        self._begin()
+
+    def turn(self) -> None:
+        self.finish()
+        self._begin()
+
+    def finish(self) -> None:
+        self.figure.text(0.5, 0.35 / PAGE[1], f"{self.title}, page {self.number}", ha="center", size=7.5, color=GREY)
+        self.pages.savefig(self.figure)
+
+    def text(self, text: str, size: float = 9, weight: str = "normal", color: Any = "black", gap: float = 0.06) -> None:
+        for line in textwrap.wrap(text, int((PAGE[0] - 2 * MARGIN) * 128 / size)) or [""]:
+            self._room(size * 1.35 / 72)
+            self._put(MARGIN, line, size=size, weight=weight, color=color)
+            self.y -= size * 1.35 / 72
+        self.y -= gap
+
+    def facts(self, facts: list[tuple[str, str]]) -> None:
+        for name, value in facts:
+            lines = textwrap.wrap(value, 92) or ["." * 60]
+            self._room(0.17 * len(lines))
+            self._put(MARGIN, name, color=GREY)
+            for line in lines:
+                self._put(MARGIN + 1.3, line, color="black" if value else GREY)
+                self.y -= 0.17
+        self.y -= 0.14
+
+    def rules(self, rules: list[tuple[str, ...]]) -> None:
+        edges = MARGIN + np.array([0, 1.95, 3.45, 4.85, 5.25, 6.1, 6.45])
+        self._room(0.3 * len(rules) + 0.3)
+        self._row(edges, RULE_COLUMNS, "bold")
+        for row in rules:
+            self._row(edges, row, "normal")
+        self.y -= 0.12
+
+    def bullets(self, texts: list[str], color: str) -> None:
+        for text in texts:
+            self.text(f"\N{BULLET} {text}", size=8, color=color, gap=0.02)
+        self.y -= 0.1
+
+    def signature(self) -> None:
+        self._room(0.9)
+        self.y -= 0.65
+        for column, name in enumerate(("Checked", "Date", "Signature")):
+            left = MARGIN + column * 2.3
+            self._line(left, left + 2.0)
+            self._put(left, name, size=8, color=GREY)
+
+    def pictures(self, pictures: list[tuple[str, np.ndarray]]) -> None:
+        """The first over the whole width, the others two in a row."""
+        inner, gutter = PAGE[0] - 2 * MARGIN, 0.2
+        self._picture_row(pictures[:1], inner, gutter)
+        for start in range(1, len(pictures), 2):
+            self._picture_row(pictures[start : start + 2], (inner - gutter) / 2, gutter)
+
+    def _picture_row(self, pictures: list[tuple[str, np.ndarray]], width: float, gutter: float) -> None:
+        highest = PAGE[1] - 2 * MARGIN - 0.5
+        heights = [min(width * pixels.shape[0] / pixels.shape[1], highest) for _, pixels in pictures]
+        self._room(max(heights) + 0.3)
+        for column, ((caption, pixels), height) in enumerate(zip(pictures, heights, strict=True)):
+            left = MARGIN + column * (width + gutter)
+            box = (left / PAGE[0], (self.y - height) / PAGE[1], width / PAGE[0], height / PAGE[1])
+            axes = self.figure.add_axes(box)
+            axes.imshow(pixels, interpolation="antialiased")
+            axes.set_axis_off()
+            axes.set_anchor("NW")
+            self.figure.text(
+                left / PAGE[0], (self.y - max(heights) - 0.05) / PAGE[1], caption, size=7.5, color=GREY, va="top"
+            )
+        self.y -= max(heights) + 0.3
+
+    def _begin(self) -> None:
+        self.figure = Figure(figsize=PAGE)
+        self.number += 1
+        self.y = PAGE[1] - MARGIN
+
+    def _room(self, height: float) -> None:
+        if self.y - height < MARGIN:
+            self.turn()
+
+    def _row(self, edges: np.ndarray, cells: Sequence[str], weight: str) -> None:
+        widths = np.diff([*edges, PAGE[0] - MARGIN + 0.3])
+        wrapped = [textwrap.wrap(cell, max(4, int(width * 15.5))) for cell, width in zip(cells, widths, strict=True)]
+        top = self.y
+        for left, lines in zip(edges, wrapped, strict=True):
+            for number, line in enumerate(lines):
+                self.y = top - 0.135 * number
+                self._put(left, line, size=7.5, weight=weight)
+        self.y = top - 0.135 * max(len(lines) for lines in wrapped) - 0.05
+        self._line(MARGIN, PAGE[0] - MARGIN)
+        self.y -= 0.04
+
+    def _put(self, left: float, text: str, size: float = 9, **style: Any) -> None:
+        self.figure.text(left / PAGE[0], self.y / PAGE[1], text, size=size, va="top", parse_math=False, **style)
+
+    def _line(self, left: float, right: float) -> None:
+        line = matplotlib.lines.Line2D(
+            [left / PAGE[0], right / PAGE[0]], [(self.y + 0.03) / PAGE[1]] * 2, color="#c3c9d0", linewidth=0.6
+        )
+        self.figure.add_artist(line)

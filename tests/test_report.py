@@ -1,0 +1,131 @@
+"""The report says what was measured, in one file that needs nothing else."""
+
+import argparse
+import datetime
+import re
+from types import SimpleNamespace
+
+import numpy as np
+import pytest
+from scipy.spatial import cKDTree
+
+from grain_model import analysis as analysis_module
+from grain_model import report as report_module
+from grain_model.errors import ImageError, MeasurementError, ScaleError
+from grain_model.grain_size import grain_size
+from grain_model.measurement import measure_grains
+from grain_model.report import compose_report, write_report
+
+
+def analyzed(seed: int, um_per_pixel: float | None = 0.5, grains: int = 90, name: str | None = None) -> SimpleNamespace:
+    """Stands in for a GrainAnalysis: what the report reads of one."""
+    labels = np.zeros((150, 200), np.int32)
+    if grains:
+        points = np.random.default_rng(seed).random((grains, 2)) * labels.shape
+        labels += cKDTree(points).query(np.indices(labels.shape).reshape(2, -1).T)[1].reshape(labels.shape) + 1
+    pixels = np.repeat((labels % 9 * 20 + 60).astype(np.uint8)[..., None], 3, axis=2)
+    return SimpleNamespace(
+        name=name or f"field <{seed}>.png",
+        labels=labels,
+        count=grains,
+        table=measure_grains(labels, um_per_pixel),
+        grain_size=grain_size(labels, um_per_pixel),
+        um_per_pixel=um_per_pixel,
+        scale_source=None if um_per_pixel is None else "given",
+        warnings=("the scale contradicts the file's by 7 %",) if seed == 0 else (),
+        flags=(),
+        micrograph=SimpleNamespace(pixels=pixels, field=pixels),
+        settings=SimpleNamespace(method="watershed", boundary_sensitivity=0.5),
+        weights={"name": "embedded", "version": "0.1.0"},
+    )
+
+
+@pytest.fixture(scope="module")
+def report():
+    fields = [analyzed(seed) for seed in range(3)]
+    return compose_report(fields, specimen="A & B", operator="N. N.", date=datetime.date(2026, 1, 31))
+
+
+def test_report_says_what_a_signature_needs(report):
+    facts = dict(report.facts)
+    assert facts["Specimen"] == "A & B" and facts["Operator"] == "N. N." and facts["Date"] == "2026-01-31"
+    assert facts["Scale"] == "0.5 \N{MICRO SIGN}m per pixel (given)"
+    assert "embedded" in facts["Weights"] and "grain_model" in facts["Software"]
+    assert "270 in the fields" in facts["Grains"]
+    assert re.match(r"ASTM grain size number G = \d+\.\d \(95 % interval \d+\.\d to \d+\.\d\)", report.headline)
+    assert any("spread over 3 fields" in note for note in report.notes)
+    assert len(report.rules) == 5
+    assert "the scale contradicts the file's by 7 %" in report.fields[0].warnings
+
+
+def test_html_is_one_file(report, tmp_path):
+    write_report(report, tmp_path / "report.html")
+    page = (tmp_path / "report.html").read_text(encoding="utf-8")
+    assert not re.search(r"(src|href)=\"(?!data:)", page) and "http" not in page
+    assert page.count("data:image/png;base64,") == 15
+    assert "field &lt;0&gt;.png" in page and "A &amp; B" in page and "<0>" not in page
+    for row in report.rules:
+        assert row[3] in page
+
+
+def test_pdf_has_a_page_and_more_a_field(report, tmp_path):
+    pdfium = pytest.importorskip("pypdfium2")
+    write_report(report, tmp_path / "report.pdf")
+    document = pdfium.PdfDocument(tmp_path / "report.pdf")
+    texts = [page.get_textpage().get_text_range() for page in document]
+    document.close()
+    assert len(texts) >= 4
+    assert "ASTM grain size number" in texts[0] and "Signature" in texts[0] and "A & B" in texts[0]
+    assert all(any(f"field <{seed}>.png" in text for text in texts[1:]) for seed in range(3))
+
+
+def test_no_scale_gives_no_number():
+    report = compose_report([analyzed(1, None)])
+    assert "No scale is known" in report.headline
+    assert all(row[3] == "\N{EN DASH}" for row in report.rules)
+    assert dict(report.facts)["Scale"] == "unknown"
+
+
+@pytest.mark.parametrize("ending", ["pdf", "html"])
+def test_no_grains_is_said(tmp_path, ending):
+    report = compose_report([analyzed(1, grains=0)])
+    assert "No grains were found" in report.headline
+    write_report(report, tmp_path / f"report.{ending}")
+    assert (tmp_path / f"report.{ending}").stat().st_size > 1000
+
+
+def test_long_warnings_and_names_stay_on_pages(tmp_path):
+    pdfium = pytest.importorskip("pypdfium2")
+    field = analyzed(2, name="a_very_long_name_" * 12 + ".png")
+    field.warnings = tuple(f"warning {number}, " + "which goes on for a while, " * 6 for number in range(60))
+    write_report(compose_report([field]), tmp_path / "long.pdf")
+    document = pdfium.PdfDocument(tmp_path / "long.pdf")
+    text = "".join(page.get_textpage().get_text_range() for page in document)
+    document.close()
+    assert all(f"warning {number}," in text for number in range(60))
+
+
+def test_mixed_scales_and_bad_names_are_refused(report, tmp_path):
+    with pytest.raises(ScaleError, match="have no scale"):
+        compose_report([analyzed(1), analyzed(2, None)])
+    with pytest.raises(MeasurementError, match="one image at least"):
+        compose_report([])
+    with pytest.raises(MeasurementError, match=r"\.pdf or \.html is expected"):
+        write_report(report, tmp_path / "report.docx")
+
+
+def test_command_line_survives_a_bad_image(tmp_path, monkeypatch, capsys):
+    def count(image, um_per_pixel, model):
+        if image.name == "bad.png":
+            raise ImageError("This is no image; one is expected. Name another file.")
+        return analyzed(1, um_per_pixel)
+
+    monkeypatch.setattr(analysis_module, "count_grains", count)
+    parser = argparse.ArgumentParser()
+    report_module.add_arguments(parser)
+    out = tmp_path / "new" / "report.html"
+    options = parser.parse_args(["good.png", "bad.png", "--um-per-pixel", "0.5", "--out", str(out)])
+    assert report_module.run(options) == 1
+    printed = capsys.readouterr()
+    assert "bad.png" in printed.err and str(out) in printed.out
+    assert out.exists()
