@@ -325,7 +325,8 @@ body{font:15px/1.45 system-ui,sans-serif;color:#1c2228;max-width:60rem;margin:2r
 h1{margin:0 0 .3rem}h2{border-top:2px solid #dde1e6;padding-top:1.2rem;margin-top:2.2rem;overflow-wrap:anywhere}
 .headline{font-size:1.2rem;font-weight:600}table{border-collapse:collapse;margin:1rem 0;width:100%;font-size:.9rem}
 th,td{text-align:left;padding:.3rem .6rem .3rem 0;border-bottom:1px solid #dde1e6;vertical-align:top}
-th{color:#5b6470;font-weight:600}.facts th{width:10rem}.warnings{border-left:4px solid #c8102e;padding:.2rem 1rem .2rem 2rem}
+th{color:#5b6470;font-weight:600}.facts th{width:10rem}.warnings{
+  border-left:4px solid #c8102e;padding:.2rem 1rem .2rem 2rem}
 .notes{color:#5b6470;font-size:.9rem}.figures{display:flex;flex-wrap:wrap;gap:1rem}figure{margin:0}
 .wide{width:100%}.half{width:calc(50% - .5rem)}img{max-width:100%}figcaption{color:#5b6470;font-size:.85rem}
 .signature{display:flex;gap:2rem;margin-top:4rem}.signature span{flex:1;border-top:1px solid #1c2228;color:#5b6470}
