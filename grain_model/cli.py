@@ -1,4 +1,4 @@
-"""The command line: `python -m grain_model count`."""
+"""The command line: `python -m grain_model count`, and the commands of other modules."""
 
 from __future__ import annotations
 
@@ -9,6 +9,7 @@ import math
 import sys
 from collections.abc import Sequence
 from dataclasses import dataclass
+from importlib import import_module
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -22,6 +23,12 @@ if TYPE_CHECKING:
 
 IMAGE_SUFFIXES = (".png", ".jpg", ".jpeg", ".bmp", ".webp", ".tif", ".tiff")
 """What is taken from a folder; a file named by itself is always tried."""
+
+OTHER_COMMANDS = {
+    "export": "write the grains of images in the formats of other tools",
+    "report": "write a report of one specimen as PDF or HTML",
+}
+"""Commands that live in the module of their name, which has `add_arguments(parser)` and `run(options)`."""
 
 EXIT_DONE, EXIT_SOME_FAILED, EXIT_USAGE = 0, 1, 2
 
@@ -50,7 +57,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
     Returns:
         Exit code: 0 done, 1 some files failed (each is named on stderr), 2 wrong usage.
     """
-    options = _parser().parse_args(arguments)
+    arguments = sys.argv[1:] if arguments is None else list(arguments)
+    options = _parser(arguments).parse_args(arguments)
     return options.run(options)
 
 
@@ -96,13 +104,19 @@ def name_folders(images: Sequence[Path]) -> list[str]:
     return names
 
 
-def _parser() -> argparse.ArgumentParser:
+def _parser(arguments: Sequence[str]) -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(
         prog="python -m grain_model", description="Segment, count and measure the grains on micrographs."
     )
     parser.add_argument("--version", action="version", version=f"grain_model {__version__}")
     commands = parser.add_subparsers(title="commands", required=True)
     _add_count(commands)
+    for name, purpose in OTHER_COMMANDS.items():
+        command = commands.add_parser(name, help=purpose, description=f"{purpose[0].upper()}{purpose[1:]}.")
+        if name in arguments:  # their plotting and table libraries take seconds to import
+            module = import_module(f".{name}", __package__)
+            module.add_arguments(command)
+            command.set_defaults(run=module.run)
     return parser
 
 

@@ -193,6 +193,14 @@ def test_out_that_is_a_file_is_wrong_usage(model, tmp_path, capsys):
     assert np.array_equal(np.asarray(Image.open(path)), draw_grid(2, 2))
 
 
+@pytest.mark.parametrize("command", ["export", "report"])
+def test_other_commands_are_reached(command, tmp_path, model, capsys):
+    path = write_grid(tmp_path / "a.png", 4, 5)
+    out = tmp_path / ("report.html" if command == "report" else "out")
+    assert main([command, str(path), "--um-per-pixel", "0.5", "--out", str(out), *model]) == 0
+    assert out.exists()
+
+
 def test_runs_as_a_module():
     run = subprocess.run([sys.executable, "-m", "grain_model", "--help"], capture_output=True, text=True, timeout=120)
     assert run.returncode == 0 and "count" in run.stdout

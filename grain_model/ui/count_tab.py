@@ -31,24 +31,11 @@ MODEL_QUEUE = "model"
 """Events that run the network share this queue, one at a time."""
 
 
-class MicrographInput(gr.Image):
-    """An image input that hands on the uploaded file itself.
-
-    `gr.Image` opens the file with Pillow first, which clips 16-bit pictures and fails on some microscopes' TIFFs.
-    """
-
-    is_template = True  # the front end shows it as the image component that it is
-
-    def preprocess(self, payload: ImageData | None) -> str | None:
-        """Returns the file's path on the server."""
-        return payload.path if payload else None
-
-
 @dataclass(frozen=True)
 class Entry:
     """What the visitor fills in."""
 
-    image: MicrographInput
+    image: gr.Image
     um_per_pixel: gr.Number
     method: gr.Radio
     boundary_sensitivity: gr.Slider
@@ -218,7 +205,7 @@ def _present(counted: CountedMicrograph, show: str) -> list[Any]:
 def _lay_out_entry(pictures: list[tuple[Path, str]]) -> tuple[Entry, gr.Gallery | None]:
     with gr.Row(elem_id="entry"):
         with gr.Column(scale=3, min_width=300):
-            image = MicrographInput(
+            image = gr.Image(
                 label="Micrograph",
                 type="filepath",
                 image_mode=None,
@@ -231,6 +218,9 @@ def _lay_out_entry(pictures: list[tuple[Path, str]]) -> tuple[Entry, gr.Gallery 
                 elem_id="micrograph",
                 elem_classes="captioned",
             )
+            # Gradio would open the file with Pillow first, which clips 16-bit pictures and fails on some microscopes'
+            # TIFFs. A subclass would do too, but gradio writes a .pyi file beside the source of each.
+            image.preprocess = _uploaded_path
         with gr.Column(scale=2, min_width=300):
             um_per_pixel = gr.Number(
                 label="Scale (µm per pixel)",
@@ -257,6 +247,10 @@ def _lay_out_entry(pictures: list[tuple[Path, str]]) -> tuple[Entry, gr.Gallery 
             button = gr.Button("Count grains", variant="primary", size="lg", elem_id="count-button")
             gallery = _lay_out_gallery(pictures) if pictures else None
     return Entry(image, um_per_pixel, method, boundary_sensitivity, show, button), gallery
+
+
+def _uploaded_path(payload: ImageData | None) -> str | None:
+    return payload.path if payload else None
 
 
 def _lay_out_gallery(pictures: list[tuple[Path, str]]) -> gr.Gallery:
