@@ -16,7 +16,7 @@ SEED_WINDOW = 7
 MERGE_BELOW = 0.5
 # A piece smaller than this share of the image's typical grain is a fragment. Typical: half of the grains' area lies in
 # larger grains, half in smaller ones.
-FRAGMENT_SHARE = 0.02
+FRAGMENT_SHARE = 0.05
 
 
 def label_grains(
@@ -114,8 +114,10 @@ def _flood_and_merge(maps: np.ndarray, sensitivity: float, min_area: float | Non
     # The distance breaks ties where no boundary was seen.
     height = np.round((boundary + 0.5 * (1 - distance)) * 255).astype(np.int32)
     regions = watershed(height, seeds, mask=ground).astype(np.int32)
-    regions = _merge_weak_borders(regions, boundary, 2 * (1 - sensitivity) * MERGE_BELOW)
-    return _drop_fragments(regions, interior, boundary, min_area)
+    # Whatever is not the inside of a grain parts two grains: a seen boundary, or the narrow end of a gap.
+    evidence = np.maximum(boundary, 1 - interior)
+    regions = _merge_weak_borders(regions, evidence, 2 * (1 - sensitivity) * MERGE_BELOW)
+    return _drop_fragments(regions, interior, evidence, min_area)
 
 
 def _distance_from(interior: np.ndarray) -> np.ndarray:
@@ -190,14 +192,24 @@ def _resolve(parent: np.ndarray) -> np.ndarray:
         parent = further
 
 
+def typical_area(areas: np.ndarray) -> float:
+    """Area-weighted median: half of the total area lies in larger grains; fragments hardly move it.
+
+    Args:
+        areas: Areas of the grains, at least one.
+
+    Returns:
+        An area in the same unit.
+    """
+    ordered = np.sort(np.asarray(areas, np.float64))
+    total = np.cumsum(ordered)
+    return float(ordered[np.searchsorted(total, 0.5 * total[-1])])
+
+
 def _smallest(areas: np.ndarray, min_area: float | None) -> float:
     if min_area is not None:
         return float(min_area)
-    if len(areas) == 0:
-        return 0.0
-    ordered = np.sort(areas)
-    typical = ordered[np.searchsorted(np.cumsum(ordered), 0.5 * ordered.sum())]
-    return FRAGMENT_SHARE * float(typical)
+    return FRAGMENT_SHARE * typical_area(areas) if len(areas) else 0.0
 
 
 def _drop_fragments(

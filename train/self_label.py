@@ -23,7 +23,10 @@ CONFIDENT = 0.55
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Add the options of this command."""
     parser.add_argument("--model", type=Path, required=True, help="folder of the trained model")
-    parser.add_argument("--data", type=Path, required=True, help="folder with 316l/ and steel-optical/")
+    parser.add_argument("--data", type=Path, required=True, help="folder with 316l/ or steel-optical/")
+    parser.add_argument("--source", choices=("316l", "steel-optical"), required=True)
+    parser.add_argument("--boundary-sensitivity", type=float, default=0.5, help="as in count_grains (default 0.5)")
+    parser.add_argument("--views", type=int, choices=(1, 2, 4, 8), default=8, help="turns and flips averaged (default 8)")
     parser.add_argument("--out", type=Path, required=True, help="folder for images/ and instances/")
     parser.add_argument("--device", default="cuda" if torch.cuda.is_available() else "cpu")
 
@@ -33,15 +36,14 @@ def run(args: argparse.Namespace) -> int:
     model = GrainForInstanceSegmentation.from_pretrained(args.model, dtype=torch.float32).to(args.device).eval()
     for name in ("images", "instances"):
         (args.out / name).mkdir(parents=True, exist_ok=True)
-    steel = by_stem(args.data / "steel-optical" / "images")
-    tiles = by_stem(args.data / "316l" / "images")
-    pictures = [path for stem, path in steel.items() if stem not in HELD_OUT]
-    pictures += [tiles[stem] for stem in split_of(args.data / "316l", ("train", "val"))]
+    pictures = by_stem(args.data / args.source / "images")
+    stems = split_of(args.data / "316l", ("train", "val")) if args.source == "316l" else sorted(pictures)
+    pictures = [pictures[stem] for stem in stems if stem not in HELD_OUT]
     shares = []
     for path in tqdm(pictures, desc="self-label", unit="picture", mininterval=5):
         rgb = read_rgb(path)
-        maps = turned_mean(model, standardize(rgb))
-        regions = grain_regions(maps)
+        maps = turned_mean(model, standardize(rgb), args.views)
+        regions = grain_regions(maps, boundary_sensitivity=args.boundary_sensitivity)
         doubtful = np.concatenate([[False], grain_confidence(regions, maps) < CONFIDENT])[regions]
         ids = np.where(doubtful, UNKNOWN_STORED, regions).astype(np.uint16)
         shares.append(float(doubtful.mean()))
@@ -52,16 +54,16 @@ def run(args: argparse.Namespace) -> int:
 
 
 @torch.inference_mode()
-def turned_mean(model: GrainForInstanceSegmentation, image: np.ndarray) -> np.ndarray:
-    """Mean of the maps over the eight turns and flips of the picture; float32 (3, H, W) in, (C, H, W) out."""
+def turned_mean(model: GrainForInstanceSegmentation, image: np.ndarray, views: int = 8) -> np.ndarray:
+    """Mean of the maps over turns and flips of the picture; float32 (3, H, W) in, (C, H, W) out."""
     pixels = torch.from_numpy(np.ascontiguousarray(image)).to(model.device)[None]
     total = 0
-    for turns in range(4):
-        for flip in (False, True):
-            view = torch.rot90(pixels, turns, (2, 3))
-            view = view.flip(3) if flip else view
-            with torch.autocast(model.device.type, torch.bfloat16, enabled=model.device.type == "cuda"):
-                maps = model(view).logits.float().sigmoid()
-            maps = maps.flip(3) if flip else maps
-            total = total + torch.rot90(maps, -turns, (2, 3))
-    return (total[0] / 8).cpu().numpy()
+    for view in range(views):
+        turns, flip = view // 2, view % 2 == 1
+        turned = torch.rot90(pixels, turns, (2, 3))
+        turned = turned.flip(3) if flip else turned
+        with torch.autocast(model.device.type, torch.bfloat16, enabled=model.device.type == "cuda"):
+            maps = model(turned).logits.float().sigmoid()
+        maps = maps.flip(3) if flip else maps
+        total = total + torch.rot90(maps, -turns, (2, 3))
+    return (total[0] / views).cpu().numpy()

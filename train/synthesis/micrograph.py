@@ -25,7 +25,7 @@ FAMILIES = {
 # by the eye over both, a thin line only along itself. Nothing below MIN_STEP of the full range is asked for.
 STEP_TO_NOISE = 0.3
 LINE_TO_NOISE = 0.7
-MIN_STEP = 0.018
+MIN_STEP = 0.013
 # Neighbours are one grain in the labels where less than this share of their common boundary can be seen.
 MIN_VISIBLE_SHARE = 0.3
 
@@ -116,8 +116,9 @@ class _Recipe:
         self.elongation = between(1.2, 2.8) if chance(0.2, 0.25) else 1.0
         self.gradient = between(0.3, 1.0) if chance(0.12, 0.15) else 0.0
         self.waviness = between(0.0, 0.32) if chance(0.75, 0.75) else 0.0
-        twin_chance = {"etched": 0.5, "bse": 0.4, "tinted": 0.35, "gaps": 0.2}.get(family, 0.1)
+        twin_chance = {"etched": 0.6, "bse": 0.4, "tinted": 0.35, "gaps": 0.2}.get(family, 0.1)
         self.twins = between(0.1, 0.7) if chance(twin_chance) else 0.0
+        self.twin_texture = between(0.02, 0.2) if rng.random() < 0.4 else 0.0
         if self.twins > 0:
             # What tells a twin from a boundary is that it alone is straight.
             self.waviness = max(self.waviness, between(0.08, 0.3))
@@ -149,7 +150,7 @@ class _Recipe:
         self.depth = -depth if rng.random() < bright else depth
         self.line_width = float(np.exp(rng.uniform(np.log(0.6), np.log(3.2)))) * (0.8 + self.diameter / 150)
         self.line_width = min(self.line_width, 0.09 * self.diameter + 0.4)
-        self.missing = between(0.05, 0.45) if chance(0.55 if family != "decorated" else 0.9) else 0.0
+        self.missing = between(0.05, 0.55 if family == "decorated" else 0.45) if chance(0.55 if family != "decorated" else 0.9) else 0.0
         self.edge_spread = between(0.0, 0.7)
         self.double_line = chance(0.25 if family == "grooved" else 0.06, 0.15)
         self.relief = between(0.1, 0.5) if chance(0.6 if family == "grooved" else 0.12, 0.3) else 0.0
@@ -157,6 +158,7 @@ class _Recipe:
         gap = family == "gaps" or (mixed and rng.random() < 0.25)
         self.gap = between(0.001, 0.055) if gap else 0.0
         self.gap_level = between(0.0, 0.2)
+        self.pockets = between(0.02, 0.3) if gap and rng.random() < 0.7 else 0.0
         # Inside of the grains.
         self.texture = between(0.01, 0.09) if chance(0.7, 0.6) else 0.005
         self.texture_cell = float(np.exp(rng.uniform(np.log(1.0), np.log(6.0))))
@@ -172,7 +174,7 @@ class _Recipe:
         self.pit_radius = between(0.5, 1.6)
         self.dashes = int(np.exp(rng.uniform(np.log(3), np.log(120)))) if chance(0.25, 0.25) else 0
         self.particles = between(0.15, 2.5) if family == "decorated" or chance(0.08, 0.2) else 0.0
-        self.particle_radius = min(between(0.03, 0.16) * self.diameter + 0.6, 14.0)
+        self.particle_radius = min(between(0.03, 0.2) * self.diameter + 0.6, 16.0)
         self.particles_on_boundary = between(0.4, 1.0)
         self.stains = between(0.02, 0.2) if chance(0.15) else 0.0
         self.gleam = chance(0.3)
@@ -298,11 +300,16 @@ class _Painter:
         for _ in range(int(rng.integers(1, 4))):
             offset = (rng.uniform(-0.38, 0.38, n) * recipe.diameter).astype(np.float32)
             half_width = rng.uniform(0.01, 0.14, n) * recipe.diameter + 0.5
-            half_width = np.where(rng.random(n) < 0.3, 0.0, half_width).astype(np.float32)
+            half_width = np.where(rng.random(n) < 0.3, 0.0, half_width)
+            half_width = np.where(rng.random(n) < 0.15, half_width * 3, half_width).astype(np.float32)
             side = np.abs(along - offset[labels]) - half_width[labels]
             # A step that a viewer takes for a twin, not for another grain: both sides of the band look alike.
             step = recipe.step * rng.uniform(0.0, 1.2, n) * rng.choice([-1, 1], n) * (half_width > 0)
-            grey += np.clip(0.5 - side, 0, 1) * (chosen * step).astype(np.float32)[labels]
+            inside = np.clip(0.5 - side, 0, 1)
+            grey += inside * (chosen * step).astype(np.float32)[labels]
+            if recipe.twin_texture > 0:
+                rough = chosen * recipe.twin_texture * (rng.random(n) < 0.5)
+                grey -= inside * rough.astype(np.float32)[labels] * np.abs(smooth_noise(rng, self.shape, 1.5))
             strength = edge_depth * rng.uniform(0.5, 1.0, n) * chosen
             grey -= np.exp(-((side / edge_width) ** 2)) * strength.astype(np.float32)[labels]
             chosen = chosen & (rng.random(n) < 0.6)
@@ -375,7 +382,26 @@ class _Painter:
         field += 0.5 * smooth_noise(rng, self.shape, max(0.3 * recipe.diameter, 4))
         threshold = mean * (1 + 0.4 * field) + 0.35 * smooth_noise(rng, self.shape, 3)
         self.gap_depth = threshold - rounded
+        self.pocket = np.zeros(self.shape, np.float32)
+        if recipe.pockets > 0:
+            self._open_pockets()
         return np.clip(self.gap_depth + 0.5, 0, 1)
+
+    def _open_pockets(self) -> None:
+        """Widen the gaps at some places and lay a smooth polygon into each: the floor of a pore, not a grain."""
+        rng, recipe = self.rng, self.recipe
+        grains = self.shape[0] * self.shape[1] / (np.pi / 4 * recipe.diameter**2)
+        count = int(np.clip(recipe.pockets * grains, 1, 60))
+        y, x = np.nonzero(self.gap_depth > 0.7 * self.gap_depth.max())
+        if len(x) == 0:
+            return
+        pick = rng.integers(len(x), size=count)
+        centres = np.stack([x[pick], y[pick]], axis=1)
+        radius = max(rng.uniform(0.08, 0.2) * recipe.diameter, 2.6)
+        self.pocket = marks.particles(rng, centres, self.shape, radius, 0.3, 2.0)
+        margin = rng.uniform(1.0, 0.06 * recipe.diameter + 2.0)
+        outside = cv2.distanceTransform((self.pocket < 0.5).astype(np.uint8), cv2.DIST_L2, 3)
+        self.gap_depth = np.maximum(self.gap_depth, margin - outside)
 
     def _fill_gaps(self, grey: np.ndarray, in_gap: np.ndarray) -> np.ndarray:
         rng, recipe = self.rng, self.recipe
@@ -387,6 +413,9 @@ class _Painter:
             deep = smoothstep(self.gap_depth, 0.05 * recipe.diameter, 0.05 * recipe.diameter + 1.5)
             some = smoothstep(smooth_noise(rng, self.shape, max(0.8 * recipe.diameter, 4)), 0.0, 0.3)
             fill = fill + deep * some * np.float32(rng.uniform(0.1, 0.55))
+        if recipe.pockets > 0:
+            floor = np.float32(rng.uniform(0.25, 0.95)) * recipe.level + 0.02 * smooth_noise(rng, self.shape, 3.0)
+            fill = fill * (1 - self.pocket) + floor * self.pocket
         return grey * (1 - in_gap) + fill * in_gap
 
     def _surface_marks(self, grey: np.ndarray) -> np.ndarray:

@@ -1,0 +1,81 @@
+"""What makes a result doubtful as a whole, said in words."""
+
+from dataclasses import dataclass
+
+import cv2
+import numpy as np
+
+from .instances import BOUNDARY, grain_confidence, typical_area
+
+# Below these an analysis says so. Planimetric rules ask for 50 grains a field (ASTM E112).
+FEW_GRAINS = 50
+SMALL_GRAIN_PX = 60.0
+LOW_CONFIDENCE = 0.55
+BLURRED_SHARE = 0.12
+LITTLE_BOUNDARY = 0.004
+
+
+@dataclass(frozen=True)
+class QualityFlag:
+    """A reason to doubt a result.
+
+    Attributes:
+        code: Stable name for programs: `no_boundaries`, `few_grains`, `small_grains`, `low_confidence`, `out_of_focus`.
+        message: One sentence for a person.
+    """
+
+    code: str
+    message: str
+
+
+def assess_quality(pixels: np.ndarray, labels: np.ndarray, probabilities: np.ndarray) -> tuple[QualityFlag, ...]:
+    """Look for reasons to doubt the count.
+
+    Args:
+        pixels: uint8 (H, W, 3).
+        labels: int32 (H, W), grains 1..n.
+        probabilities: float (C, H, W) in [0, 1], interior and boundary first.
+
+    Returns:
+        Flags, the gravest first; empty when nothing was found.
+    """
+    flags = []
+    count = int(labels.max())
+    boundary = float((probabilities[BOUNDARY] > 0.5).mean())
+    if count == 0 or (boundary < LITTLE_BOUNDARY and count <= 2):
+        flags.append(QualityFlag("no_boundaries", "No grain boundaries were found: is this a micrograph of grains?"))
+        return tuple(flags)
+    if sharpness(pixels) < BLURRED_SHARE:
+        flags.append(QualityFlag("out_of_focus", "The picture looks out of focus; thin boundaries may be missed."))
+    areas = np.bincount(labels.ravel())[1:]
+    if typical_area(areas) < SMALL_GRAIN_PX:
+        flags.append(
+            QualityFlag("small_grains", "The grains have too few pixels to be separated well; use more magnification.")
+        )
+    if float(np.median(grain_confidence(labels, probabilities))) < LOW_CONFIDENCE:
+        flags.append(QualityFlag("low_confidence", "Most boundaries are uncertain; check the overlay before you trust it."))
+    if count < FEW_GRAINS:
+        flags.append(
+            QualityFlag(
+                "few_grains", f"Only {count} grains in the field; ASTM E112 asks for at least {FEW_GRAINS}: add fields."
+            )
+        )
+    return tuple(flags)
+
+
+def sharpness(pixels: np.ndarray) -> float:
+    """Share of a picture's gradient that a slight blur takes away: near 0 when it is blurred already.
+
+    Args:
+        pixels: uint8 (H, W, 3).
+
+    Returns:
+        0 (blurred) to 1 (sharp or noisy); 1 for a flat picture, which has no focus to judge.
+    """
+    grey = cv2.cvtColor(pixels, cv2.COLOR_RGB2GRAY).astype(np.float32)
+    before, after = _gradient(grey), _gradient(cv2.GaussianBlur(grey, (0, 0), 1.0))
+    return 1.0 if before < 0.5 else float(np.clip(1 - after / before, 0, 1))
+
+
+def _gradient(grey: np.ndarray) -> float:
+    return float(cv2.magnitude(cv2.Scharr(grey, cv2.CV_32F, 1, 0), cv2.Scharr(grey, cv2.CV_32F, 0, 1)).mean()) / 32

@@ -1,0 +1,78 @@
+"""Bringing grains to a size that the network reads best, and the maps back to the picture's own size."""
+
+import math
+from collections.abc import Callable
+
+import cv2
+import numpy as np
+from transformers import PreTrainedModel
+
+from .instances import grain_regions, typical_area
+from .tiling import predict_probabilities
+
+# The network separates grains of these equivalent diameters equally well (px); outside, the picture is resampled so
+# that its typical grain has the diameter beside it. Enlarging beyond LARGEST_FACTOR adds no information.
+SMALLEST_DIAMETER, ENLARGED_DIAMETER = 14.0, 26.0
+LARGEST_DIAMETER, REDUCED_DIAMETER = 80.0, 45.0
+LARGEST_FACTOR = 2.0
+# What is reduced further has too few pixels left.
+SMALLEST_SIDE = 96
+
+
+def predict_at_canonical_scale(
+    model: PreTrainedModel,
+    image: np.ndarray,
+    *,
+    max_pixels: int = 2_000_000,
+    progress: Callable[[int, int], None] | None = None,
+) -> np.ndarray:
+    """Run the model, look how large the grains are, and run it again at a better scale where that helps.
+
+    Args:
+        model: A `GrainForInstanceSegmentation`.
+        image: float32 (3, H, W), standardised.
+        max_pixels: Largest number of pixels in one forward pass.
+        progress: Called with the tiles done and the tiles in all, for each run anew.
+
+    Returns:
+        float32 (C, H, W) in [0, 1] at the picture's own size.
+    """
+    maps = predict_probabilities(model, image, max_pixels=max_pixels, progress=progress)
+    factor = resampling_factor(maps)
+    if factor == 1:
+        return maps
+    _, height, width = image.shape
+    factor = max(factor, SMALLEST_SIDE / min(height, width)) if factor < 1 else factor
+    if 0.9 < factor < 1.1:
+        return maps
+    size = (max(round(width * factor), 1), max(round(height * factor), 1))
+    resized = _resize(image, size)
+    maps = predict_probabilities(model, resized, max_pixels=max_pixels, progress=progress)
+    return np.clip(_resize(maps, (width, height)), 0, 1)
+
+
+def resampling_factor(maps: np.ndarray) -> float:
+    """Factor by which a picture should be resampled, from the maps of a first look.
+
+    Args:
+        maps: float (C, H, W) in [0, 1].
+
+    Returns:
+        1 where the typical grain (half of the area lies in larger grains) is of a good size or no grain was found;
+        otherwise the wanted over the typical equivalent diameter.
+    """
+    regions = grain_regions(maps)
+    areas = np.bincount(regions.ravel())[1:]
+    if len(areas) == 0:
+        return 1.0
+    diameter = math.sqrt(4 * typical_area(areas) / math.pi)
+    if diameter < SMALLEST_DIAMETER:
+        return min(ENLARGED_DIAMETER / diameter, LARGEST_FACTOR)
+    return REDUCED_DIAMETER / diameter if diameter > LARGEST_DIAMETER else 1.0
+
+
+def _resize(image: np.ndarray, size: tuple[int, int]) -> np.ndarray:
+    """Resample (C, H, W) to (width, height); pixel areas stay aligned."""
+    shrinks = size[0] < image.shape[2]
+    method = cv2.INTER_AREA if shrinks else cv2.INTER_LINEAR
+    return np.stack([cv2.resize(channel, size, interpolation=method) for channel in image])
