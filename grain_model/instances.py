@@ -13,7 +13,7 @@ INTERIOR, BOUNDARY, DISTANCE = 0, 1, 2
 SEED_WINDOW = 7
 # Two neighbours are one grain where the mean boundary probability along their common border is below this, at a
 # boundary sensitivity of 0.5. Chosen once for all materials.
-MERGE_BELOW = 0.5
+MERGE_BELOW = 0.65
 # A piece smaller than this share of the image's typical grain is a fragment. Typical: half of the grains' area lies in
 # larger grains, half in smaller ones.
 FRAGMENT_SHARE = 0.05
