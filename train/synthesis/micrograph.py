@@ -5,6 +5,8 @@ from dataclasses import dataclass
 import cv2
 import numpy as np
 from skimage.measure import label as connected_components
+from skimage.morphology import remove_small_objects
+from skimage.segmentation import relabel_sequential
 
 from . import marks
 from .fields import directional_noise, pair_hash, smooth_noise, smoothstep
@@ -28,6 +30,8 @@ LINE_TO_NOISE = 0.7
 MIN_STEP = 0.013
 # Neighbours are one grain in the labels where less than this share of their common boundary can be seen.
 MIN_VISIBLE_SHARE = 0.3
+# Pieces between gaps that are smaller than this share of a mean grain are no grains.
+SPLINTER_SHARE = 0.04
 
 
 @dataclass(frozen=True)
@@ -478,7 +482,13 @@ class _Painter:
         if in_gap is not None:
             result[in_gap > 0.5] = 0
         # A wavy boundary or a gap may cut one seed's cell in two: each piece is a grain of its own.
-        return connected_components(result, background=0, connectivity=1).astype(np.int32)
+        pieces = connected_components(result, background=0, connectivity=1)
+        if in_gap is not None:
+            # What a gap leaves of a cell may be a splinter that nobody would call a grain.
+            smallest = SPLINTER_SHARE * np.pi / 4 * self.recipe.diameter**2
+            pieces = remove_small_objects(pieces, max_size=smallest)
+            pieces, _, _ = relabel_sequential(pieces)
+        return pieces.astype(np.int32)
 
 
 def _root(parent: np.ndarray, i: int) -> int:
