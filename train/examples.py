@@ -26,7 +26,7 @@ def main() -> None:
     """Write every example as PNG and `counts.csv` beside them."""
     FOLDER.mkdir(exist_ok=True)
     with (FOLDER / "counts.csv").open("w", newline="") as file:
-        rows = csv.writer(file)
+        rows = csv.writer(file, lineterminator="\n")
         rows.writerow(["file", "count", "family", "seed"])
         for name, family, seed in EXAMPLES:
             drawn = synthesize_micrograph(seed, SHAPE, family=family, diameter=DIAMETER_PX)
