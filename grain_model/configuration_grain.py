@@ -64,9 +64,10 @@ class GrainConfig(PreTrainedConfig):
                 f"token_depths {list(self.token_depths)} do not fit the backbone: expected depths from 0 to {layers}, "
                 "its number of layers. Change token_depths or the backbone."
             )
-        if len(self.detail_channels) != 4:
+        whole = all(channels > 0 for channels in self.detail_channels) or not any(self.detail_channels)
+        if len(self.detail_channels) != 4 or not whole:
             raise ValueError(
-                f"detail_channels {list(self.detail_channels)} have the wrong length: expected four numbers, "
+                f"detail_channels {list(self.detail_channels)} make no branch: expected four positive numbers, "
                 "for strides 1, 2, 4 and 8. Give four; (0, 0, 0, 0) switches the branch off."
             )
         if self.num_channels_out < 2:
@@ -74,5 +75,11 @@ class GrainConfig(PreTrainedConfig):
                 f"num_channels_out is {self.num_channels_out}: expected at least 2, interior and boundary. Use 3."
             )
 
+
+# Only the package registers its classes. A copy loaded as remote code must not, or the first revision that a process
+# loads would answer for all others.
+if __package__ == "grain_model":
+    AutoConfig.register(GrainConfig.model_type, GrainConfig, exist_ok=True)
+    GrainConfig.register_for_auto_class()
 
 __all__ = ["GrainConfig"]

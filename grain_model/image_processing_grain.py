@@ -10,10 +10,11 @@ import numpy as np
 import torch
 from PIL import Image
 from torch.nn import functional as F
-from transformers import BatchFeature
+from transformers import AutoImageProcessor, BatchFeature
 from transformers.image_processing_backends import PilBackend
 from transformers.image_utils import ChannelDimension, PILImageResampling, SizeDict
 
+from .configuration_grain import GrainConfig
 from .errors import ImageError
 from .micrograph import read_micrograph
 from .pixels import from_pil, to_rgb
@@ -197,5 +198,10 @@ def _channels_first(shape: tuple[int, ...], declared: str | ChannelDimension | N
     could_be_first, could_be_last = shape[0] in (1, 3, 4), shape[2] in (1, 3, 4)
     return could_be_first if could_be_first != could_be_last else first_by_default
 
+
+# Not from a copy loaded as remote code; see configuration_grain.
+if __package__ == "grain_model":
+    AutoImageProcessor.register(GrainConfig, image_processor_classes={"pil": GrainImageProcessor}, exist_ok=True)
+    GrainImageProcessor.register_for_auto_class()
 
 __all__ = ["GrainImageProcessor", "standardize"]

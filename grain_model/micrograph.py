@@ -198,7 +198,13 @@ def _read_pil(image: Image.Image, name: str, page: int, pixel_size: PixelSize | 
 
 def _read_deep_png(path: Path) -> _Source:
     # PIL drops the lower 8 of 16 bits of a colour PNG.
-    from imagecodecs import png_decode
+    try:
+        from imagecodecs import png_decode
+    except ImportError as error:
+        raise ImageError(
+            f"{path} has 16 bits a channel, and the package imagecodecs is missing, which reads such a PNG in full. "
+            "Run `pip install imagecodecs`, or save the picture as TIFF."
+        ) from error
 
     with Image.open(path) as image:
         _check_size(image.size)

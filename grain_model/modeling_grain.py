@@ -5,7 +5,7 @@ from dataclasses import dataclass
 import torch
 from torch import nn
 from torch.nn import functional as F
-from transformers import AutoModel, PreTrainedModel
+from transformers import AutoModel, AutoModelForImageSegmentation, PreTrainedModel
 from transformers.utils import ModelOutput
 
 from .configuration_grain import GrainConfig
@@ -177,7 +177,21 @@ class GrainForInstanceSegmentation(GrainPreTrainedModel):
     def freeze_backbone(self) -> None:
         """Let only the decoder learn; kept in the configuration, so that it survives saving."""
         self.config.freeze_backbone = True
-        self.backbone.requires_grad_(False)
+        self.backbone.requires_grad_(False).eval()
+
+    def train(self, mode: bool = True) -> "GrainForInstanceSegmentation":
+        """Switch between training and evaluation; a frozen backbone stays in evaluation, without dropout.
+
+        Args:
+            mode: Whether to train.
+
+        Returns:
+            This model.
+        """
+        super().train(mode)
+        if self.config.freeze_backbone:
+            self.backbone.eval()
+        return self
 
     def forward(
         self,
@@ -218,5 +232,11 @@ class GrainForInstanceSegmentation(GrainPreTrainedModel):
         )
         return output if return_dict is not False else output.to_tuple()
 
+
+# Not from a copy loaded as remote code; see configuration_grain.
+if __package__ == "grain_model":
+    for auto_class in (AutoModel, AutoModelForImageSegmentation):
+        auto_class.register(GrainConfig, GrainForInstanceSegmentation, exist_ok=True)
+    GrainForInstanceSegmentation.register_for_auto_class()
 
 __all__ = ["GrainForInstanceSegmentation", "GrainPreTrainedModel", "GrainSegmentationOutput"]

@@ -364,12 +364,25 @@ def write_curves(rows: list[dict[str, float]], out: Path) -> None:
     plt.close(figure)
 
 
-def save_model(model: GrainForInstanceSegmentation, folder: Path) -> None:
-    """Save weights as float16 in shards, with a configuration that loads them as float32."""
-    from grain_model.image_processing_grain import GrainImageProcessor
+def save_model(model: GrainForInstanceSegmentation, folder: Path, dtype: torch.dtype = torch.float16) -> None:
+    """Save a folder that transformers loads without this package: weights, image processor and their code.
 
-    half = deepcopy(model).to("cpu").half()
-    half.save_pretrained(folder, max_shard_size=SHARD_SIZE)
+    Args:
+        model: The model; it is not changed.
+        folder: Where to; made if it does not exist.
+        dtype: What the weights are stored as, in shards; they are loaded as float32 all the same.
+    """
+    from transformers.dynamic_module_utils import custom_object_save
+
+    from grain_model.image_processing_grain import GrainImageProcessor
+    from grain_model.pipeline_grain import CUSTOM_PIPELINES, GrainCountingPipeline
+
+    stored = deepcopy(model).to("cpu", dtype)
+    # A class has one auto class of its own, which transformers adds; this is the second.
+    stored.config.auto_map = {"AutoModelForImageSegmentation": "modeling_grain.GrainForInstanceSegmentation"}
+    stored.config.custom_pipelines = CUSTOM_PIPELINES
+    stored.save_pretrained(folder, max_shard_size=SHARD_SIZE)
+    custom_object_save(GrainCountingPipeline, folder)
     path = folder / "config.json"
     config = json.loads(path.read_text())
     config["dtype"] = "float32"
