@@ -14,9 +14,10 @@ SEED_WINDOW = 7
 # Two neighbours are one grain where the mean boundary probability along their common border is below this, at a
 # boundary sensitivity of 0.5. Chosen once for all materials.
 MERGE_BELOW = 0.65
-# A piece smaller than this share of the image's typical grain is a fragment. Typical: half of the grains' area lies in
-# larger grains, half in smaller ones.
-FRAGMENT_SHARE = 0.05
+# A piece smaller than this share of the image's typical grain is a fragment, unless its borders are all but certain
+# and it is at least a quarter of that. Typical: half of the grains' area lies in larger grains, half in smaller ones.
+FRAGMENT_SHARE = 0.08
+CERTAIN_BORDER = 0.95
 
 
 def label_grains(
@@ -89,7 +90,9 @@ def grain_regions(
     elif method == "components":
         regions = _components(maps, boundary_sensitivity, min_grain_area)
     else:
-        raise MeasurementError(f"The method {method!r} is unknown: expected 'watershed' or 'components'. Use one of them.")
+        raise MeasurementError(
+            f"The method {method!r} is unknown: expected 'watershed' or 'components'. Use one of them."
+        )
     return regions
 
 
@@ -220,11 +223,15 @@ def _drop_fragments(
     areas = np.bincount(regions.ravel(), minlength=n).astype(np.float64)
     areas[0] = 0
     inside = np.bincount(regions.ravel(), interior.ravel(), n) / np.maximum(areas, 1)
-    fragment = (areas > 0) & (areas < _smallest(areas[areas > 0], min_area))
+    smallest = _smallest(areas[areas > 0], min_area)
+    fragment = (areas > 0) & (areas < smallest)
     parent = np.arange(n)
     if fragment.any():
         pairs, length, total = _borders(regions, boundary)
         strength = total / np.maximum(length, 1)
+        if min_area is None:
+            around, seen = (np.bincount(pairs.ravel(), np.repeat(w, 2), n) for w in (length, total))
+            fragment &= (areas < 0.25 * smallest) | (seen < CERTAIN_BORDER * around) | (around == 0)
         best: dict[int, tuple[float, int]] = {}
         for (a, b), value in zip(pairs.tolist(), strength.tolist(), strict=True):
             for one, other in ((a, b), (b, a)):

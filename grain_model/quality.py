@@ -53,7 +53,9 @@ def assess_quality(pixels: np.ndarray, labels: np.ndarray, probabilities: np.nda
             QualityFlag("small_grains", "The grains have too few pixels to be separated well; use more magnification.")
         )
     if float(np.median(grain_confidence(labels, probabilities))) < LOW_CONFIDENCE:
-        flags.append(QualityFlag("low_confidence", "Most boundaries are uncertain; check the overlay before you trust it."))
+        flags.append(
+            QualityFlag("low_confidence", "Most boundaries are uncertain; check the overlay before you trust it.")
+        )
     if count < FEW_GRAINS:
         flags.append(
             QualityFlag(

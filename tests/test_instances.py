@@ -1,0 +1,111 @@
+"""From maps to labels: exact counts on drawn maps."""
+
+import cv2
+import numpy as np
+import pytest
+
+from grain_model.errors import MeasurementError
+from grain_model.instances import grain_confidence, grain_regions, label_grains, typical_area
+from tests.drawn import drawn_maps, squares
+
+
+@pytest.mark.parametrize("method", ["watershed", "components"])
+def test_squares_are_counted_exactly_and_numbered_without_gaps(method):
+    labels, confidence = label_grains(drawn_maps(squares()), method)
+    assert labels.dtype == np.int32 and labels.shape == (160, 200)
+    assert np.array_equal(np.unique(labels), np.arange(21))
+    assert confidence.shape == (20,) and confidence.dtype == np.float32
+    assert (confidence > 0.8).all() and (confidence <= 1).all()
+
+
+def test_components_of_the_mask_are_the_grains():
+    labels, _ = label_grains(drawn_maps(squares()))
+    for connectivity in (4, 8):
+        count, _ = cv2.connectedComponents((labels > 0).astype(np.uint8), connectivity=connectivity)
+        assert count - 1 == labels.max()
+
+
+def test_a_gap_in_a_boundary_merges_components_but_not_the_watershed():
+    ids = squares(1, 2)
+    strength = np.full(ids.shape, 0.95, np.float32)
+    strength[16:23] = 0.02
+    maps = drawn_maps(ids, strength)
+    assert label_grains(maps, "components")[0].max() == 1
+    assert label_grains(maps, "watershed")[0].max() == 2
+
+
+def test_a_line_that_ends_inside_a_grain_does_not_cut_it():
+    maps = drawn_maps(np.ones((60, 60), np.int32))
+    maps[1, :18, 29:31], maps[0, :18, 29:31] = 0.95, 0.05
+    assert label_grains(maps)[0].max() == 1
+
+
+def test_sensitivity_decides_over_faint_boundaries():
+    maps = drawn_maps(squares(1, 2), 0.5)
+    assert label_grains(maps, boundary_sensitivity=0.3)[0].max() == 1
+    assert label_grains(maps, boundary_sensitivity=0.8)[0].max() == 2
+
+
+def test_gaps_stay_zero_and_grains_around_them_are_kept_apart():
+    ids = squares(1, 3)
+    ids[:, 36:44] = 0
+    regions = grain_regions(drawn_maps(ids))
+    assert regions.max() == 3
+    assert not regions[:, 38:42].any()
+
+
+def test_a_speck_joins_its_grain_but_a_given_smallest_area_keeps_it():
+    ids = squares(1, 2, 60)
+    ids[28:35, 28:35] = 3
+    maps = drawn_maps(ids, 0.8)
+    assert label_grains(maps)[0].max() == 2
+    assert label_grains(maps, min_grain_area=5)[0].max() == 3
+    assert label_grains(maps, min_grain_area=4000)[0].max() < 2
+
+
+def test_regions_cover_what_touches():
+    regions = grain_regions(drawn_maps(squares()))
+    assert (regions > 0).all()
+
+
+def test_two_maps_are_enough():
+    assert label_grains(drawn_maps(squares())[:2])[0].max() == 20
+
+
+def test_an_empty_picture_has_no_grains():
+    labels, confidence = label_grains(np.zeros((3, 50, 60), np.float32))
+    assert labels.shape == (50, 60) and not labels.any() and confidence.shape == (0,)
+
+
+def test_turning_the_picture_turns_the_labels():
+    maps = drawn_maps(squares(3, 4))
+    upright = label_grains(maps)[0]
+    turned = label_grains(np.rot90(maps, axes=(1, 2)).copy())[0]
+    assert turned.max() == upright.max()
+    both = np.stack([np.rot90(upright).ravel(), turned.ravel()])
+    shared = both[:, (both > 0).all(axis=0)]
+    assert len(np.unique(shared, axis=1).T) == upright.max()
+
+
+def test_a_faint_boundary_lowers_the_confidence():
+    ids = squares(1, 2)
+    sure, unsure = (grain_confidence(ids, drawn_maps(ids, s)) for s in (0.95, 0.5))
+    assert (sure > unsure + 0.1).all()
+
+
+def test_typical_area_ignores_specks():
+    assert typical_area([100] * 10 + [1] * 50) == 100
+
+
+@pytest.mark.parametrize(
+    "maps, arguments",
+    [
+        (np.zeros((1, 8, 8)), {}),
+        (np.zeros((8, 8)), {}),
+        (np.zeros((2, 8, 8)), {"method": "magic"}),
+        (np.zeros((2, 8, 8)), {"boundary_sensitivity": 1.5}),
+    ],
+)
+def test_wrong_arguments_are_explained(maps, arguments):
+    with pytest.raises(MeasurementError, match="expected"):
+        label_grains(maps, **arguments)

@@ -1,0 +1,50 @@
+"""Reasons to doubt a result."""
+
+import cv2
+import numpy as np
+
+from grain_model.instances import label_grains
+from grain_model.quality import assess_quality, sharpness
+from tests.drawn import drawn_maps, squares
+
+
+def picture(ids: np.ndarray) -> np.ndarray:
+    values = np.random.default_rng(0).integers(40, 220, ids.max() + 1)[ids] + np.random.default_rng(1).normal(
+        0, 3, ids.shape
+    )
+    return np.repeat(np.clip(values, 0, 255).astype(np.uint8)[..., None], 3, axis=2)
+
+
+def codes(ids: np.ndarray, strength: float = 0.95, pixels: np.ndarray | None = None) -> set[str]:
+    maps = drawn_maps(ids, strength)
+    labels, _ = label_grains(maps, boundary_sensitivity=0.9)
+    return {flag.code for flag in assess_quality(picture(ids) if pixels is None else pixels, labels, maps)}
+
+
+def test_a_good_field_has_no_flags():
+    assert codes(squares(8, 8)) == set()
+
+
+def test_few_grains_are_flagged():
+    assert codes(squares(3, 3)) == {"few_grains"}
+
+
+def test_tiny_grains_are_flagged():
+    assert "small_grains" in codes(squares(20, 20, 7))
+
+
+def test_faint_boundaries_are_flagged():
+    assert "low_confidence" in codes(squares(8, 8), 0.3)
+
+
+def test_a_picture_without_grains_is_flagged_with_that_alone():
+    flat = np.full((64, 64, 3), 127, np.uint8)
+    assert codes(np.ones((64, 64), np.int32), 0.0, flat) == {"no_boundaries"}
+
+
+def test_defocus_is_flagged():
+    ids = squares(8, 8)
+    sharp = picture(ids)
+    blurred = cv2.GaussianBlur(sharp, (0, 0), 5)
+    assert sharpness(blurred) < sharpness(sharp)
+    assert "out_of_focus" in codes(ids, pixels=blurred)

@@ -1,0 +1,88 @@
+"""Tiles and scale: the same maps whatever the size, and a second look where grains are too small or too large."""
+
+from types import SimpleNamespace
+
+import cv2
+import numpy as np
+import pytest
+import torch
+
+from grain_model import scale
+from grain_model.scale import predict_at_canonical_scale, resampling_factor
+from grain_model.tiling import OVERLAP, predict_probabilities
+from tests.drawn import drawn_maps, squares
+
+
+class PixelModel:
+    """Answers with the pixels themselves as logits, and remembers the sizes it was given."""
+
+    device, dtype = torch.device("cpu"), torch.float32
+
+    def __init__(self):
+        self.sizes = []
+
+    def __call__(self, pixel_values):
+        self.sizes.append(tuple(pixel_values.shape[-2:]))
+        return SimpleNamespace(logits=pixel_values)
+
+
+@pytest.mark.parametrize("shape", [(300, 400), (701, 333), (333, 1001), (900, 900)])
+def test_tiles_blend_to_the_untiled_maps(shape):
+    image = np.random.default_rng(0).standard_normal((3, *shape)).astype(np.float32)
+    model = PixelModel()
+    maps = predict_probabilities(model, image, max_pixels=250_000)
+    np.testing.assert_allclose(maps, 1 / (1 + np.exp(-image)), atol=1e-5)
+    assert all(h * w <= 250_000 for h, w in model.sizes)
+    assert len(model.sizes) > 1 or shape[0] * shape[1] <= 250_000
+
+
+def test_tiles_overlap_and_progress_is_told():
+    seen, model = [], PixelModel()
+    image = np.zeros((3, 600, 900), np.float32)
+    predict_probabilities(model, image, max_pixels=250_000, progress=lambda done, total: seen.append((done, total)))
+    assert seen == [(k + 1, len(model.sizes)) for k in range(len(model.sizes))]
+    rows = sum(h for h, w in model.sizes[:: len(model.sizes) // 2])
+    assert rows >= 600 + OVERLAP
+
+
+def test_a_seam_fades_from_one_tile_to_the_other():
+    class TileNumber(PixelModel):
+        def __call__(self, pixel_values):
+            self.sizes.append(1)
+            return SimpleNamespace(logits=torch.full_like(pixel_values, -2.0 if len(self.sizes) == 1 else 2.0))
+
+    maps = predict_probabilities(TileNumber(), np.zeros((3, 200, 900), np.float32), max_pixels=130_000)
+    profile = maps[0, 100]
+    assert profile[0] < 0.2 and profile[-1] > 0.8
+    assert np.abs(np.diff(profile)).max() < 0.02
+
+
+@pytest.mark.parametrize("side, wanted", [(8, "enlarge"), (40, None), (120, "reduce")])
+def test_only_grains_of_unreadable_size_are_resampled(side, wanted):
+    rows = max(240 // side, 3)
+    factor = resampling_factor(drawn_maps(squares(rows, rows, side)))
+    assert (factor > 1) == (wanted == "enlarge") and (factor < 1) == (wanted == "reduce")
+    if wanted == "reduce":
+        assert factor == pytest.approx(scale.REDUCED_DIAMETER / (side * np.sqrt(4 / np.pi)), rel=0.1)
+
+
+def test_no_grain_means_no_resampling():
+    assert resampling_factor(np.zeros((3, 64, 64), np.float32)) == 1
+
+
+def test_maps_come_back_at_the_size_and_place_of_the_picture(monkeypatch):
+    sizes = []
+
+    def look(model, image, **options):
+        sizes.append(image.shape[1:])
+        return 1 / (1 + np.exp(-image))
+
+    monkeypatch.setattr(scale, "predict_probabilities", look)
+    monkeypatch.setattr(scale, "resampling_factor", lambda maps: 0.5)
+    image = np.full((3, 200, 300), -4, np.float32)
+    image[:, 40:80, 100:160] = 4
+    maps = predict_at_canonical_scale(None, image)
+    assert sizes == [(200, 300), (100, 150)] and maps.shape == (3, 200, 300)
+    moments = cv2.moments((maps[0] > 0.5).astype(np.uint8))
+    assert moments["m10"] / moments["m00"] == pytest.approx(129.5, abs=0.5)
+    assert moments["m01"] / moments["m00"] == pytest.approx(59.5, abs=0.5)
