@@ -12,7 +12,7 @@ from skimage.segmentation import mark_boundaries
 from tqdm import tqdm
 
 from .synthesis import SyntheticMicrograph, synthesize_micrograph
-from .synthesis.micrograph import FAMILIES
+from .synthesis.recipe import FAMILIES
 
 SHEET_COLUMNS = 8
 SHEET_PICTURES = 40

@@ -1,0 +1,56 @@
+"""What the microscope and its camera add: light, optics, noise, file."""
+
+import cv2
+import numpy as np
+
+from . import marks
+from .fields import smooth_noise
+from .recipe import Recipe
+
+
+def record(rng: np.random.Generator, recipe: Recipe, grey: np.ndarray, chroma: np.ndarray | None) -> np.ndarray:
+    """Photograph a painted polycrystal.
+
+    Args:
+        rng: Source of randomness.
+        recipe: How the micrograph looks.
+        grey: float32 (H, W), about 0..1.
+        chroma: Colour offsets, float32 (H, W, 3), or None.
+
+    Returns:
+        uint8 (H, W, 3), RGB.
+    """
+    shape = grey.shape
+    if recipe.shading > 0:
+        light = smooth_noise(rng, shape, 0.8 * max(shape))
+        grey = grey * (1 + recipe.shading * np.clip(light, -2, 2) * 0.5)
+    if recipe.gleam:
+        grey = grey + 0.03 * smooth_noise(rng, shape, max(shape) / 6)
+    if chroma is not None:
+        image = grey[..., None] + chroma
+    elif recipe.colour:
+        tint = 1 + rng.uniform(0.02, 0.3) * rng.standard_normal(3).astype(np.float32) * (0.6, 0.3, 0.9)
+        image = grey[..., None] * np.clip(tint, 0.5, 1.4).astype(np.float32)
+        image += np.float32(0.03) * rng.standard_normal(3).astype(np.float32)
+    else:
+        image = grey[..., None]
+    image = cv2.GaussianBlur(image, (0, 0), recipe.blur)
+    image = image.reshape(*shape, -1)
+    image = np.clip(image, 0, 1) ** np.float32(recipe.gamma)
+    pivot = np.float32(rng.uniform(0, 1))
+    image = pivot + (image - pivot) * np.float32(recipe.contrast)
+    if recipe.invert:
+        image = 1 - image
+    noise = smooth_noise(rng, shape, recipe.noise_cell)[..., None]
+    if rng.random() < 0.4:
+        noise = noise * np.sqrt(np.clip(image, 0.02, 1))  # shot noise grows with the signal
+    image = image + np.float32(recipe.noise) * noise
+    image = np.round(np.clip(image, 0, 1) * 255).astype(np.uint8)
+    if image.shape[2] == 1:
+        image = np.repeat(image, 3, axis=2)
+    if recipe.overlay:
+        marks.overlay_marks(rng, image)
+    if recipe.jpeg:
+        _, encoded = cv2.imencode(".jpg", image, [cv2.IMWRITE_JPEG_QUALITY, recipe.jpeg])
+        image = cv2.imdecode(encoded, cv2.IMREAD_COLOR)
+    return np.ascontiguousarray(image)

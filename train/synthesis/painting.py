@@ -1,0 +1,377 @@
+"""Makes the grains of a polycrystal visible, and decides which of them can be told apart."""
+
+import cv2
+import numpy as np
+from scipy.sparse import coo_array
+from scipy.sparse.csgraph import connected_components as connected_seeds
+from skimage.measure import label as connected_components
+from skimage.morphology import remove_small_objects
+from skimage.segmentation import relabel_sequential
+
+from . import marks
+from .fields import directional_noise, pair_hash, smooth_noise, smoothstep
+from .polycrystal import Polycrystal, polycrystal
+from .recipe import Recipe
+
+# What can be seen, as a share of the standard deviation of noise and texture: a step between two areas is averaged
+# by the eye over both, a thin line only along itself. Nothing below MIN_STEP of the full range is asked for.
+STEP_TO_NOISE = 0.3
+LINE_TO_NOISE = 0.7
+MIN_STEP = 0.013
+# Neighbours are one grain in the labels where less than this share of their common boundary can be seen.
+MIN_VISIBLE_SHARE = 0.3
+# Pieces between gaps that are smaller than this share of a mean grain are no grains.
+SPLINTER_SHARE = 0.04
+
+
+def paint(
+    rng: np.random.Generator, recipe: Recipe, crystal: Polycrystal
+) -> tuple[np.ndarray, np.ndarray | None, np.ndarray]:
+    """Draw a polycrystal as it lies under the microscope, before light, optics and camera.
+
+    Args:
+        rng: Source of randomness.
+        recipe: How the micrograph looks.
+        crystal: The grains.
+
+    Returns:
+        Grey values, float32 (H, W), about 0..1; colour offsets, float32 (H, W, 3), or None where there is no colour;
+        and labels, int32 (H, W), of the grains that can be told apart: 1..n, 0 in dark gaps.
+    """
+    return _Painter(rng, recipe, crystal).paint()
+
+
+class _Painter:
+    """Turns a polycrystal into grey values, colour offsets and the labels of what can be seen."""
+
+    def __init__(self, rng: np.random.Generator, recipe: Recipe, crystal: Polycrystal) -> None:
+        self.rng, self.recipe, self.crystal = rng, recipe, crystal
+        self.shape = crystal.labels.shape
+        self.y, self.x = np.mgrid[: self.shape[0], : self.shape[1]].astype(np.float32)
+
+    def paint(self) -> tuple[np.ndarray, np.ndarray | None, np.ndarray]:
+        """See `paint`."""
+        recipe, crystal = self.recipe, self.crystal
+        # Share of a pixel that its own grain covers: blends the two sides below the pixel.
+        self.own = np.clip(0.5 + crystal.distance, 0, 1)
+        self.levels = self._grain_levels()
+        chroma = self._grain_colours()
+        if recipe.step > 0 and not self._line_alone_is_seen():
+            self._tell_neighbours_apart()
+        grey = self._blend(self.levels)
+        grey += self._interior_texture()
+        if recipe.twins > 0:
+            grey += self._twins()
+        line = self._line_strength()
+        visible = self._visible(line)
+        grey += self._draw_lines(line)
+        if recipe.substructure > 0:
+            grey += self._substructure()
+        in_gap = None
+        if recipe.gap > 0:
+            in_gap = self._gap_mask()
+        grey = self._surface_marks(grey)
+        if in_gap is not None:
+            grey = self._fill_gaps(grey, in_gap)
+        return grey, chroma, self._labels(visible, in_gap)
+
+    def _blend(self, values: np.ndarray) -> np.ndarray:
+        return self.own * values[self.crystal.labels] + (1 - self.own) * values[self.crystal.neighbours]
+
+    def _grain_levels(self) -> np.ndarray:
+        rng, recipe, n = self.rng, self.recipe, self.crystal.n_seeds
+        levels = rng.standard_normal(n) if rng.random() < 0.6 else rng.uniform(-1.7, 1.7, n)
+        levels = recipe.level + recipe.step * levels
+        if recipe.second_phase > 0:
+            other = rng.random(n) < recipe.second_phase
+            levels = np.where(other, levels + rng.choice([-1, 1]) * rng.uniform(0.1, 0.4), levels)
+            self.second_phase = other
+        return levels.astype(np.float32)
+
+    def _grain_colours(self) -> np.ndarray | None:
+        if self.recipe.chroma == 0:
+            return None
+        offsets = self.recipe.chroma * self.rng.standard_normal((self.crystal.n_seeds, 3)).astype(np.float32)
+        offsets -= offsets.mean(axis=1, keepdims=True)
+        # Tint etchants give two or three hues, not the whole wheel.
+        if self.rng.random() < 0.6:
+            axes = self.rng.standard_normal((1, 3)).astype(np.float32)
+            weight = self.rng.standard_normal((self.crystal.n_seeds, 1)).astype(np.float32)
+            offsets = 0.3 * offsets + self.recipe.chroma * weight * (axes - axes.mean())
+        self.chroma_offsets = offsets
+        own = self.own[..., None]
+        return own * offsets[self.crystal.labels] + (1 - own) * offsets[self.crystal.neighbours]
+
+    def _interior_texture(self) -> np.ndarray:
+        rng, recipe, labels = self.rng, self.recipe, self.crystal.labels
+        texture = smooth_noise(rng, self.shape, recipe.texture_cell)
+        if rng.random() < 0.5:
+            texture = np.minimum(texture, 0.3)  # specks of one sign only, as etch pits give
+        amplitude = recipe.texture * np.exp(0.6 * rng.standard_normal(self.crystal.n_seeds)).astype(np.float32)
+        if recipe.second_phase > 0:
+            amplitude = np.where(self.second_phase, amplitude + np.float32(0.08), amplitude)
+        grey = texture * amplitude[labels]
+        if recipe.lamellae > 0 or recipe.second_phase > 0:
+            share = rng.uniform(0.1, 1.0)
+            chosen = rng.random(self.crystal.n_seeds) < share
+            strength = np.where(chosen, recipe.lamellae, 0.0)
+            if recipe.second_phase > 0:
+                strength = np.where(self.second_phase, rng.uniform(0.03, 0.15), strength)
+            grey += strength.astype(np.float32)[labels] * self._stripes(rng.uniform(2.5, 9.0))
+        if recipe.polish > 0:
+            grey += recipe.polish * directional_noise(rng, self.shape, rng.uniform(0, np.pi), rng.uniform(8, 40))
+        return grey
+
+    def _stripes(self, period: float) -> np.ndarray:
+        """Parallel stripes whose direction and period belong to the grain."""
+        n, labels = self.crystal.n_seeds, self.crystal.labels
+        angle = self.rng.uniform(0, np.pi, n)
+        frequency = 2 * np.pi / (period * np.exp(0.25 * self.rng.standard_normal(n)))
+        fx = (np.cos(angle) * frequency).astype(np.float32)[labels]
+        fy = (np.sin(angle) * frequency).astype(np.float32)[labels]
+        wobble = 0.8 * smooth_noise(self.rng, self.shape, 12)
+        return np.sin(self.x * fx + self.y * fy + wobble)
+
+    def _twins(self) -> np.ndarray:
+        """Straight parallel bands and single straight lines inside some grains; they belong to their grain."""
+        rng, recipe, n = self.rng, self.recipe, self.crystal.n_seeds
+        labels = self.crystal.labels
+        angle = rng.uniform(0, np.pi, n)
+        nx, ny = np.cos(angle).astype(np.float32)[labels], np.sin(angle).astype(np.float32)[labels]
+        # Distance along the normal from the grain's centre, so that the bands lie inside the grain.
+        count = np.maximum(np.bincount(labels.ravel(), minlength=n), 1)
+        cx = (np.bincount(labels.ravel(), self.x.ravel(), n) / count).astype(np.float32)[labels]
+        cy = (np.bincount(labels.ravel(), self.y.ravel(), n) / count).astype(np.float32)[labels]
+        along = (self.x - cx) * nx + (self.y - cy) * ny
+        grey = np.zeros(self.shape, np.float32)
+        chosen = rng.random(n) < recipe.twins
+        edge_depth = (recipe.depth if recipe.depth != 0 else 0.5 * recipe.step) * rng.uniform(0.15, 1.0)
+        edge_width = max(recipe.line_width * rng.uniform(0.3, 0.9), 0.5)
+        for _ in range(int(rng.integers(1, 4))):
+            offset = (rng.uniform(-0.38, 0.38, n) * recipe.diameter).astype(np.float32)
+            half_width = rng.uniform(0.01, 0.14, n) * recipe.diameter + 0.5
+            half_width = np.where(rng.random(n) < 0.3, 0.0, half_width)
+            half_width = np.where(rng.random(n) < 0.15, half_width * 3, half_width).astype(np.float32)
+            side = np.abs(along - offset[labels]) - half_width[labels]
+            # A step that a viewer takes for a twin, not for another grain: both sides of the band look alike.
+            step = recipe.step * rng.uniform(0.0, 1.2, n) * rng.choice([-1, 1], n) * (half_width > 0)
+            inside = np.clip(0.5 - side, 0, 1)
+            grey += inside * (chosen * step).astype(np.float32)[labels]
+            if recipe.twin_texture > 0:
+                rough = chosen * recipe.twin_texture * (rng.random(n) < 0.5)
+                grey -= inside * rough.astype(np.float32)[labels] * np.abs(smooth_noise(rng, self.shape, 1.5))
+            strength = edge_depth * rng.uniform(0.5, 1.0, n) * chosen
+            grey -= np.exp(-((side / edge_width) ** 2)) * strength.astype(np.float32)[labels]
+            chosen = chosen & (rng.random(n) < 0.6)
+        return grey
+
+    def _line_strength(self) -> np.ndarray:
+        """Strength of the boundary line, signed like `depth`, at every pixel near it."""
+        rng, recipe, crystal = self.rng, self.recipe, self.crystal
+        if recipe.depth == 0:
+            return np.zeros(self.shape, np.float32)
+        draw = pair_hash(crystal.labels, crystal.neighbours, int(rng.integers(2**31)))
+        strength = recipe.depth * (1 - recipe.edge_spread * draw)
+        if recipe.missing > 0:
+            cell = max(recipe.diameter * rng.uniform(0.12, 0.8), 3.0)
+            field = smooth_noise(rng, self.shape, cell)
+            level = float(np.quantile(field[::4, ::4], recipe.missing))
+            strength *= smoothstep(field, level - 0.15, level + 0.25)
+        return strength * (1 + 0.2 * smooth_noise(rng, self.shape, 6.0))
+
+    def _step_floor(self) -> float:
+        """Smallest step between two grains that can be seen, in units of the full range."""
+        recipe = self.recipe
+        return max(MIN_STEP / recipe.contrast, STEP_TO_NOISE * self._roughness())
+
+    def _line_floor(self) -> float:
+        """Faintest line that can be seen."""
+        return max(1.5 * MIN_STEP / self.recipe.contrast, LINE_TO_NOISE * self._roughness())
+
+    def _roughness(self) -> float:
+        return self.recipe.noise / self.recipe.contrast + self.recipe.texture
+
+    def _blurred(self, line: np.ndarray | float) -> np.ndarray | float:
+        return np.abs(line) * self.recipe.line_width / (self.recipe.line_width + self.recipe.blur)
+
+    def _line_alone_is_seen(self) -> bool:
+        return bool(self._blurred(self.recipe.depth) > self._line_floor())
+
+    def _steps(self, first: np.ndarray, second: np.ndarray) -> np.ndarray:
+        """Step in grey and colour between grains, given by their ids."""
+        step = np.abs(self.levels[first] - self.levels[second])
+        if self.recipe.chroma > 0:
+            difference = self.chroma_offsets[first] - self.chroma_offsets[second]
+            step = step + 0.6 * np.abs(difference).max(axis=-1)
+        return step
+
+    def _tell_neighbours_apart(self) -> None:
+        """Draw grey levels anew where neighbours cannot be told apart.
+
+        Without it a few look-alike pairs chain many grains into one label while most of their boundaries are in plain
+        sight: labels that no eye would give.
+        """
+        rng, crystal = self.rng, self.crystal
+        near = crystal.distance < 1.0
+        pairs = np.unique(np.stack([crystal.labels[near], crystal.neighbours[near]], axis=1), axis=0)
+        floor = self._step_floor()
+        reach = max(2.0 * self.recipe.step, 5.0 * floor)
+        for _ in range(12):
+            alike = pairs[self._steps(pairs[:, 0], pairs[:, 1]) < 1.2 * floor]
+            if len(alike) == 0:
+                return
+            again = np.unique(alike[np.arange(len(alike)), rng.integers(2, size=len(alike))])
+            self.levels[again] = self.recipe.level + rng.uniform(-reach, reach, len(again))
+
+    def _visible(self, line: np.ndarray) -> np.ndarray:
+        """Whether a boundary at this pixel could be seen: by its line, or by the step in grey or colour."""
+        step = self._steps(self.crystal.labels, self.crystal.neighbours)
+        return (step > self._step_floor()) | (self._blurred(line) > self._line_floor())
+
+    def _draw_lines(self, line: np.ndarray) -> np.ndarray:
+        rng, recipe, distance = self.rng, self.recipe, self.crystal.distance
+        width = recipe.line_width * (1 + 0.25 * smooth_noise(rng, self.shape, max(recipe.diameter / 3, 4)))
+        width = np.maximum(width, 0.4)
+        scaled = distance / width
+        if rng.random() < 0.5:
+            profile = np.exp(-(scaled**2))
+        else:
+            profile = np.clip(1.5 - scaled * 1.2, 0, 1)
+        grey = -line * profile
+        if recipe.double_line:
+            rim = np.exp(-((scaled - rng.uniform(1.3, 2.2)) ** 2) * 2)
+            grey += line * rim * np.float32(rng.uniform(0.3, 1.0))
+        if recipe.relief > 0:
+            # Light from one side: the slope into the groove is bright on one flank and dark on the other.
+            depth = np.minimum(distance, 3 * recipe.line_width + 1)
+            angle = rng.uniform(0, 2 * np.pi)
+            gx = cv2.Sobel(depth, cv2.CV_32F, 1, 0, ksize=3, scale=1 / 8)
+            gy = cv2.Sobel(depth, cv2.CV_32F, 0, 1, ksize=3, scale=1 / 8)
+            falloff = np.exp(-scaled / rng.uniform(1.0, 3.0))
+            grey += np.float32(recipe.relief) * falloff * (gx * np.cos(angle) + gy * np.sin(angle)).astype(np.float32)
+        return grey
+
+    def _substructure(self) -> np.ndarray:
+        """A faint net of sub-grain boundaries in parts of the field: a distractor, not grains."""
+        rng, recipe = self.rng, self.recipe
+        sub = polycrystal(rng, self.shape, max(recipe.diameter * rng.uniform(0.25, 0.5), 10.0), relaxations=0)
+        strength = recipe.substructure * (abs(recipe.depth) + 0.5 * recipe.step) * 0.6
+        part = smoothstep(smooth_noise(rng, self.shape, recipe.diameter), -0.3, 0.8)
+        return -np.float32(strength) * part * np.exp(-((sub.distance / (0.6 * recipe.line_width + 0.3)) ** 2))
+
+    def _gap_mask(self) -> np.ndarray:
+        """Float (H, W) in [0, 1]: dark gaps, wider at the junctions, which also rounds the grains' corners."""
+        rng, recipe = self.rng, self.recipe
+        sigma = max(0.07 * recipe.diameter, 1.0)
+        rounded = cv2.GaussianBlur(np.minimum(self.crystal.distance, 6 * sigma), (0, 0), sigma)
+        mean = recipe.gap * recipe.diameter + rng.uniform(0.45, 0.8) * sigma
+        field = smooth_noise(rng, self.shape, max(0.9 * recipe.diameter, 6))
+        field += 0.5 * smooth_noise(rng, self.shape, max(0.3 * recipe.diameter, 4))
+        threshold = mean * (1 + 0.4 * field) + 0.35 * smooth_noise(rng, self.shape, 3)
+        self.gap_depth = threshold - rounded
+        self.pocket = np.zeros(self.shape, np.float32)
+        if recipe.pockets > 0:
+            self._open_pockets()
+        return np.clip(self.gap_depth + 0.5, 0, 1)
+
+    def _open_pockets(self) -> None:
+        """Widen the gaps at some places and lay a smooth polygon into each: the floor of a pore, not a grain."""
+        rng, recipe = self.rng, self.recipe
+        grains = self.shape[0] * self.shape[1] / (np.pi / 4 * recipe.diameter**2)
+        count = int(np.clip(recipe.pockets * grains, 1, 60))
+        y, x = np.nonzero(self.gap_depth > 0.7 * self.gap_depth.max())
+        if len(x) == 0:
+            return
+        pick = rng.integers(len(x), size=count)
+        centres = np.stack([x[pick], y[pick]], axis=1)
+        radius = max(rng.uniform(0.08, 0.2) * recipe.diameter, 2.6)
+        self.pocket = marks.particles(rng, centres, self.shape, radius, 0.3, 2.0)
+        margin = rng.uniform(1.0, 0.06 * recipe.diameter + 2.0)
+        outside = cv2.distanceTransform((self.pocket < 0.5).astype(np.uint8), cv2.DIST_L2, 3)
+        self.gap_depth = np.maximum(self.gap_depth, margin - outside)
+
+    def _fill_gaps(self, grey: np.ndarray, in_gap: np.ndarray) -> np.ndarray:
+        rng, recipe = self.rng, self.recipe
+        rim = np.exp(-np.maximum(-self.gap_depth, 0) / rng.uniform(0.8, 3.0))
+        grey = grey + np.float32(rng.uniform(-0.2, 0.12)) * rim
+        fill = recipe.gap_level + 0.06 * smooth_noise(rng, self.shape, rng.uniform(1.2, 4.0))
+        if rng.random() < 0.6:
+            # Deep pockets that shine: resin or the polished bottom of a pore, not a grain.
+            deep = smoothstep(self.gap_depth, 0.05 * recipe.diameter, 0.05 * recipe.diameter + 1.5)
+            some = smoothstep(smooth_noise(rng, self.shape, max(0.8 * recipe.diameter, 4)), 0.0, 0.3)
+            fill = fill + deep * some * np.float32(rng.uniform(0.1, 0.55))
+        if recipe.pockets > 0:
+            floor = np.float32(rng.uniform(0.25, 0.95)) * recipe.level + 0.02 * smooth_noise(rng, self.shape, 3.0)
+            fill = fill * (1 - self.pocket) + floor * self.pocket
+        return grey * (1 - in_gap) + fill * in_gap
+
+    def _surface_marks(self, grey: np.ndarray) -> np.ndarray:
+        rng, recipe, shape = self.rng, self.recipe, self.shape
+        if recipe.stains > 0:
+            grey = grey - np.float32(rng.uniform(-0.1, 0.3)) * marks.stains(
+                rng, shape, rng.uniform(0.3, 2.0) * recipe.diameter + 6, recipe.stains
+            )
+        if recipe.scratches > 0:
+            drawn = marks.scratches(rng, shape, recipe.scratches, recipe.bundle, recipe.dotted)
+            grey = grey - np.float32(rng.choice([-1, 1], p=[0.25, 0.75]) * rng.uniform(0.04, 0.4)) * drawn
+        if recipe.pits > 0:
+            drawn = marks.pits(rng, shape, recipe.pits, recipe.pit_radius * (0.6 + recipe.diameter / 60))
+            grey = grey - np.float32(rng.choice([-1, 1], p=[0.15, 0.85]) * rng.uniform(0.15, 0.7)) * drawn
+        if recipe.dashes > 0:
+            drawn = marks.dashes(rng, shape, recipe.dashes, 0.03 * recipe.diameter + 0.7)
+            grey = grey - np.float32(rng.choice([-1, 1], p=[0.15, 0.85]) * rng.uniform(0.1, 0.6)) * drawn
+        if recipe.particles > 0:
+            grey = self._particles(grey)
+        return grey
+
+    def _particles(self, grey: np.ndarray) -> np.ndarray:
+        rng, recipe, shape = self.rng, self.recipe, self.shape
+        grains = shape[0] * shape[1] / (np.pi / 4 * recipe.diameter**2)
+        count = int(np.clip(recipe.particles * grains * rng.uniform(0.5, 2), 3, 400))
+        near_y, near_x = np.nonzero(self.crystal.distance < 1.0)
+        on_boundary = rng.random(count) < recipe.particles_on_boundary
+        pick = rng.integers(0, max(len(near_x), 1), count)
+        free = rng.random((count, 2)) * shape[::-1]
+        centres = (
+            free
+            if len(near_x) == 0
+            else np.where(on_boundary[:, None], np.stack([near_x[pick], near_y[pick]], axis=1), free)
+        )
+        drawn = marks.particles(rng, centres, shape, recipe.particle_radius, 0.5, rng.uniform(1.2, 4.0))
+        # Particles on bright boundaries are bright as a rule, which is what makes the line hard to follow.
+        sign = np.sign(-recipe.depth) if rng.random() < 0.75 and recipe.depth != 0 else rng.choice([-1, 1])
+        value = np.clip(recipe.level + sign * rng.uniform(0.12, 0.5), 0, 1)
+        fill = value + 0.03 * smooth_noise(rng, shape, 3)
+        if rng.random() < 0.3:
+            halo = cv2.GaussianBlur(drawn, (0, 0), 1.0 + 0.3 * recipe.particle_radius)
+            grey = grey - np.float32(sign * rng.uniform(0.03, 0.2)) * halo
+        return grey * (1 - drawn) + fill * drawn
+
+    def _labels(self, visible: np.ndarray, in_gap: np.ndarray | None) -> np.ndarray:
+        """Join grains whose common boundary cannot be seen, cut out the gaps, and number what is left."""
+        labels = self.crystal.labels
+        if in_gap is not None:
+            visible = visible | (in_gap > 0.5)
+        result = self._joined(visible)[labels] + 1
+        if in_gap is not None:
+            result[in_gap > 0.5] = 0
+        # A wavy boundary or a gap may cut one seed's cell in two: each piece is a grain of its own.
+        pieces = connected_components(result, background=0, connectivity=1)
+        if in_gap is not None:
+            # What a gap leaves of a cell may be a splinter that nobody would call a grain.
+            smallest = SPLINTER_SHARE * np.pi / 4 * self.recipe.diameter**2
+            pieces = remove_small_objects(pieces, max_size=smallest)
+            pieces, _, _ = relabel_sequential(pieces)
+        return pieces.astype(np.int32)
+
+    def _joined(self, visible: np.ndarray) -> np.ndarray:
+        """Group of every seed, int32 (n_seeds,): seeds share one where a path of unseen boundaries connects them."""
+        crystal, n = self.crystal, self.crystal.n_seeds
+        near = crystal.distance < 1.0
+        first = np.minimum(crystal.labels[near], crystal.neighbours[near]).astype(np.int64)
+        second = np.maximum(crystal.labels[near], crystal.neighbours[near])
+        pairs, index = np.unique(first * n + second, return_inverse=True)
+        share = np.bincount(index, visible[near], len(pairs)) / np.bincount(index, minlength=len(pairs))
+        unseen = pairs[share < MIN_VISIBLE_SHARE]
+        graph = coo_array((np.ones(len(unseen)), (unseen // n, unseen % n)), shape=(n, n))
+        return connected_seeds(graph, directed=False)[1]

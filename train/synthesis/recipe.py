@@ -1,0 +1,123 @@
+"""The random choices behind one synthetic micrograph."""
+
+import numpy as np
+
+# Families of appearance and how often each is drawn. They set the ranges of the parameters; every parameter still
+# varies freely within them, and "mixed" ignores the families altogether.
+FAMILIES = {
+    "etched": 0.22,  # dark lines on bright metal: nital on ferrite, oxalic on austenite
+    "gaps": 0.15,  # sintered or binder-jet metal: dark gaps and pockets between rounded grains
+    "bse": 0.17,  # grey steps between orientations, little or no line
+    "tinted": 0.11,  # colour etching and polarised light
+    "grooved": 0.12,  # thermally etched ceramics in the SEM: grooves with bright rims, relief
+    "decorated": 0.12,  # particles on bright or dark, broken boundaries
+    "mixed": 0.11,
+}
+
+
+class Recipe:
+    """The random choices that set how a micrograph looks; every attribute is a plain number or flag.
+
+    Lengths are in px, brightness and its changes in units of the full range 0..1. A feature that a micrograph lacks has
+    the value 0 (`elongation` and `contrast`: 1).
+
+    Args:
+        rng: Source of randomness.
+        family: A name in `FAMILIES`.
+        diameter: Range of the mean grain diameter in px, drawn log-uniformly.
+    """
+
+    def __init__(self, rng: np.random.Generator, family: str, diameter: tuple[float, float]) -> None:
+        self.family = family
+        mixed = family == "mixed"
+
+        def chance(p: float, mixed_p: float = 0.4) -> bool:
+            return bool(rng.random() < (mixed_p if mixed else p))
+
+        def between(low: float, high: float) -> float:
+            return float(rng.uniform(low, high))
+
+        self.diameter = float(np.exp(rng.uniform(*np.log(diameter))))
+        self.spread = between(0.1, 0.5)
+        self.bimodal = between(0.2, 0.6) if chance(0.12, 0.15) else 0.0
+        self.elongation = between(1.2, 2.8) if chance(0.2, 0.25) else 1.0
+        self.gradient = between(0.3, 1.0) if chance(0.12, 0.15) else 0.0
+        self.waviness = between(0.0, 0.32) if chance(0.75, 0.75) else 0.0
+        twin_chance = {"etched": 0.6, "bse": 0.4, "tinted": 0.35, "gaps": 0.2}.get(family, 0.1)
+        self.twins = between(0.1, 0.7) if chance(twin_chance) else 0.0
+        self.twin_texture = between(0.02, 0.2) if rng.random() < 0.4 else 0.0
+        if self.twins > 0:
+            # What tells a twin from a boundary is that it alone is straight.
+            self.waviness = max(self.waviness, between(0.08, 0.3))
+
+        # Brightness of the grains and its change from grain to grain (all in units of the full range 0..1).
+        self.level = {"etched": between(0.6, 0.95), "gaps": between(0.45, 0.8)}.get(family, between(0.25, 0.8))
+        steps = {
+            "etched": between(0.0, 0.05) if chance(0.6) else between(0.02, 0.16),
+            "gaps": between(0.0, 0.08),
+            "bse": between(0.03, 0.22),
+            "tinted": between(0.04, 0.2),
+            "grooved": between(0.0, 0.08),
+            "decorated": between(0.0, 0.09),
+            "mixed": between(0.0, 0.2),
+        }
+        self.step = steps[family]
+        self.chroma = between(0.05, 0.3) if family == "tinted" or (mixed and rng.random() < 0.3) else 0.0
+        # Lines along the boundaries: depth (negative = bright), width in px, share that is missing, spread by edge.
+        depth = {
+            "etched": between(0.2, 0.8),
+            "gaps": between(0.15, 0.6),
+            "bse": between(0.0, 0.15) if chance(0.3) else 0.0,
+            "tinted": between(0.03, 0.3) if chance(0.5) else 0.0,
+            "grooved": between(0.08, 0.5),
+            "decorated": between(0.05, 0.4),
+            "mixed": between(0.0, 0.6),
+        }[family]
+        bright = {"decorated": 0.7, "bse": 0.4, "mixed": 0.35, "grooved": 0.2, "tinted": 0.15}.get(family, 0.0)
+        self.depth = -depth if rng.random() < bright else depth
+        self.line_width = float(np.exp(rng.uniform(np.log(0.6), np.log(3.2)))) * (0.8 + self.diameter / 150)
+        self.line_width = min(self.line_width, 0.09 * self.diameter + 0.4)
+        most_missing, missing_chance = (0.55, 0.9) if family == "decorated" else (0.45, 0.55)
+        self.missing = between(0.05, most_missing) if chance(missing_chance) else 0.0
+        self.edge_spread = between(0.0, 0.7)
+        self.double_line = chance(0.25 if family == "grooved" else 0.06, 0.15)
+        self.relief = between(0.1, 0.5) if chance(0.6 if family == "grooved" else 0.12, 0.3) else 0.0
+        # Dark gaps between grains.
+        gap = family == "gaps" or (mixed and rng.random() < 0.25)
+        self.gap = between(0.001, 0.055) if gap else 0.0
+        self.gap_level = between(0.0, 0.2)
+        self.pockets = between(0.02, 0.3) if gap and rng.random() < 0.7 else 0.0
+        # Inside of the grains.
+        self.texture = between(0.01, 0.09) if chance(0.7, 0.6) else 0.005
+        self.texture_cell = float(np.exp(rng.uniform(np.log(1.0), np.log(6.0))))
+        self.lamellae = between(0.02, 0.14) if chance(0.15, 0.2) else 0.0
+        self.substructure = between(0.1, 0.35) if chance(0.12 if family in ("etched", "bse") else 0.05, 0.15) else 0.0
+        self.polish = between(0.005, 0.05) if chance(0.3) else 0.0
+        self.second_phase = between(0.05, 0.3) if chance(0.1, 0.12) else 0.0
+        # Things that lie on the surface.
+        self.scratches = int(rng.integers(1, 40)) if chance(0.75 if family == "gaps" else 0.3) else 0
+        self.bundle = bool(rng.random() < 0.65)
+        self.dotted = bool(rng.random() < (0.5 if family == "gaps" else 0.15))
+        self.pits = int(np.exp(rng.uniform(0, np.log(250)))) if chance(0.7, 0.6) else 0
+        self.pit_radius = between(0.5, 1.6)
+        self.dashes = int(np.exp(rng.uniform(np.log(3), np.log(120)))) if chance(0.25, 0.25) else 0
+        self.particles = between(0.15, 2.5) if family == "decorated" or chance(0.08, 0.2) else 0.0
+        self.particle_radius = min(between(0.03, 0.2) * self.diameter + 0.6, 16.0)
+        self.particles_on_boundary = between(0.4, 1.0)
+        self.stains = between(0.02, 0.2) if chance(0.15) else 0.0
+        self.gleam = chance(0.3)
+        # The instrument.
+        self.shading = between(0.02, 0.3) if chance(0.5) else 0.0
+        self.blur = between(0.35, 0.9) if chance(0.75) else between(0.9, 1.9)
+        self.noise = float(np.exp(rng.uniform(np.log(0.004), np.log(0.09))))
+        self.noise_cell = 1.0 if chance(0.7, 0.7) else between(1.0, 2.2)
+        self.invert = chance(0.08, 0.5)
+        self.gamma = float(np.exp(0.3 * rng.standard_normal()))
+        self.contrast = between(0.35, 1.0) if chance(0.4) else 1.0
+        self.colour = chance(0.55 if family == "gaps" else 0.25) or self.chroma > 0
+        self.jpeg = int(rng.integers(35, 96)) if chance(0.4) else 0
+        self.overlay = chance(0.05, 0.05)
+
+    def as_dict(self) -> dict[str, float | int | str | bool]:
+        """Return all choices, JSON-serialisable."""
+        return {k: round(v, 4) if isinstance(v, float) else v for k, v in vars(self).items()}
