@@ -6,6 +6,7 @@
     analysis.count, analysis.table, analysis.grain_size.saltykov.G
 
 The names below are imported when first used, so that reading an image or measuring a label image loads no network.
+Importing the model, its configuration or its image processor also makes them known to the auto classes of transformers.
 """
 
 from importlib import import_module

@@ -190,7 +190,8 @@ class GrainForInstanceSegmentation(GrainPreTrainedModel):
         """
         super().train(mode)
         if self.config.freeze_backbone:
-            self.backbone.eval()
+            # Loading replaces the parameters after they were frozen, and ends with evaluation.
+            self.backbone.requires_grad_(False).eval()
         return self
 
     def forward(

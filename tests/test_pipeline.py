@@ -1,9 +1,6 @@
-"""The transformers pipeline, with the package and as remote code."""
+"""The transformers pipeline; test_hub_loading runs it as remote code."""
 
 import json
-import subprocess
-import sys
-from pathlib import Path
 
 import numpy as np
 import pandas as pd
@@ -60,42 +57,8 @@ def test_is_found_by_its_task(tiny_model, pipe):
     assert found(draw_grid(2, 2))["count"] == 4
 
 
-REMOTE = """
-import sys
-import numpy as np
-from transformers import pipeline
-
-counter = pipeline("grain-counting", model=sys.argv[1], trust_remote_code=True, device="cpu")
-assert type(counter).__module__.startswith("transformers_modules"), type(counter).__module__
-result = counter(np.random.default_rng(0).integers(0, 255, (60, 70), dtype=np.uint8))
-assert "grain_model" not in sys.modules
-print(sorted(result), result["labels"].shape, type(result["count"]).__name__)
-"""
-
-
-@pytest.mark.slow
-def test_runs_as_remote_code_in_a_process_without_the_package(tiny_model, tmp_path):
-    """A folder with the hub files, config.json and weights is all that `pipeline` needs."""
-    package = Path(analysis_module.__file__).parent
-    folder = tmp_path / "remote-grain"
-    tiny_model.save_pretrained(folder)
-    for source in package.glob("*.py"):
-        if source.stem not in ("__init__", "__main__", "cli"):
-            (folder / source.name).write_text(source.read_text(encoding="utf-8"), encoding="utf-8")
-    config = json.loads((folder / "config.json").read_text())
-    config["auto_map"] = {
-        "AutoConfig": "configuration_grain.GrainConfig",
-        "AutoModel": "modeling_grain.GrainForInstanceSegmentation",
-    }
-    config["custom_pipelines"] = CUSTOM_PIPELINES
-    (folder / "config.json").write_text(json.dumps(config))
-    run = subprocess.run(
-        [sys.executable, "-c", REMOTE, str(folder)],
-        capture_output=True,
-        text=True,
-        timeout=300,
-        cwd=tmp_path,
-        env={"PATH": "", "HF_HOME": str(tmp_path / "cache"), "HF_HUB_OFFLINE": "1"},
-    )
-    assert run.returncode == 0, run.stderr
-    assert run.stdout.strip() == "['count', 'labels', 'mask', 'table'] (60, 70) int"
+def test_a_saved_pipeline_carries_its_code_and_its_task(pipe, tmp_path):
+    pipe.save_pretrained(tmp_path)
+    config = json.loads((tmp_path / "config.json").read_text())
+    assert config["custom_pipelines"] == CUSTOM_PIPELINES
+    assert (tmp_path / "pipeline_grain.py").is_file() and (tmp_path / "instances.py").is_file()

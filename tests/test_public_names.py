@@ -16,6 +16,11 @@ def test_every_public_name_can_be_imported():
         grain_model.count_grain  # noqa: B018
 
 
+def test_importing_the_package_loads_nothing_heavy():
+    code = "import sys, grain_model; sys.exit(bool({'torch', 'transformers', 'numpy', 'pandas'} & set(sys.modules)))"
+    assert subprocess.run([sys.executable, "-c", code], timeout=120).returncode == 0
+
+
 @pytest.mark.parametrize("name", ["read_micrograph", "ImageError", "__version__"])
 def test_reading_an_image_loads_no_network(name):
     code = f"import sys; from grain_model import {name}; sys.exit('torch' in sys.modules)"

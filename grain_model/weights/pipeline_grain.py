@@ -3,7 +3,7 @@
 try:
     from grain_model.pipeline_grain import GrainCountingPipeline
 except ModuleNotFoundError as error:
-    if error.name != "grain_model":
+    if not str(error.name).startswith("grain_model"):
         raise
     raise ModuleNotFoundError(
         "The code of these weights is the package grain_model, which is not installed. Weights inside the package are "

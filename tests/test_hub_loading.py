@@ -1,0 +1,243 @@
+"""Models saved here and loaded by transformers' auto classes, in fresh processes too."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from PIL import Image
+from transformers.dynamic_module_utils import get_imports, get_relative_import_files
+
+import grain_model
+from grain_model.analysis import count_grains
+from grain_model.image_processing_grain import GrainImageProcessor
+from grain_model.loading import EMBEDDED_WEIGHTS, load_model
+from grain_model.modeling_grain import GrainForInstanceSegmentation, GrainSegmentationOutput
+from tests.conftest import make_tiny_config
+from tests.drawn import draw_grid
+from train.fit import save_model
+
+ROOT = Path(grain_model.__file__).parents[1]
+# An environment in which a saved model has to work, with what these packages bring along.
+ALLOWED = {"PIL", "cv2", "huggingface_hub", "numpy", "pandas", "scipy", "skimage", "tifffile", "torch", "transformers"}
+# What else may be installed; none of it may be needed.
+BLOCKED = "grain_model train accelerate gradio imagecodecs matplotlib onnxruntime rapidocr sklearn torchvision".split()
+
+LOAD = """
+import sys
+
+folder, picture, out, *blocked = sys.argv[1:]
+sys.modules.update(dict.fromkeys(blocked))
+
+import numpy as np
+import torch
+from transformers import AutoImageProcessor, AutoModel, AutoModelForImageSegmentation, CONFIG_MAPPING, pipeline
+
+torch.set_num_threads(1)
+processor = AutoImageProcessor.from_pretrained(folder, trust_remote_code=True)
+inputs = processor(picture, return_tensors="pt")
+logits = []
+for auto_class in (AutoModel, AutoModelForImageSegmentation):
+    model = auto_class.from_pretrained(folder, trust_remote_code=True)
+    assert model.dtype == torch.float32 and not model.training
+    with torch.no_grad():
+        output = model(**inputs)
+    logits.append(output.logits.numpy())
+grains = processor.post_process_instance_segmentation(output)[0]["segmentation"]
+counter = pipeline("grain-counting", model=folder, trust_remote_code=True, device="cpu")
+result = counter(picture)
+assert sorted(result) == ["count", "labels", "mask", "table"] and len(result["table"]) == result["count"]
+homes = {type(part).__module__.split(".")[0] for part in (processor, model, model.config, counter)}
+np.savez(
+    out,
+    logits=np.stack(logits),
+    grains=grains.numpy(),
+    labels=result["labels"],
+    homes=sorted(homes),
+    registered="grain" in CONFIG_MAPPING,
+)
+"""
+
+
+def run_fresh(code: str, *arguments: object, cache: Path, cwd: Path) -> subprocess.CompletedProcess[str]:
+    """Runs Python in another process: no network, empty caches, no way to the package but by `cwd`."""
+    return subprocess.run(
+        [sys.executable, "-c", code, *map(str, arguments)],
+        capture_output=True,
+        text=True,
+        timeout=300,
+        cwd=cwd,
+        env={"PATH": "", "HOME": str(cache), "HF_HOME": str(cache), "HF_HUB_OFFLINE": "1"},
+    )
+
+
+def load_fresh(folder: str | Path, picture: Path, tmp_path: Path, *blocked: str, cwd: Path) -> dict[str, np.ndarray]:
+    out = tmp_path / "out.npz"
+    run = run_fresh(LOAD, folder, picture, out, *blocked, cache=tmp_path / "cache", cwd=cwd)
+    assert run.returncode == 0, run.stderr
+    with np.load(out) as arrays:
+        return dict(arrays)
+
+
+def logits_of(model: GrainForInstanceSegmentation, picture: Path) -> np.ndarray:
+    with torch.no_grad():
+        return model(**GrainImageProcessor()(picture, return_tensors="pt")).logits.numpy()
+
+
+@pytest.fixture(scope="module")
+def model() -> GrainForInstanceSegmentation:
+    with torch.random.fork_rng():
+        torch.manual_seed(0)
+        return GrainForInstanceSegmentation(make_tiny_config()).eval()
+
+
+@pytest.fixture(scope="module")
+def folder(model, tmp_path_factory) -> Path:
+    """Where `save_model` wrote float32 weights."""
+    folder = tmp_path_factory.mktemp("saved") / "grain-model.v1"
+    save_model(model, folder, torch.float32)
+    return folder
+
+
+@pytest.fixture(scope="module")
+def picture(tmp_path_factory) -> Path:
+    path = tmp_path_factory.mktemp("picture") / "grid.png"
+    Image.fromarray(draw_grid(2, 3, cell=30)).save(path)
+    return path
+
+
+# Folders that carry their code
+
+
+def test_a_saved_folder_works_without_the_package(model, folder, picture, tmp_path):
+    found = load_fresh(folder, picture, tmp_path, *BLOCKED, cwd=tmp_path)
+    assert found["homes"].tolist() == ["transformers_modules"]
+    expected = logits_of(model, picture)
+    for logits in found["logits"]:
+        assert np.array_equal(logits, expected)
+    output = GrainSegmentationOutput(logits=torch.from_numpy(expected))
+    grains = GrainImageProcessor().post_process_instance_segmentation(output)[0]["segmentation"]
+    assert np.array_equal(found["grains"], grains.numpy())
+    assert np.array_equal(found["labels"], count_grains(picture, model=model).labels)
+    # Or a second revision in the same process would be answered with the classes of the first.
+    assert not found["registered"]
+
+
+def test_float16_storage_loads_as_float32_and_stays_close(model, folder, picture, tmp_path):
+    save_model(model, tmp_path)
+    assert (tmp_path / "model.safetensors").stat().st_size < 0.6 * (folder / "model.safetensors").stat().st_size
+    again = load_model(tmp_path)
+    assert again.dtype == torch.float32
+    np.testing.assert_allclose(logits_of(again.cpu(), picture), logits_of(model, picture), atol=0.01)
+    assert model.dtype == torch.float32
+
+
+def test_a_saved_folder_names_all_its_classes(folder):
+    config = json.loads((folder / "config.json").read_text())
+    processor = json.loads((folder / "preprocessor_config.json").read_text())
+    modeling = "modeling_grain.GrainForInstanceSegmentation"
+    assert config["auto_map"] == {
+        "AutoConfig": "configuration_grain.GrainConfig",
+        "AutoModel": modeling,
+        "AutoModelForImageSegmentation": modeling,
+    }
+    assert processor["auto_map"] == {"AutoImageProcessor": "image_processing_grain.GrainImageProcessor"}
+    assert list(config["custom_pipelines"]) == ["grain-counting"]
+    assert config["dtype"] == "float32"
+
+
+def test_saved_code_is_complete_and_needs_few_packages(folder):
+    """The Hub client checks the imports of every file, those inside functions too."""
+    files = list(folder.glob("*.py"))
+    for file in files:
+        assert set(get_imports(file)) <= ALLOWED | set(sys.stdlib_module_names), file.name
+        assert all(Path(needed).is_file() for needed in get_relative_import_files(file)), file.name
+    assert {"configuration_grain", "modeling_grain", "image_processing_grain", "pipeline_grain"} < {
+        file.stem for file in files
+    }
+
+
+def test_what_a_user_saves_carries_its_code_too(model, folder, tmp_path):
+    GrainForInstanceSegmentation.from_pretrained(folder).save_pretrained(tmp_path)
+    GrainImageProcessor.from_pretrained(folder).save_pretrained(tmp_path)
+    for name in ("config.json", "preprocessor_config.json"):
+        for reference in json.loads((tmp_path / name).read_text())["auto_map"].values():
+            assert (tmp_path / f"{reference.partition('.')[0]}.py").is_file(), reference
+
+
+# The embedded folder, whose code is the package
+
+
+def test_embedded_weights_load_at_the_root_of_the_repository(picture, tmp_path):
+    found = load_fresh("grain_model/weights", picture, tmp_path, cwd=ROOT)
+    assert found["homes"].tolist() == ["grain_model"]
+    expected = logits_of(load_model().cpu(), picture)
+    for logits in found["logits"]:
+        assert np.array_equal(logits, expected)
+
+
+def test_embedded_weights_without_the_package_say_what_is_missing(tmp_path):
+    code = (
+        "import sys; sys.modules['grain_model'] = None\n"
+        f"from transformers import AutoModel; AutoModel.from_pretrained({str(EMBEDDED_WEIGHTS)!r}, "
+        "trust_remote_code=True)"
+    )
+    run = run_fresh(code, cache=tmp_path, cwd=tmp_path)
+    assert run.returncode == 1
+    assert "The code of these weights is the package grain_model, which is not installed." in run.stderr
+
+
+def test_embedded_folder_holds_no_copy_of_the_code():
+    shims = sorted(EMBEDDED_WEIGHTS.glob("*.py"))
+    assert [shim.stem for shim in shims] == [
+        "configuration_grain",
+        "image_processing_grain",
+        "modeling_grain",
+        "pipeline_grain",
+    ]
+    for shim in shims:
+        assert f"from grain_model.{shim.stem} import" in shim.read_text(encoding="utf-8")
+
+
+@pytest.mark.parametrize("name", ["config.json", "preprocessor_config.json"])
+def test_embedded_folder_names_the_same_classes_as_a_saved_one(folder, name):
+    saved, embedded = (json.loads((place / name).read_text()) for place in (folder, EMBEDDED_WEIGHTS))
+    for key in ("auto_map", "custom_pipelines"):
+        assert saved.get(key) == embedded.get(key)
+
+
+REGISTERED = """
+import importlib
+import sys
+
+from transformers import AutoConfig, AutoImageProcessor, AutoModel, AutoModelForImageSegmentation, MODEL_MAPPING
+
+from grain_model import GrainForInstanceSegmentation, GrainImageProcessor, pipeline_grain
+
+folder = sys.argv[1]
+
+def check():
+    home = sys.modules["grain_model.modeling_grain"]
+    assert type(AutoConfig.from_pretrained(folder)) is home.GrainConfig
+    for auto_class in (AutoModel, AutoModelForImageSegmentation):
+        assert type(auto_class.from_pretrained(folder)) is home.GrainForInstanceSegmentation
+    assert type(AutoImageProcessor.from_pretrained(folder)).__module__ == "grain_model.image_processing_grain"
+    assert [kind.__name__ for kind in MODEL_MAPPING.keys()].count("GrainConfig") == 1
+
+check()
+for name in ("modeling_grain", "image_processing_grain", "pipeline_grain"):
+    importlib.reload(sys.modules[f"grain_model.{name}"])
+check()
+"""
+
+
+def test_imported_classes_are_registered_once(folder, tmp_path):
+    """No `trust_remote_code` is needed then, and a second import neither fails nor warns."""
+    run = run_fresh(REGISTERED, folder, cache=tmp_path, cwd=ROOT)
+    assert run.returncode == 0, run.stderr
+    assert "already registered" not in run.stderr
