@@ -12,6 +12,8 @@ from .fields import smooth_noise
 # exactly for each pixel. 14 is enough for grains of 10 px and more.
 BLOCK = 8
 CANDIDATES = 14
+# Bits that hold the number of a candidate.
+LAST_BITS = 15
 
 
 @dataclass(frozen=True)
@@ -150,36 +152,57 @@ def _lifted_tree(seeds: np.ndarray, radii: np.ndarray) -> cKDTree:
 def _power_diagram(
     x: np.ndarray, y: np.ndarray, seeds: np.ndarray, radii: np.ndarray
 ) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """Find the owner of every pixel, the runner-up, and the difference of their power distances.
+
+    Returns:
+        int32 (H, W), int32 (H, W) and float32 (H, W) in px^2.
+    """
     height, width = x.shape
-    pad = ((0, -height % BLOCK), (0, -width % BLOCK))
-    rows, columns = (height + pad[0][1]) // BLOCK, (width + pad[1][1]) // BLOCK
+    rows, columns = -(-height // BLOCK), -(-width // BLOCK)
+    pad = ((0, rows * BLOCK - height), (0, columns * BLOCK - width))
 
     def blocks(a: np.ndarray) -> np.ndarray:
         a = np.pad(a, pad, mode="edge").reshape(rows, BLOCK, columns, BLOCK)
-        return a.transpose(0, 2, 1, 3).reshape(rows * columns, BLOCK * BLOCK)
+        return a.transpose(1, 3, 0, 2).reshape(BLOCK * BLOCK, rows * columns)
 
     def image(a: np.ndarray) -> np.ndarray:
-        a = a.reshape(rows, columns, BLOCK, BLOCK).transpose(0, 2, 1, 3)
+        a = a.reshape(BLOCK, BLOCK, rows, columns).transpose(2, 0, 3, 1)
         return np.ascontiguousarray(a.reshape(rows * BLOCK, columns * BLOCK)[:height, :width])
 
     bx, by = blocks(x), blocks(y)
-    centres = np.column_stack([bx.mean(axis=1), by.mean(axis=1), np.zeros(len(bx))])
-    k = min(CANDIDATES, len(seeds))
-    _, candidates = _lifted_tree(seeds, radii).query(centres, k=k)
-    # Power distance less |p|^2, which is the same for all seeds: linear in the coordinates.
-    offset = ((seeds**2).sum(axis=1) - radii**2).astype(np.float32)
-    double = (2 * seeds).astype(np.float32)
+    centres = np.column_stack([bx.mean(axis=0), by.mean(axis=0)])
+    bx, by = bx - centres[:, 0].astype(np.float32), by - centres[:, 1].astype(np.float32)
+    _, candidates = _lifted_tree(seeds, radii).query(np.pad(centres, ((0, 0), (0, 1))), k=min(CANDIDATES, len(seeds)))
+    # Power distance less |p|^2, which is the same for all seeds, is linear in the coordinates; counted from the
+    # block's centre the numbers stay small enough for single precision.
+    arm = seeds[candidates] - centres[:, None]
+    offset = (arm**2).sum(axis=2) - radii[candidates] ** 2
+    # A candidate that is worse than two others all over the block needs no look at its pixels.
+    change = 2 * np.linalg.norm(arm, axis=2) * np.sqrt((bx**2 + by**2).max(axis=0))[:, None]
+    in_reach = offset - change <= np.partition(offset + change, 1, axis=1)[:, 1:2]
+    needed = in_reach.shape[1] - np.argmax(in_reach[:, ::-1], axis=1)
+    order = np.argsort(-needed, kind="stable")
+    bx, by = bx[:, order], by[:, order]
+    slope_x, slope_y = (np.ascontiguousarray(-2 * arm[order, :, axis].T, np.float32) for axis in (0, 1))
+    offset = np.ascontiguousarray(offset[order].T, np.float32)
     best = np.full(bx.shape, np.inf, np.float32)
     second = best.copy()
-    labels = np.zeros(bx.shape, np.int32)
-    neighbours = labels.copy()
-    # A loop over candidates keeps every operation on long contiguous rows; argmin over a short axis is 8 times slower.
-    for seed in candidates.T.astype(np.int32):
-        power = offset[seed, None] - bx * double[seed, 0, None] - by * double[seed, 1, None]
-        nearest, nearer = power < best, power < second
-        neighbours = np.where(nearest, labels, np.where(nearer, seed[:, None], neighbours))
-        second = np.where(nearest, best, np.minimum(power, second))
-        labels = np.where(nearest, seed[:, None], labels)
-        best = np.minimum(power, best)
-    difference = second - best
-    return image(labels), image(neighbours), image(difference)
+    for k, blocks_left in enumerate(np.count_nonzero(needed[:, None] > np.arange(candidates.shape[1]), axis=0)):
+        part = np.s_[:, :blocks_left]
+        power = bx[part] * slope_x[k, :blocks_left]
+        power += by[part] * slope_y[k, :blocks_left]
+        power += offset[k, :blocks_left]
+        # The candidate's number travels in the last bits of its distance: two minima then do what an argmin and
+        # masked copies would, several times faster. It costs 2^-20 of the distance.
+        bits = power.view(np.int32)
+        bits &= ~LAST_BITS
+        bits |= k
+        np.minimum(second[part], np.maximum(best[part], power), out=second[part])
+        np.minimum(best[part], power, out=best[part])
+    back = np.argsort(order, kind="stable")
+    best, second = best[:, back], second[:, back]
+    number = np.arange(len(candidates))
+    labels, neighbours = (
+        candidates[number, closest.view(np.int32) & LAST_BITS].astype(np.int32) for closest in (best, second)
+    )
+    return image(labels), image(neighbours), image(second - best)
