@@ -5,7 +5,7 @@ import math
 import torch
 from torch.nn import functional as F
 
-from .datasets import UNKNOWN
+from train.datasets import UNKNOWN
 
 
 def augment(

@@ -17,6 +17,7 @@ COMMANDS = {
     "pseudo-label": ("train.pseudo_label", "threshold micrographs into masks, the classical way"),
     "synthesize": ("train.synthesize", "draw synthetic micrographs with exact labels"),
     "fit": ("train.fit", "train the model"),
+    "self-label": ("train.self_label", "label micrographs with a trained model, to train on"),
     "evaluate": ("train.evaluate", "score the model beside classical methods"),
 }
 """Module and one-line help of every subcommand."""

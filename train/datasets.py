@@ -1,5 +1,6 @@
 """Training samples: synthetic micrographs drawn on the fly, and real ones with weak labels."""
 
+import csv
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -11,7 +12,9 @@ from skimage.measure import label as connected_components
 from skimage.measure import regionprops
 from torch.utils.data import Dataset
 
-from .synthesis import synthesize_micrograph
+from grain_model.micrograph import read_micrograph
+from train.labelled import LabelledDataError, files_by_stem, read_labels
+from train.synthesis import SyntheticMicrograph, synthesize_micrograph
 
 UNKNOWN = -1
 # How -1 is written in uint16 pictures of ids.
@@ -20,7 +23,6 @@ UNKNOWN_STORED = 65535
 PSEUDO_SHIFT = 4
 # A component of a pseudo mask that fills this share of its convex hull is taken for one grain; the others are mergers.
 SINGLE_GRAIN_SOLIDITY = 0.88
-PICTURE_SUFFIXES = {".png", ".jpg", ".jpeg", ".webp", ".bmp", ".tif", ".tiff"}
 
 
 @dataclass(frozen=True)
@@ -36,25 +38,23 @@ class RealMicrograph:
     labels: np.ndarray
 
 
-def read_rgb(path: Path) -> np.ndarray:
-    """Read a training picture as uint8 (H, W, 3)."""
-    image = cv2.imread(str(path), cv2.IMREAD_COLOR)
-    if image is None:
-        raise ValueError(f"{path} cannot be read as a picture: expected PNG, JPEG, WebP, BMP or TIFF. Remove the file.")
-    return np.ascontiguousarray(image[..., ::-1])
+def read_ids(path: Path) -> np.ndarray:
+    """Read instance ids as int32 (H, W); 65535 in a 16-bit picture means not known and comes back as -1.
+
+    Raises:
+        LabelledDataError: If the file is no image with one integer channel.
+    """
+    ids = read_labels(path)
+    return np.where(ids == UNKNOWN_STORED, UNKNOWN, ids).astype(np.int32)
 
 
-def read_labels(path: Path) -> np.ndarray:
-    """Read instance ids as int32 (H, W); 65535 in a 16-bit picture means not known and comes back as -1."""
-    labels = cv2.imread(str(path), cv2.IMREAD_UNCHANGED)
-    if labels is None or labels.ndim != 2:
-        raise ValueError(f"{path} holds no ids: expected a single-channel 8 or 16 bit picture. Save ids as uint16 PNG.")
-    return np.where(labels == UNKNOWN_STORED, UNKNOWN, labels.astype(np.int32)).astype(np.int32)
+def read_mask(path: Path) -> np.ndarray:
+    """Read a drawn or computed mask as bool (H, W), True = white.
 
-
-def by_stem(folder: Path) -> dict[str, Path]:
-    """Map file stems to the pictures of a folder, sorted."""
-    return {p.stem: p for p in sorted(folder.iterdir()) if p.suffix.lower() in PICTURE_SUFFIXES}
+    Raises:
+        LabelledDataError: If the file is no image with one integer channel.
+    """
+    return read_labels(path) > 127
 
 
 def labels_from_pseudo_mask(mask: np.ndarray) -> np.ndarray:
@@ -104,48 +104,85 @@ def labels_from_boundaries(lines: np.ndarray) -> np.ndarray:
 
 
 def load_316l(root: Path, parts: tuple[str, ...] = ("train", "val")) -> list[RealMicrograph]:
-    """316L tiles with their pseudo masks as weak labels; the seed's test tiles never come along."""
-    if "test" in parts:
-        raise ValueError("The seed's test tiles are for evaluation only: expected parts among train, val. Leave test out.")
-    masks, pictures = by_stem(root / "pseudo_masks"), by_stem(root / "images")
-    return [
-        RealMicrograph(read_rgb(pictures[tile]), labels_from_pseudo_mask(read_labels(masks[tile]) > 127))
-        for tile in split_of(root, parts)
-    ]
+    """316L tiles with their pseudo masks as weak labels.
+
+    Args:
+        root: Folder with `split.csv`, `images/` and `pseudo_masks/`.
+        parts: Parts of the seed's split.
+
+    Raises:
+        ValueError: If the seed's test tiles are asked for.
+        LabelledDataError: If the folder is not laid out so.
+    """
+    return _load_pseudo_masks(root, parts, labels_from_pseudo_mask)
 
 
 def load_pseudo_masks(root: Path) -> list[RealMicrograph]:
-    """The seed's training tiles with its pseudo masks taken at their word: each component a grain."""
-    masks, pictures = by_stem(root / "pseudo_masks"), by_stem(root / "images")
-    return [
-        RealMicrograph(
-            read_rgb(pictures[tile]),
-            connected_components(read_labels(masks[tile]) > 127, connectivity=2).astype(np.int32),
+    """The seed's training tiles with its pseudo masks taken at their word: each component a grain.
+
+    Raises:
+        LabelledDataError: If the folder is not laid out as `load_316l` expects.
+    """
+    return _load_pseudo_masks(
+        root, ("train",), lambda mask: connected_components(mask, connectivity=2).astype(np.int32)
+    )
+
+
+def _load_pseudo_masks(
+    root: Path, parts: tuple[str, ...], labels_from: Callable[[np.ndarray], np.ndarray]
+) -> list[RealMicrograph]:
+    masks, pictures = files_by_stem(root / "pseudo_masks"), files_by_stem(root / "images")
+    tiles = split_of(root, parts)
+    if missing := [tile for tile in tiles if tile not in masks or tile not in pictures]:
+        raise LabelledDataError(
+            f"{len(missing)} tiles of {root / 'split.csv'} have no files, the first is {missing[0]!r}. Every tile "
+            "needs one in images/ and one in pseudo_masks/. Copy the data again."
         )
-        for tile in split_of(root, ("train",))
-    ]
+    return [RealMicrograph(read_micrograph(pictures[t]).pixels, labels_from(read_mask(masks[t]))) for t in tiles]
 
 
 def split_of(root: Path, parts: tuple[str, ...]) -> list[str]:
-    """Tiles of 316L/split.csv that belong to the named parts of the seed's split."""
-    rows = np.genfromtxt(root / "split.csv", delimiter=",", names=True, dtype=None, encoding="utf-8")
-    return [str(row["tile"]) for row in rows if str(row["seed_split"]) in parts]
+    """Tiles of `split.csv` that belong to the named parts of the seed's split, in the order of the file.
+
+    Raises:
+        ValueError: If the seed's test tiles are asked for: they are for evaluation only.
+        LabelledDataError: If the file is missing or has other columns.
+    """
+    if "test" in parts:
+        raise ValueError(
+            "The seed's test tiles are for evaluation only: expected parts among train, val. Leave test out."
+        )
+    try:
+        with (root / "split.csv").open(newline="") as file:
+            return [row["tile"] for row in csv.DictReader(file) if row["seed_split"] in parts]
+    except (OSError, KeyError) as error:
+        raise LabelledDataError(
+            f"{root / 'split.csv'} could not be used ({error}). Expected is a table with the columns tile and "
+            "seed_split. Name the folder that holds 316l/."
+        ) from error
 
 
 def load_tbm(root: Path) -> list[RealMicrograph]:
-    """Tinted alloy with boundaries drawn by hand."""
-    lines, pictures = by_stem(root / "boundaries"), by_stem(root / "images")
-    return [
-        RealMicrograph(read_rgb(pictures[stem]), labels_from_boundaries(read_labels(path) > 127))
-        for stem, path in lines.items()
-        if stem in pictures
-    ]
+    """Tinted alloy with boundaries drawn by hand; lines without a picture are passed over.
+
+    Raises:
+        LabelledDataError: If `images/` or `boundaries/` is missing or empty.
+    """
+    return _load_pairs(root, "boundaries", lambda path: labels_from_boundaries(read_mask(path)))
 
 
 def load_instances(root: Path) -> list[RealMicrograph]:
-    """A folder with images/ and instances/ of the same stems."""
-    labels, pictures = by_stem(root / "instances"), by_stem(root / "images")
-    return [RealMicrograph(read_rgb(pictures[s]), read_labels(p)) for s, p in labels.items() if s in pictures]
+    """Micrographs with ids, 65535 where they are not known; ids without a picture are passed over.
+
+    Raises:
+        LabelledDataError: If `images/` or `instances/` is missing or empty.
+    """
+    return _load_pairs(root, "instances", read_ids)
+
+
+def _load_pairs(root: Path, part: str, read: Callable[[Path], np.ndarray]) -> list[RealMicrograph]:
+    labels, pictures = files_by_stem(root / part), files_by_stem(root / "images")
+    return [RealMicrograph(read_micrograph(pictures[s]).pixels, read(p)) for s, p in labels.items() if s in pictures]
 
 
 @dataclass
@@ -170,7 +207,11 @@ class TrainingSamples(Dataset):
     """
 
     def __init__(
-        self, seed: int, side: int, mixture: Mixture, draw: Callable[[int, int], object] = synthesize_micrograph
+        self,
+        seed: int,
+        side: int,
+        mixture: Mixture,
+        draw: Callable[[int, int], SyntheticMicrograph] = synthesize_micrograph,
     ) -> None:
         self.seed, self.side, self.mixture, self.draw = seed, side, mixture, draw
 

@@ -1,13 +1,15 @@
 """`python -m train fit`: train the model; long runs can be stopped and resumed."""
 
+from __future__ import annotations
+
 import argparse
-import csv
 import json
 import math
 import random
 import time
+from collections.abc import Iterator
 from copy import deepcopy
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import cv2
@@ -17,82 +19,146 @@ from torch.utils.data import DataLoader
 from tqdm import tqdm
 
 from grain_model.configuration_grain import GrainConfig
+from grain_model.errors import ModelError
+from grain_model.loading import load_model
 from grain_model.modeling_grain import GrainForInstanceSegmentation
 from grain_model.segmentation_loss import segmentation_loss
-
-from .augment import augment
-from .datasets import Mixture, TrainingSamples, load_316l, load_instances, load_pseudo_masks, load_tbm
+from train.augment import augment
+from train.curves import write_curves
+from train.datasets import Mixture, TrainingSamples, load_316l, load_instances, load_pseudo_masks, load_tbm
+from train.fit_options import FitError, FitOptions, add_options, parse_config, read_config
+from train.self_label import label_micrographs
 
 SHARD_SIZE = "15MB"
 # Shares of the real sources among the samples where they are given; the rest is synthetic.
 REAL_SHARES = {"tbm": 0.02, "self-trained": 0.15}
+# The curves have a row for each of the first DENSE_ROWS steps, then one every ROW_EVERY.
+DENSE_ROWS = ROW_EVERY = 50
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
-    """Add the options of this command."""
+    """Declare the arguments of `fit`."""
     parser.add_argument("--out", type=Path, required=True, help="folder of the run: checkpoint, curves, model/")
-    parser.add_argument("--config", type=Path, help="JSON with any of these options; what is typed wins")
-    parser.add_argument("--data", type=Path, help="folder with 316l/ and tbm/ (weak labels)")
-    parser.add_argument("--self-trained", type=Path, help="folder with images/ and instances/ made by an earlier model")
-    parser.add_argument("--weak-share", type=float, default=0.0, help="share of 316l/ with its weak labels (default 0)")
-    parser.add_argument("--pseudo-only", action="store_true", help="the seed's game: train on pseudo masks alone")
-    parser.add_argument("--real-only", action="store_true", help="no synthetic micrographs (for the ablation)")
-    parser.add_argument("--no-detail", action="store_true", help="no detail branch (for the ablation)")
-    parser.add_argument("--backbone", help="Hub id or folder of a Dinov2 model: its weights, frozen")
-    parser.add_argument("--train-backbone", action="store_true", help="with --backbone: train it too")
-    parser.add_argument("--init", help="model folder, or 'embedded', to start from")
-    parser.add_argument("--steps", type=int, default=20000, help="length of the schedule (default 20000)")
-    parser.add_argument("--minutes", type=float, help="end the schedule after this time if that comes first")
-    parser.add_argument("--batch", type=int, default=32, help="pictures a step (default 32)")
-    parser.add_argument("--sizes", type=int, nargs="+", default=[224, 252, 280, 308], help="sides of the cuts in px")
-    parser.add_argument("--side", type=int, default=320, help="side of the samples that are cut (default 320)")
-    parser.add_argument("--reuse", type=int, default=4, help="how often a sample is cut on average (default 4)")
-    parser.add_argument("--pool", type=int, default=2048, help="samples kept for reuse (default 2048)")
-    parser.add_argument("--lr", type=float, default=1e-3, help="peak learning rate of the decoder")
-    parser.add_argument("--backbone-lr", type=float, default=4e-4, help="peak learning rate of the backbone")
-    parser.add_argument("--weight-decay", type=float, default=0.05)
-    parser.add_argument("--warmup", type=int, default=400, help="steps of linear warm-up")
-    parser.add_argument("--ema", type=float, default=0.9995, help="decay of the averaged weights")
-    parser.add_argument("--seed", type=int, default=0)
-    parser.add_argument("--workers", type=int, default=2, help="processes that draw samples")
-    parser.add_argument("--device", default="cuda" if torch.cuda.is_available() else "cpu")
-    parser.add_argument("--save-minutes", type=float, default=5.0, help="time between checkpoints")
-    parser.add_argument("--resume", action="store_true", help="go on from the checkpoint in --out")
+    parser.add_argument(
+        "--config",
+        type=Path,
+        help="JSON with any of the options below, or with a list of stages that have them; what is typed wins",
+    )
+    add_options(parser)
 
 
 def run(args: argparse.Namespace) -> int:
-    """Train, write curves and checkpoints, and save the averaged model."""
-    args.out.mkdir(parents=True, exist_ok=True)
-    choices = {k: str(v) if isinstance(v, Path) else v for k, v in vars(args).items() if k not in ("run", "command")}
-    choices = {k: v for k, v in choices.items() if not callable(v)}
-    (args.out / "options.json").write_text(json.dumps(choices, indent=2) + "\n")
-    trainer = Trainer(args)
-    if args.resume:
-        trainer.load()
-    trainer.train()
-    save_model(trainer.averaged_model(), args.out / "model")
-    print(f"model saved to {args.out / 'model'}")
+    """Train, write curves and checkpoints, and save the averaged model, once or stage by stage.
+
+    Raises:
+        FitError: If the options do not fit together or a file of theirs cannot be used.
+        LabelledDataError: If the data are not laid out as expected.
+        ModelError: If the model to start from cannot be loaded.
+    """
+    typed = {k: v for k, v in vars(args).items() if k not in ("run", "command", "config")}
+    source = args.config
+    if source is None and typed.get("resume"):
+        source = args.out / "options.json"
+    config = read_config(source) if source else {}
+    config.pop("about", None)
+    if "stages" in config:
+        return run_stages(config.pop("stages"), config, typed, source)
+    chosen = parse_config(config, source)
+    if args.config is None:
+        # A resumed run keeps its options, but not where it was told to stop.
+        chosen.pop("stop_at", None)
+    fit(FitOptions(**{**chosen, **typed}))
     return 0
 
 
-def build_model(args: argparse.Namespace) -> GrainForInstanceSegmentation:
-    """Make the model that a run starts from."""
-    if args.init:
-        from grain_model.loading import EMBEDDED_WEIGHTS
+def run_stages(stages: list[dict], common: dict, typed: dict, source: Path) -> int:
+    """Run the stages of a configuration, each in a folder of its own; with `--resume`, finished ones are passed over.
 
-        folder = EMBEDDED_WEIGHTS if args.init == "embedded" else args.init
-        return GrainForInstanceSegmentation.from_pretrained(folder, dtype=torch.float32)
-    detail = (0, 0, 0, 0) if args.no_detail else GrainConfig().detail_channels
-    if args.backbone:
-        return from_backbone(args.backbone, freeze=not args.train_backbone, detail_channels=detail)
+    Args:
+        stages: Options of each stage; besides those, `name`, `start_from` (an earlier stage whose model it starts from)
+            and `self_label` (`model`: an earlier stage; `sources`: what its model labels for `--self-trained`).
+        common: Options of all stages.
+        typed: Options that win over both.
+        source: The configuration's file, for error messages.
+    """
+    out = typed["out"]
+    for stage in stages:
+        own = dict(stage)
+        if "name" not in own:
+            raise FitError(f'{source}: a stage has no name. Expected is one for its folder. Add "name" to the stage.')
+        name, earlier, labelling = own.pop("name"), own.pop("start_from", None), own.pop("self_label", None)
+        options = {**parse_config({**common, **own}, source), **typed, "out": out / name}
+        if earlier:
+            options["init"] = str(out / earlier / "model")
+        if labelling:
+            options["self_trained"] = out / "self-labelled"
+        chosen = FitOptions(**options)
+        if chosen.resume and (chosen.out / "model" / "config.json").exists():
+            continue
+        if labelling and not (chosen.resume and chosen.self_trained.is_dir()):
+            if chosen.data is None:
+                raise FitError(
+                    f"Stage {name!r} labels real micrographs, but no data folder is given. Add --data FOLDER."
+                )
+            for kind in labelling["sources"]:
+                label_micrographs(
+                    out / labelling["model"] / "model", chosen.data, kind, chosen.self_trained, device=chosen.device
+                )
+        fit(replace(chosen, resume=chosen.resume and (chosen.out / "checkpoint.pt").exists()))
+    return 0
+
+
+def fit(options: FitOptions) -> Trainer:
+    """Train once; see `run`."""
+    # Before anything is written: a run that cannot start leaves no folder.
+    trainer = Trainer(options)
+    if options.resume:
+        trainer.load()
+    options.out.mkdir(parents=True, exist_ok=True)
+    options.save()
+    if trainer.train():
+        save_model(trainer.averaged_model(), options.out / "model")
+        print(f"model saved to {options.out / 'model'}")
+    else:
+        print(f"stopped at step {trainer.progress.step} of {options.steps}: go on with --resume")
+    return trainer
+
+
+def build_model(options: FitOptions) -> GrainForInstanceSegmentation:
+    """Make the model that a run starts from.
+
+    Raises:
+        ModelError: If a model to start from cannot be loaded.
+    """
+    if options.init:
+        # A copy, because loaded models are kept for the next caller.
+        return deepcopy(load_model(None if options.init == "embedded" else options.init))
+    detail = (0, 0, 0, 0) if options.no_detail else GrainConfig().detail_channels
+    if options.backbone:
+        return from_backbone(options.backbone, freeze=not options.train_backbone, detail_channels=detail)
     return GrainForInstanceSegmentation(GrainConfig(detail_channels=detail))
 
 
 def from_backbone(source: str, *, freeze: bool = True, **options: object) -> GrainForInstanceSegmentation:
-    """Start a model from the weights of a Dinov2 model, with a fresh decoder."""
-    from transformers import AutoModel
+    """Start a model from the weights of a Dinov2 model, with a fresh decoder.
 
-    backbone = AutoModel.from_pretrained(source, dtype=torch.float32)
+    Args:
+        source: Hub id or folder of a `Dinov2Model`.
+        freeze: Whether only the decoder learns.
+        options: Further fields of `GrainConfig`.
+
+    Raises:
+        ModelError: If there is no Dinov2 model.
+    """
+    from transformers import Dinov2Model
+
+    try:
+        backbone = Dinov2Model.from_pretrained(source, dtype=torch.float32)
+    except (OSError, ValueError, RuntimeError) as error:
+        raise ModelError(
+            f"The backbone {source!r} could not be loaded: {str(error).partition(chr(10))[0]} Expected is the Hub id "
+            "or the folder of a Dinov2 model, such as facebook/dinov2-small. Check the name and the connection."
+        ) from error
     layers = backbone.config.num_hidden_layers
     depths = sorted({max(round(layers * k / 4), 1) for k in (1, 2, 3, 4)})
     config = GrainConfig(backbone_config=backbone.config, token_depths=depths, **options)
@@ -103,19 +169,23 @@ def from_backbone(source: str, *, freeze: bool = True, **options: object) -> Gra
     return model
 
 
-def build_mixture(args: argparse.Namespace) -> Mixture:
-    """Read the real micrographs that a run uses."""
+def build_mixture(options: FitOptions) -> Mixture:
+    """Read the real micrographs that a run uses.
+
+    Raises:
+        LabelledDataError: If they are not laid out as expected.
+    """
+    if options.pseudo_only:
+        return Mixture({"pseudo": load_pseudo_masks(options.data / "316l")}, {"pseudo": 1.0})
     sources, shares = {}, dict(REAL_SHARES)
-    if args.pseudo_only:
-        return Mixture({"pseudo": load_pseudo_masks(args.data)}, {"pseudo": 1.0})
-    if args.data:
-        sources["tbm"] = load_tbm(args.data / "tbm")
-    if args.weak_share > 0:
-        sources["316l"], shares["316l"] = load_316l(args.data / "316l"), args.weak_share
-    if args.self_trained:
-        sources["self-trained"] = load_instances(args.self_trained)
+    if options.data:
+        sources["tbm"] = load_tbm(options.data / "tbm")
+    if options.weak_share > 0:
+        sources["316l"], shares["316l"] = load_316l(options.data / "316l"), options.weak_share
+    if options.self_trained:
+        sources["self-trained"] = load_instances(options.self_trained)
     shares = {name: shares[name] for name in sources}
-    if args.real_only:
+    if options.real_only:
         total = sum(shares.values())
         shares = {name: share / total for name, share in shares.items()}
     return Mixture(sources, shares)
@@ -133,70 +203,83 @@ class Trainer:
     """One training run: model, averaged model, optimiser, samples and curves.
 
     Args:
-        args: Options as `add_arguments` defines them.
+        options: What the run depends on.
     """
 
-    def __init__(self, args: argparse.Namespace) -> None:
-        random.seed(args.seed)
-        np.random.seed(args.seed)
-        torch.manual_seed(args.seed)
-        self.args, self.device = args, torch.device(args.device)
+    def __init__(self, options: FitOptions) -> None:
+        random.seed(options.seed)
+        np.random.seed(options.seed)
+        torch.manual_seed(options.seed)
+        self.options = options
+        automatic = "cuda" if torch.cuda.is_available() else "cpu"
+        self.device = torch.device(automatic if options.device == "auto" else options.device)
         if self.device.type == "cuda":
             torch.backends.cudnn.benchmark = True
             torch.backends.cuda.matmul.allow_tf32 = True
-        self.model = build_model(args).to(self.device).train()
+        self.model = build_model(options).to(self.device).train()
         self.model.decoder.to(memory_format=torch.channels_last)
         self.average = deepcopy(self.model).requires_grad_(False)
         self.optimizer = torch.optim.AdamW(
-            parameter_groups(self.model, args), betas=(0.9, 0.99), fused=self.device.type == "cuda"
+            parameter_groups(self.model, options), betas=(0.9, 0.99), fused=self.device.type == "cuda"
         )
-        self.samples = TrainingSamples(args.seed, args.side, build_mixture(args))
-        self.fresh = max(args.batch // args.reuse, 1)
+        self.samples = TrainingSamples(options.seed, options.side, build_mixture(options))
         self.progress = Progress()
         self.rows: list[dict[str, float]] = []
+        # Losses since the last row of the curves.
+        self.unwritten: list[torch.Tensor] = []
 
-    def train(self) -> None:
-        """Run until the schedule ends."""
-        args, progress = self.args, self.progress
-        pool = SamplePool(self.samples, args.pool, self.fresh, 4 * args.batch, args.workers, args.seed, self.device)
+    def train(self) -> bool:
+        """Run until the schedule ends, or until `stop_at`.
+
+        Returns:
+            Whether the schedule is over.
+        """
+        options, progress = self.options, self.progress
+        pool = SamplePool(self.samples, options, self.device)
         pool.start(progress.step)
-        bar = tqdm(initial=progress.step, total=args.steps, desc="fit", unit="step", mininterval=2)
-        before, last_save, running = progress.seconds, 0.0, []
+        before, last_save = progress.seconds, progress.seconds
         started = time.monotonic()
-        while self._done() < 1:
-            running.append(self._step(*pool.next(progress.step, args.batch)))
-            progress.step += 1
-            progress.seconds = before + time.monotonic() - started
-            bar.update()
-            if progress.step <= 50 or progress.step % 50 == 0:
-                loss = float(torch.stack(running).mean())
-                running = []
-                rate = self.optimizer.param_groups[0]["lr"]
-                self.rows.append(
-                    {"step": progress.step, "seconds": round(progress.seconds, 2), "loss": loss, "lr": rate}
-                )
-                bar.set_postfix(loss=f"{loss:.4f}")
-            if progress.seconds - before - last_save > 60 * args.save_minutes:
-                last_save = progress.seconds - before
-                self.save()
-        bar.close()
+        end = min(options.stop_at or options.steps, options.steps)
+        with tqdm(initial=progress.step, total=options.steps, desc="fit", unit="step", mininterval=2) as bar:
+            while progress.step < end and self._done() < 1:
+                self.unwritten.append(self._step(*pool.next(progress.step, options.batch)))
+                progress.step += 1
+                progress.seconds = before + time.monotonic() - started
+                bar.update()
+                if progress.step <= DENSE_ROWS or progress.step % ROW_EVERY == 0:
+                    self._add_row()
+                    bar.set_postfix(loss=f"{self.rows[-1]['loss']:.4f}")
+                if progress.seconds - last_save > 60 * options.save_minutes:
+                    last_save = progress.seconds
+                    self.save()
         pool.close()
         self.save()
+        return self._done() >= 1
+
+    def _add_row(self) -> None:
+        loss = float(torch.stack(self.unwritten).mean())
+        self.unwritten = []
+        rate = self.optimizer.param_groups[0]["lr"]
+        seconds = round(self.progress.seconds, 2)
+        self.rows.append({"step": self.progress.step, "seconds": seconds, "loss": loss, "lr": rate})
 
     def _done(self) -> float:
         """How much of the schedule is over, by steps or by time, 0..1."""
-        done = self.progress.step / self.args.steps
-        if self.args.minutes:
-            done = max(done, self.progress.seconds / (60 * self.args.minutes))
+        done = self.progress.step / self.options.steps
+        if self.options.minutes:
+            done = max(done, self.progress.seconds / (60 * self.options.minutes))
         return done
 
     def _step(self, images: torch.Tensor, labels: torch.Tensor, distance: torch.Tensor) -> torch.Tensor:
-        args = self.args
-        generator = torch.Generator().manual_seed((args.seed * 1_000_003 + self.progress.step) % 2**63)
-        size = args.sizes[int(torch.randint(len(args.sizes), (1,), generator=generator))]
+        options = self.options
+        seed = (options.seed * 1_000_003 + self.progress.step) % 2**63
+        # Layers that draw at random, such as a backbone's stochastic depth, depend on the step alone too.
+        torch.manual_seed(seed)
+        generator = torch.Generator().manual_seed(seed)
+        size = options.sizes[int(torch.randint(len(options.sizes), (1,), generator=generator))]
         pixels, ids, distance = augment(images, labels, distance, size, generator)
         pixels = pixels.to(memory_format=torch.channels_last)
-        warm = min(1.0, (self.progress.step + 1) / max(args.warmup, 1))
+        warm = min(1.0, (self.progress.step + 1) / max(options.warmup, 1))
         factor = warm * (0.01 + 0.99 * 0.5 * (1 + math.cos(math.pi * min(self._done(), 1.0))))
         for group in self.optimizer.param_groups:
             group["lr"] = group["peak"] * factor
@@ -213,7 +296,7 @@ class Trainer:
     @torch.no_grad()
     def _update_average(self) -> None:
         # The memory grows with the run, so that the random start is forgotten at once.
-        decay = min(self.args.ema, (1 + self.progress.step) / (10 + self.progress.step))
+        decay = min(self.options.ema, (1 + self.progress.step) / (10 + self.progress.step))
         torch._foreach_lerp_(list(self.average.parameters()), list(self.model.parameters()), 1 - decay)
 
     def averaged_model(self) -> GrainForInstanceSegmentation:
@@ -231,20 +314,29 @@ class Trainer:
             "step": self.progress.step,
             "seconds": self.progress.seconds,
             "rows": self.rows,
+            "unwritten": [float(loss) for loss in self.unwritten],
         }
-        part = self.args.out / "checkpoint.part"
+        part = self.options.out / "checkpoint.part"
         torch.save(state, part)
-        part.replace(self.args.out / "checkpoint.pt")
-        write_curves(self.rows, self.args.out)
+        part.replace(self.options.out / "checkpoint.pt")
+        write_curves(self.rows, self.options.out)
 
     def load(self) -> None:
-        """Go on from the checkpoint in the run's folder."""
-        state = torch.load(self.args.out / "checkpoint.pt", map_location=self.device, weights_only=True)
+        """Go on from the checkpoint in the run's folder.
+
+        Raises:
+            FitError: If there is none.
+        """
+        path = self.options.out / "checkpoint.pt"
+        if not path.is_file():
+            raise FitError(f"There is no {path} to go on from. --resume expects a run's folder. Check --out.")
+        state = torch.load(path, map_location=self.device, weights_only=True)
         self.model.load_state_dict(state["model"])
         self.average.load_state_dict(state["average"])
         self.optimizer.load_state_dict(state["optimizer"])
         self.progress = Progress(state["step"], state["seconds"])
         self.rows = state["rows"]
+        self.unwritten = [torch.tensor(loss, device=self.device) for loss in state["unwritten"]]
 
 
 class SamplePool:
@@ -253,19 +345,13 @@ class SamplePool:
     The content at a step depends only on the step, so that a resumed run sees the same batches.
     """
 
-    def __init__(
-        self,
-        samples: TrainingSamples,
-        capacity: int,
-        fresh: int,
-        first: int,
-        workers: int,
-        seed: int,
-        device: torch.device,
-    ) -> None:
-        self.samples, self.fresh, self.seed, self.device = samples, fresh, seed, device
-        self.capacity = max(capacity, first)
-        self.first, self.workers = first, workers
+    def __init__(self, samples: TrainingSamples, options: FitOptions, device: torch.device) -> None:
+        self.samples, self.device = samples, device
+        self.seed, self.workers = options.seed, options.workers
+        self.fresh = max(options.batch // options.reuse, 1)
+        # Samples arrive `fresh` at a time, so the ring begins with a whole number of arrivals.
+        self.first = -(-4 * options.batch // self.fresh) * self.fresh
+        self.capacity = max(options.pool, self.first)
         side = samples.side
         self.images = torch.zeros((self.capacity, 3, side, side), dtype=torch.uint8, device=device)
         self.labels = torch.zeros((self.capacity, side, side), dtype=torch.int16, device=device)
@@ -275,7 +361,7 @@ class SamplePool:
     def start(self, step: int) -> None:
         """Fill the ring as it stood before `step` and start drawing."""
         end = self.first + step * self.fresh
-        begin = max(end - self.capacity, 0)
+        begin = max(end - self.capacity, 0) // self.fresh * self.fresh
         loader = DataLoader(
             self.samples,
             batch_size=self.fresh,
@@ -318,7 +404,7 @@ class _CountFrom(torch.utils.data.Sampler):
     def __init__(self, begin: int) -> None:
         self.begin = begin
 
-    def __iter__(self):
+    def __iter__(self) -> Iterator[int]:
         index = self.begin
         while True:
             yield index
@@ -330,38 +416,16 @@ def _single_thread(worker: int) -> None:
     cv2.setNumThreads(0)
 
 
-def parameter_groups(model: GrainForInstanceSegmentation, args: argparse.Namespace) -> list[dict]:
+def parameter_groups(model: GrainForInstanceSegmentation, options: FitOptions) -> list[dict]:
     """Split the trainable weights by learning rate and by whether they decay."""
     groups = []
-    for part, rate in ((model.backbone, args.backbone_lr), (model.decoder, args.lr)):
+    for part, rate in ((model.backbone, options.backbone_lr), (model.decoder, options.lr)):
         for decays in (True, False):
             weights = [p for p in part.parameters() if p.requires_grad and (p.ndim > 1) == decays]
             if weights:
-                decay = args.weight_decay if decays else 0.0
+                decay = options.weight_decay if decays else 0.0
                 groups.append({"params": weights, "peak": rate, "lr": rate, "weight_decay": decay})
     return groups
-
-
-def write_curves(rows: list[dict[str, float]], out: Path) -> None:
-    """Write the curves as CSV and as a picture."""
-    import matplotlib
-
-    matplotlib.use("Agg")
-    from matplotlib import pyplot as plt
-
-    with (out / "curves.csv").open("w", newline="") as file:
-        writer = csv.DictWriter(file, ["step", "seconds", "loss", "lr"])
-        writer.writeheader()
-        writer.writerows(rows)
-    if len(rows) < 2:
-        return
-    figure, (top, bottom) = plt.subplots(2, 1, sharex=True, figsize=(8, 5), layout="constrained")
-    top.plot([r["step"] for r in rows], [r["loss"] for r in rows], color="tab:blue")
-    top.set(ylabel="loss", yscale="log")
-    bottom.plot([r["step"] for r in rows], [r["lr"] for r in rows], color="tab:orange")
-    bottom.set(ylabel="learning rate", xlabel="step")
-    figure.savefig(out / "curves.png", dpi=110)
-    plt.close(figure)
 
 
 def save_model(model: GrainForInstanceSegmentation, folder: Path, dtype: torch.dtype = torch.float16) -> None:

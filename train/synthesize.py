@@ -11,8 +11,8 @@ import numpy as np
 from skimage.segmentation import mark_boundaries
 from tqdm import tqdm
 
-from .synthesis import SyntheticMicrograph, synthesize_micrograph
-from .synthesis.recipe import FAMILIES
+from train.synthesis import SyntheticMicrograph, synthesize_micrograph
+from train.synthesis.recipe import FAMILIES
 
 SHEET_COLUMNS = 8
 SHEET_PICTURES = 40

@@ -1,0 +1,48 @@
+"""Learning curves as a table and as a picture."""
+
+import csv
+from collections.abc import Sequence
+from pathlib import Path
+
+COLUMNS = ("step", "seconds", "loss", "lr")
+
+
+def write_curves(rows: Sequence[dict[str, float]], folder: Path) -> None:
+    """Write `curves.csv`, and `curves.png` as soon as there is a line to draw.
+
+    Args:
+        rows: One dict a point, with the keys `step`, `seconds` since the start, `loss` (mean since the row before) and
+            `lr` (of the first group of weights).
+        folder: Where the two files go.
+    """
+    with (folder / "curves.csv").open("w", newline="") as file:
+        writer = csv.DictWriter(file, COLUMNS, lineterminator="\n")
+        writer.writeheader()
+        writer.writerows(rows)
+    if len(rows) > 1:
+        draw_curves({"": rows}, folder / "curves.png")
+
+
+def draw_curves(runs: dict[str, Sequence[dict[str, float]]], path: Path) -> None:
+    """Draw loss and learning rate over the steps, one line for each named run.
+
+    Args:
+        runs: Rows as `write_curves` takes them, by the name for the legend; no legend where the name is empty.
+        path: The PNG file.
+    """
+    # Imported late and without pyplot: a training run needs neither a window nor its global state.
+    from matplotlib.backends.backend_agg import FigureCanvasAgg
+    from matplotlib.figure import Figure
+
+    figure = Figure(figsize=(8, 5), layout="constrained")
+    FigureCanvasAgg(figure)
+    top, bottom = figure.subplots(2, 1, sharex=True)
+    for name, rows in runs.items():
+        steps = [row["step"] for row in rows]
+        top.plot(steps, [row["loss"] for row in rows], label=name)
+        bottom.plot(steps, [row["lr"] for row in rows])
+    top.set(ylabel="loss", yscale="log")
+    bottom.set(ylabel="learning rate", xlabel="step")
+    if any(runs):
+        top.legend()
+    figure.savefig(path, dpi=110)

@@ -1,0 +1,167 @@
+"""The options of `python -m train fit`: typed, read from a JSON file, or left at their defaults."""
+
+from __future__ import annotations
+
+import argparse
+import json
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass, fields
+from pathlib import Path
+from typing import NoReturn
+
+from grain_model.errors import GrainError
+from train.arguments import natural_number, positive_integer, positive_number
+
+
+class FitError(GrainError, ValueError):
+    """A training run cannot start with the options or data that were given."""
+
+
+@dataclass(frozen=True)
+class FitOptions:
+    """What a training run depends on; `add_options` says what each option means."""
+
+    out: Path
+    data: Path | None = None
+    self_trained: Path | None = None
+    weak_share: float = 0.0
+    pseudo_only: bool = False
+    real_only: bool = False
+    no_detail: bool = False
+    backbone: str | None = None
+    train_backbone: bool = False
+    init: str | None = None
+    steps: int = 20000
+    minutes: float | None = None
+    batch: int = 32
+    sizes: tuple[int, ...] = (224, 252, 280, 308)
+    side: int = 320
+    reuse: int = 4
+    pool: int = 2048
+    lr: float = 1e-3
+    backbone_lr: float = 4e-4
+    weight_decay: float = 0.05
+    warmup: int = 400
+    ema: float = 0.9995
+    seed: int = 0
+    workers: int = 2
+    device: str = "auto"
+    save_minutes: float = 5.0
+    stop_at: int | None = None
+    resume: bool = False
+
+    def __post_init__(self) -> None:
+        if (self.pseudo_only or self.weak_share > 0) and self.data is None:
+            raise FitError(
+                "Pseudo masks are asked for, but no data folder is given. Expected is a folder with 316l/ in it. "
+                "Add --data FOLDER."
+            )
+        if self.real_only and self.data is None and self.self_trained is None:
+            raise FitError(
+                "--real-only leaves nothing to train on: no real micrographs are given. Expected is at least one "
+                "source. Add --data FOLDER or --self-trained FOLDER."
+            )
+        if self.init and (self.backbone or self.no_detail):
+            raise FitError(
+                "--init brings a whole model, so --backbone and --no-detail would be ignored. Expected is one start. "
+                "Leave out either --init or the other two."
+            )
+
+    def save(self) -> None:
+        """Write the options to `options.json` in the run's folder, in the form that `read_config` reads."""
+        written = {k: str(v) if isinstance(v, Path) else v for k, v in asdict(self).items() if k != "resume"}
+        (self.out / "options.json").write_text(json.dumps(written, indent=2) + "\n")
+
+
+def add_options(parser: argparse.ArgumentParser) -> None:
+    """Declare every option of `FitOptions`; what is not typed is absent from the parsed namespace."""
+    defaults = {field.name: field.default for field in fields(FitOptions)}
+
+    def add(name: str, text: str, **settings: object) -> None:
+        default = defaults[name[2:].replace("-", "_")]
+        if settings.get("action") != "store_true" and default is not None:
+            shown = " ".join(map(str, default)) if isinstance(default, tuple) else default
+            text += f" (default {shown})"
+        parser.add_argument(name, help=text, default=argparse.SUPPRESS, **settings)
+
+    add("--data", "folder with 316l/ and tbm/ (weak labels)", type=Path)
+    add("--self-trained", "folder with images/ and instances/ labelled by an earlier model", type=Path)
+    add("--weak-share", "share of 316l/ with its weak labels", type=float)
+    add("--pseudo-only", "the seed's game: train on its pseudo masks alone", action="store_true")
+    add("--real-only", "no synthetic micrographs (for the ablation)", action="store_true")
+    add("--no-detail", "no detail branch (for the ablation)", action="store_true")
+    add("--backbone", "Hub id or folder of a Dinov2 model: its weights, frozen")
+    add("--train-backbone", "with --backbone: train it too", action="store_true")
+    add("--init", "model folder or Hub id to start from, or 'embedded'")
+    add("--steps", "length of the schedule", type=positive_integer)
+    add("--minutes", "end the schedule after this time if that comes first; not reproducible", type=positive_number)
+    add("--batch", "pictures a step", type=positive_integer)
+    add("--sizes", "sides of the cuts in px, one drawn for each step", type=positive_integer, nargs="+")
+    add("--side", "side in px of the samples that are cut", type=positive_integer)
+    add("--reuse", "how often a sample is cut on average", type=positive_integer)
+    add("--pool", "samples kept for reuse", type=positive_integer)
+    add("--lr", "peak learning rate of the decoder", type=positive_number)
+    add("--backbone-lr", "peak learning rate of the backbone", type=positive_number)
+    add("--weight-decay", "decay of matrices and kernels", type=float)
+    add("--warmup", "steps of linear warm-up", type=natural_number)
+    add("--ema", "decay of the averaged weights, which are those that are saved", type=float)
+    add("--seed", "seed of every random choice", type=natural_number)
+    add("--workers", "processes that draw samples, 0 for none", type=natural_number)
+    add("--device", "cpu, cuda or auto; cuda computes in bfloat16 where it may")
+    add("--save-minutes", "time between checkpoints", type=positive_number)
+    add("--stop-at", "stop after this step of the schedule, to go on later with --resume", type=positive_integer)
+    add("--resume", "go on from the checkpoint in --out, with its options", action="store_true")
+
+
+def read_config(path: Path) -> dict:
+    """Read a JSON object.
+
+    Raises:
+        FitError: If there is no such file or it holds anything else.
+    """
+    try:
+        config = json.loads(path.read_text())
+    except (OSError, ValueError) as error:
+        raise FitError(
+            f"{path} could not be read ({error}). Expected is a JSON object of options. Check the path and the commas."
+        ) from error
+    if not isinstance(config, dict):
+        raise FitError(f"{path} holds no JSON object. Expected is {{option: value, ...}}. Put the options in braces.")
+    return config
+
+
+def parse_config(config: Mapping[str, object], source: Path) -> dict[str, object]:
+    """Check and convert options from JSON as if they had been typed.
+
+    Args:
+        config: Names as in `FitOptions` (or with hyphens) and values.
+        source: The file, for error messages.
+
+    Raises:
+        FitError: If an option is unknown or its value is of the wrong kind.
+    """
+    words = []
+    for name, value in config.items():
+        flag = "--" + name.replace("_", "-")
+        if isinstance(value, bool) or value is None:
+            words += [flag] if value else []
+        else:
+            words += [flag, *map(str, value)] if isinstance(value, list) else [flag, str(value)]
+    parser = _ConfigParser(source)
+    add_options(parser)
+    parser.add_argument("--out", type=Path, default=argparse.SUPPRESS)
+    return vars(parser.parse_args(words))
+
+
+class _ConfigParser(argparse.ArgumentParser):
+    """A parser whose errors name the file that the words come from."""
+
+    def __init__(self, source: Path) -> None:
+        super().__init__(add_help=False, allow_abbrev=False)
+        self.source = source
+
+    def error(self, message: str) -> NoReturn:
+        raise FitError(
+            f"{self.source}: {message}. Expected are the options of `python -m train fit` with values of their kind. "
+            "Correct the file."
+        )
