@@ -12,7 +12,6 @@ from copy import deepcopy
 from dataclasses import dataclass, replace
 from pathlib import Path
 
-import cv2
 import numpy as np
 import torch
 from torch.utils.data import DataLoader
@@ -28,6 +27,7 @@ from train.curves import write_curves
 from train.datasets import Mixture, TrainingSamples, load_316l, load_instances, load_pseudo_masks, load_tbm
 from train.fit_options import FitError, FitOptions, add_options, parse_config, read_config
 from train.self_label import label_micrographs
+from train.single_thread import use_one_thread
 
 SHARD_SIZE = "15MB"
 # Shares of the real sources among the samples where they are given; the rest is synthetic.
@@ -367,7 +367,7 @@ class SamplePool:
             batch_size=self.fresh,
             sampler=_CountFrom(begin),
             num_workers=self.workers,
-            worker_init_fn=_single_thread,
+            worker_init_fn=_start_worker,
             prefetch_factor=4 if self.workers else None,
             pin_memory=self.device.type == "cuda",
             multiprocessing_context="fork" if self.workers else None,
@@ -411,9 +411,9 @@ class _CountFrom(torch.utils.data.Sampler):
             index += 1
 
 
-def _single_thread(worker: int) -> None:
+def _start_worker(_: int) -> None:
     torch.set_num_threads(1)
-    cv2.setNumThreads(0)
+    use_one_thread()
 
 
 def parameter_groups(model: GrainForInstanceSegmentation, options: FitOptions) -> list[dict]:

@@ -11,6 +11,8 @@ import numpy as np
 from skimage.segmentation import mark_boundaries
 from tqdm import tqdm
 
+from train.arguments import natural_number, positive_integer, positive_number
+from train.single_thread import use_one_thread
 from train.synthesis import SyntheticMicrograph, synthesize_micrograph
 from train.synthesis.recipe import FAMILIES
 
@@ -21,33 +23,40 @@ SHEET_SIDE = 200
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Add the options of this command."""
-    parser.add_argument("--n", type=int, required=True, help="number of micrographs")
+    parser.add_argument("--n", type=positive_integer, required=True, help="number of micrographs")
     parser.add_argument("--out", type=Path, required=True, help="folder for images/, instances/, boundaries/ and more")
-    parser.add_argument("--size", type=int, default=256, help="side in px (default 256)")
-    parser.add_argument("--seed", type=int, default=0, help="seed of the first micrograph (default 0)")
+    parser.add_argument("--size", type=positive_integer, default=256, help="side in px (default 256)")
+    parser.add_argument("--seed", type=natural_number, default=0, help="seed of the first micrograph (default 0)")
     parser.add_argument("--family", choices=sorted(FAMILIES), help="draw only this kind of appearance")
     parser.add_argument(
-        "--diameter", type=float, nargs=2, default=(12.0, 120.0), metavar=("MIN", "MAX"), help="mean grain, px"
+        "--diameter",
+        type=positive_number,
+        nargs=2,
+        default=(12.0, 120.0),
+        metavar=("MIN", "MAX"),
+        help="range of the mean grain diameter in px (default 12 120)",
     )
-    parser.add_argument("--workers", type=int, default=2, help="processes (default 2)")
+    parser.add_argument("--workers", type=positive_integer, default=2, help="processes (default 2)")
 
 
 def run(args: argparse.Namespace) -> int:
-    """Draw the micrographs, write them and say how fast it went."""
+    """Draw the micrographs, write them and say how fast it went.
+
+    The folder gets `images/` (RGB), `instances/` (uint16 ids), `boundaries/` (0 or 255), all PNG named by seed,
+    `parameters.jsonl` with a line a micrograph in the same order, and `contact_sheet.png`.
+    """
     for name in ("images", "instances", "boundaries"):
         (args.out / name).mkdir(parents=True, exist_ok=True)
     draw = partial(_draw_and_write, args.out, args.size, args.family, tuple(args.diameter))
     seeds = range(args.seed, args.seed + args.n)
-    with ProcessPoolExecutor(args.workers, initializer=cv2.setNumThreads, initargs=(1,)) as pool:
+    with ProcessPoolExecutor(args.workers, initializer=use_one_thread) as pool:
         bar = tqdm(pool.map(draw, seeds, chunksize=8), total=args.n, desc="synthesize", unit="picture")
         parameters = list(bar)
         rate = bar.format_dict["n"] / max(bar.format_dict["elapsed"], 1e-9)
+        redraw = partial(synthesize_micrograph, size=args.size, family=args.family, diameter=tuple(args.diameter))
+        shown = list(pool.map(redraw, seeds[:SHEET_PICTURES]))
     with (args.out / "parameters.jsonl").open("w") as file:
         file.writelines(json.dumps(row) + "\n" for row in parameters)
-    shown = [
-        synthesize_micrograph(seed, args.size, family=args.family, diameter=tuple(args.diameter))
-        for seed in seeds[:SHEET_PICTURES]
-    ]
     cv2.imwrite(str(args.out / "contact_sheet.png"), contact_sheet(shown)[..., ::-1])
     print(f"{args.n} micrographs of {args.size} px in {args.out}, {rate:.0f} a second")
     return 0
@@ -56,6 +65,7 @@ def run(args: argparse.Namespace) -> int:
 def _draw_and_write(
     out: Path, size: int, family: str | None, diameter: tuple[float, float], seed: int
 ) -> dict[str, float | int | str | bool]:
+    """Draw and write one micrograph; return its parameters."""
     drawn = synthesize_micrograph(seed, size, family=family, diameter=diameter)
     name = f"{seed:06d}.png"
     cv2.imwrite(str(out / "images" / name), drawn.image[..., ::-1])
