@@ -12,8 +12,10 @@ from copy import deepcopy
 from dataclasses import dataclass, replace
 from pathlib import Path
 
+import cv2
 import numpy as np
 import torch
+from threadpoolctl import threadpool_limits
 from torch.utils.data import DataLoader
 from tqdm import tqdm
 
@@ -27,7 +29,6 @@ from train.curves import write_curves
 from train.datasets import Mixture, TrainingSamples, load_316l, load_instances, load_pseudo_masks, load_tbm
 from train.fit_options import FitError, FitOptions, add_options, parse_config, read_config
 from train.self_label import label_micrographs
-from train.single_thread import use_one_thread
 
 SHARD_SIZE = "15MB"
 # Shares of the real sources among the samples where they are given; the rest is synthetic.
@@ -360,6 +361,8 @@ class SamplePool:
 
     def start(self, step: int) -> None:
         """Fill the ring as it stood before `step` and start drawing."""
+        # Before the processes are copied: each draws with one thread, and none may wait for threads left behind.
+        threadpool_limits(1, user_api="blas")
         end = self.first + step * self.fresh
         begin = max(end - self.capacity, 0) // self.fresh * self.fresh
         loader = DataLoader(
@@ -413,7 +416,7 @@ class _CountFrom(torch.utils.data.Sampler):
 
 def _start_worker(_: int) -> None:
     torch.set_num_threads(1)
-    use_one_thread()
+    cv2.setNumThreads(0)
 
 
 def parameter_groups(model: GrainForInstanceSegmentation, options: FitOptions) -> list[dict]:

@@ -2,6 +2,7 @@
 
 import argparse
 import json
+import multiprocessing
 from concurrent.futures import ProcessPoolExecutor
 from functools import partial
 from pathlib import Path
@@ -49,7 +50,9 @@ def run(args: argparse.Namespace) -> int:
         (args.out / name).mkdir(parents=True, exist_ok=True)
     draw = partial(_draw_and_write, args.out, args.size, args.family, tuple(args.diameter))
     seeds = range(args.seed, args.seed + args.n)
-    with ProcessPoolExecutor(args.workers, initializer=use_one_thread) as pool:
+    # Fresh processes: a copy of one that has started threads may wait for them for ever.
+    context = multiprocessing.get_context("spawn")
+    with ProcessPoolExecutor(args.workers, context, initializer=use_one_thread) as pool:
         bar = tqdm(pool.map(draw, seeds, chunksize=8), total=args.n, desc="synthesize", unit="picture")
         parameters = list(bar)
         rate = bar.format_dict["n"] / max(bar.format_dict["elapsed"], 1e-9)

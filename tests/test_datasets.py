@@ -1,0 +1,178 @@
+"""Weak labels and training samples from drawn masks and folders."""
+
+import cv2
+import numpy as np
+import pytest
+import torch
+
+from grain_model.segmentation_loss import targets_from_ids
+from train.datasets import (
+    PSEUDO_SHIFT,
+    UNKNOWN,
+    Mixture,
+    RealMicrograph,
+    TrainingSamples,
+    crop_square,
+    labels_from_boundaries,
+    labels_from_pseudo_mask,
+    load_316l,
+    load_instances,
+    load_pseudo_masks,
+    load_tbm,
+    relative_distance,
+    split_of,
+)
+from train.labelled import LabelledDataError
+from train.synthesis import synthesize_micrograph
+
+
+def draw_mask() -> np.ndarray:
+    """Two round grains, one merger of two, and a speck; bool (120, 200)."""
+    mask = np.zeros((120, 200), np.uint8)
+    for centre in ((30, 60), (170, 30)):
+        cv2.circle(mask, centre, 20, 1, -1)
+    cv2.circle(mask, (80, 60), 18, 1, -1)
+    cv2.circle(mask, (112, 60), 18, 1, -1)
+    cv2.circle(mask, (170, 100), 4, 1, -1)
+    return mask > 0
+
+
+def test_pseudo_mask_gives_single_grains_and_leaves_mergers_and_specks_unknown():
+    labels = labels_from_pseudo_mask(draw_mask())
+    assert labels[60, 30] > 0 and labels[30, 170] > 0 and labels[60, 30] != labels[30, 170]
+    assert labels[60, 80] == labels[60, 112] == UNKNOWN
+    assert labels[100, 170] == UNKNOWN
+    assert labels[110, 60] == 0
+    assert len(np.unique(labels[labels > 0])) == 2
+
+
+@pytest.mark.parametrize("shift", [(PSEUDO_SHIFT, 0), (-PSEUDO_SHIFT, 0), (0, PSEUDO_SHIFT), (0, -PSEUDO_SHIFT)])
+def test_shift_of_a_pseudo_mask_is_forgiven(shift):
+    mask = draw_mask()
+    known = labels_from_pseudo_mask(np.roll(mask, shift, (0, 1)))
+    inner = np.s_[8:-8, 8:-8]
+    assert not (known[inner] > 0)[~mask[inner]].any()
+    assert not (known[inner] == 0)[mask[inner]].any()
+    assert (known > 0).sum() > 1000
+
+
+def test_cells_of_drawn_boundaries_meet_in_the_middle_of_the_line():
+    lines = np.zeros((90, 90), np.uint8)
+    for k in (30, 60):
+        cv2.line(lines, (k, 0), (k, 89), 1, 3)
+        cv2.line(lines, (0, k), (89, k), 1, 3)
+    labels = labels_from_boundaries(lines > 0)
+    assert len(np.unique(labels)) == 9 and labels.min() == 1
+    assert labels[10, 29] == labels[10, 10] and labels[10, 31] == labels[10, 45]
+
+
+def test_cells_that_an_open_boundary_joins_are_unknown():
+    lines = np.zeros((90, 90), np.uint8)
+    for k in (30, 60):
+        cv2.line(lines, (k, 0), (k, 89), 1, 3)
+        cv2.line(lines, (0, k), (89, k), 1, 3)
+    lines[5:15, 25:35] = 0
+    lines[35:45, 25:35] = 0
+    lines[25:35, 5:15] = 0
+    labels = labels_from_boundaries(lines > 0)
+    assert labels[10, 10] == labels[10, 45] == UNKNOWN
+    assert labels[75, 75] > 0
+    assert (labels_from_boundaries(np.ones((5, 5), bool)) == UNKNOWN).all()
+
+
+def test_relative_distance_is_the_third_target():
+    for seed in range(3):
+        labels = synthesize_micrograph(seed, 96, diameter=(20.0, 40.0)).labels
+        expected = targets_from_ids(torch.from_numpy(labels)[None])[0][0, 2].numpy()
+        assert np.abs(relative_distance(labels) / 255 - expected).max() <= 0.5 / 255 + 1e-5
+
+
+def test_relative_distance_is_0_where_nothing_is_known():
+    labels = np.full((20, 20), UNKNOWN, np.int32)
+    labels[5:15, 5:15] = 3
+    distance = relative_distance(labels)
+    assert distance[9, 9] == 255
+    assert not distance[labels == UNKNOWN].any()
+
+
+def test_crop_keeps_picture_and_labels_together():
+    labels = np.kron(np.arange(1, 17).reshape(4, 4), np.ones((40, 40), int)).astype(np.int32)
+    image = np.repeat((labels * 10).astype(np.uint8)[..., None], 3, axis=2)
+    rng = np.random.default_rng(0)
+    for _ in range(20):
+        pixels, ids = crop_square(rng, RealMicrograph(image, labels), 64)
+        assert pixels.shape == (64, 64, 3) and ids.shape == (64, 64)
+        # Interpolation blurs the edges only.
+        assert (pixels[..., 0] == ids * 10).mean() > 0.8
+        assert set(np.unique(ids)) <= set(range(1, 17))
+
+
+def test_crop_of_a_small_picture_is_enlarged():
+    source = RealMicrograph(np.zeros((30, 50, 3), np.uint8), np.ones((30, 50), np.int32))
+    pixels, ids = crop_square(np.random.default_rng(0), source, 64)
+    assert pixels.shape == (64, 64, 3) and ids.shape == (64, 64)
+
+
+@pytest.fixture
+def tiles(tmp_path):
+    """A folder like that of 316L: one tile of each part of the split, told apart by its grey value."""
+    rows = ["tile,micrograph,seed_split"]
+    for number, part in enumerate(("train", "val", "test")):
+        for folder, picture in (
+            ("images", np.full((60, 60, 3), 50 * (number + 1), np.uint8)),
+            ("pseudo_masks", cv2.circle(np.zeros((60, 60), np.uint8), (30, 30), 20, 255, -1)),
+        ):
+            (tmp_path / folder).mkdir(exist_ok=True)
+            cv2.imwrite(str(tmp_path / folder / f"{part}.png"), picture)
+        rows.append(f"{part},A,{part}")
+    (tmp_path / "split.csv").write_text("\n".join(rows) + "\n")
+    return tmp_path
+
+
+def test_test_tiles_are_never_loaded(tiles):
+    assert [m.image[0, 0, 0] for m in load_316l(tiles)] == [50, 100]
+    assert [m.image[0, 0, 0] for m in load_pseudo_masks(tiles)] == [50]
+    for refused in (load_316l, split_of):
+        with pytest.raises(ValueError, match="evaluation only"):
+            refused(tiles, ("train", "test"))
+
+
+def test_pseudo_masks_at_their_word_have_no_unknown(tiles):
+    weak, literal = load_316l(tiles)[0].labels, load_pseudo_masks(tiles)[0].labels
+    assert (weak == UNKNOWN).any() and set(np.unique(literal)) == {0, 1}
+
+
+def test_missing_files_are_named(tiles, tmp_path):
+    (tiles / "images" / "val.png").unlink()
+    with pytest.raises(LabelledDataError, match="'val'"):
+        load_316l(tiles)
+    (tiles / "split.csv").unlink()
+    with pytest.raises(LabelledDataError, match="split.csv"):
+        load_316l(tiles)
+    for load in (load_tbm, load_instances):
+        with pytest.raises(LabelledDataError, match="does not exist"):
+            load(tmp_path / "nowhere")
+
+
+def test_stored_65535_comes_back_as_unknown(tmp_path):
+    for folder in ("images", "instances"):
+        (tmp_path / folder).mkdir()
+    ids = np.array([[0, 1], [2, 65535]], np.uint16).repeat(8, 0).repeat(8, 1)
+    cv2.imwrite(str(tmp_path / "instances" / "a.png"), ids)
+    cv2.imwrite(str(tmp_path / "images" / "a.png"), np.zeros((16, 16, 3), np.uint8))
+    (micrograph,) = load_instances(tmp_path)
+    assert micrograph.labels[0, 0] == 0 and micrograph.labels[-1, -1] == UNKNOWN and micrograph.labels.dtype == np.int32
+
+
+def test_samples_depend_on_seed_and_index_alone():
+    real = RealMicrograph(np.full((80, 80, 3), 7, np.uint8), np.ones((80, 80), np.int32))
+    mixture = Mixture({"real": [real]}, {"real": 0.5})
+    samples = TrainingSamples(3, 48, mixture)
+    for image, labels, distance in (samples[4], samples[5]):
+        assert image.shape == (3, 48, 48) and image.dtype == torch.uint8
+        assert labels.shape == distance.shape == (48, 48)
+    again = TrainingSamples(3, 48, mixture)
+    assert all(torch.equal(a, b) for a, b in zip(samples[4], again[4], strict=True))
+    assert not torch.equal(samples[4][0], TrainingSamples(4, 48, mixture)[4][0])
+    share = np.mean([bool((samples[i][0] == 7).all()) for i in range(40)])
+    assert 0.25 < share < 0.75

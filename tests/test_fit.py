@@ -1,0 +1,247 @@
+"""Training on tiny models: exact repetition, resuming, frozen backbones, configurations and clear errors."""
+
+import csv
+import json
+from dataclasses import replace
+from pathlib import Path
+
+import cv2
+import numpy as np
+import pytest
+import torch
+from transformers import Dinov2Config, Dinov2Model
+
+from grain_model.modeling_grain import GrainForInstanceSegmentation
+from train.cli import main
+from train.datasets import load_instances
+from train.fit import SamplePool, Trainer, build_mixture, build_model, fit
+from train.fit_options import FitError, FitOptions, parse_config, read_config
+
+TINY = {"batch": 3, "reuse": 2, "pool": 12, "side": 48, "sizes": (28, 42), "steps": 6, "warmup": 2, "workers": 0}
+
+
+@pytest.fixture
+def start(tiny_model, tmp_path) -> Path:
+    """A folder with a tiny model."""
+    tiny_model.save_pretrained(tmp_path / "start")
+    return tmp_path / "start"
+
+
+@pytest.fixture
+def options(start, tmp_path) -> FitOptions:
+    return FitOptions(out=tmp_path / "run", init=str(start), device="cpu", **TINY)
+
+
+def read_losses(folder: Path) -> list[tuple[str, str, str]]:
+    with (folder / "curves.csv").open() as file:
+        return [(row["step"], row["loss"], row["lr"]) for row in csv.DictReader(file)]
+
+
+def write_instances(folder: Path) -> Path:
+    """Three pictures with four square grains each."""
+    ids = np.arange(1, 5, dtype=np.uint16).reshape(2, 2).repeat(32, 0).repeat(32, 1)
+    for part, picture in (("images", np.dstack([ids * 60] * 3).astype(np.uint8)), ("instances", ids)):
+        (folder / part).mkdir(parents=True)
+        for name in "abc":
+            cv2.imwrite(str(folder / part / f"{name}.png"), picture)
+    return folder
+
+
+def test_same_seed_gives_exactly_the_same_losses_and_another_does_not(options, tmp_path):
+    for name, seed in (("first", 0), ("again", 0), ("other", 1)):
+        fit(replace(options, out=tmp_path / name, seed=seed))
+    first = read_losses(tmp_path / "first")
+    assert len(first) == 6
+    assert first == read_losses(tmp_path / "again")
+    assert first != read_losses(tmp_path / "other")
+
+
+def test_stopped_and_resumed_run_is_the_uninterrupted_one(options, tmp_path, monkeypatch):
+    # A row every two steps, so that the stop at step 3 falls between two rows; a ring that has moved on by then.
+    monkeypatch.setattr("train.fit.DENSE_ROWS", 0)
+    monkeypatch.setattr("train.fit.ROW_EVERY", 2)
+    options = replace(options, batch=5, pool=20)
+    whole = fit(replace(options, out=tmp_path / "whole"))
+    broken = replace(options, out=tmp_path / "broken")
+    stopped = fit(replace(broken, stop_at=3))
+    assert stopped.progress.step == 3 and not (broken.out / "model").exists()
+    resumed = fit(replace(broken, resume=True))
+    assert read_losses(tmp_path / "whole") == read_losses(broken.out)
+    assert len(resumed.rows) == 3
+    for ours, theirs in zip(whole.average.parameters(), resumed.average.parameters(), strict=True):
+        assert torch.equal(ours, theirs)
+
+
+@pytest.mark.parametrize("batch, reuse, pool", [(5, 2, 21), (14, 4, 60), (4, 8, 16)])
+def test_ring_of_samples_depends_on_the_step_alone(options, batch, reuse, pool):
+    class Numbers(torch.utils.data.Dataset):
+        side = 1
+
+        def __len__(self):
+            return 10**6
+
+        def __getitem__(self, index):
+            value = torch.tensor(index)
+            return value.expand(3, 1, 1), value.expand(1, 1), value.expand(1, 1)
+
+    options = replace(options, batch=batch, reuse=reuse, pool=pool)
+    running = SamplePool(Numbers(), options, torch.device("cpu"))
+    running.start(0)
+    drawn = [running.next(step, batch)[1] for step in range(30)]
+    for step in (1, 7, 29):
+        resumed = SamplePool(Numbers(), options, torch.device("cpu"))
+        resumed.start(step)
+        assert torch.equal(resumed.next(step, batch)[1], drawn[step])
+    assert drawn[29].max() > drawn[0].max()
+
+
+def test_run_writes_options_curves_checkpoint_and_a_model_that_loads(options):
+    fit(options)
+    assert {"options.json", "curves.csv", "curves.png", "checkpoint.pt", "model"} <= {
+        path.name for path in options.out.iterdir()
+    }
+    assert json.loads((options.out / "options.json").read_text())["steps"] == 6
+    model = GrainForInstanceSegmentation.from_pretrained(options.out / "model")
+    assert model.dtype == torch.float32
+    start = GrainForInstanceSegmentation.from_pretrained(options.init)
+    assert not torch.equal(model.decoder.head.weight, start.decoder.head.weight)
+
+
+def test_training_lowers_the_loss(options, tmp_path):
+    data = write_instances(tmp_path / "real")
+    long = replace(options, steps=40, lr=1e-2, self_trained=data, real_only=True)
+    losses = [float(loss) for _, loss, _ in read_losses(fit(long).options.out)]
+    assert np.mean(losses[-5:]) < 0.8 * np.mean(losses[:5])
+
+
+@pytest.fixture
+def dinov2(tmp_path) -> Path:
+    torch.manual_seed(0)
+    backbone = Dinov2Model(
+        Dinov2Config(hidden_size=32, num_hidden_layers=4, num_attention_heads=2, image_size=56, patch_size=14)
+    )
+    backbone.save_pretrained(tmp_path / "dinov2")
+    return tmp_path / "dinov2"
+
+
+@pytest.mark.parametrize("train_backbone", [False, True])
+def test_frozen_backbone_keeps_every_bit(dinov2, options, train_backbone):
+    before = Dinov2Model.from_pretrained(dinov2).state_dict()
+    chosen = replace(options, init=None, backbone=str(dinov2), train_backbone=train_backbone, steps=2, no_detail=True)
+    trainer = fit(chosen)
+    after, averaged = trainer.model.backbone.state_dict(), trainer.average.backbone.state_dict()
+    assert before.keys() == after.keys()
+    same = [torch.equal(before[name], after[name]) and torch.equal(before[name], averaged[name]) for name in before]
+    assert all(same) != train_backbone
+    start = build_model(chosen)
+    assert start.config.token_depths == [1, 2, 3, 4]
+    assert not trainer.model.decoder.has_detail
+
+
+def test_mixed_precision_is_for_cuda_alone(options):
+    trainer = Trainer(options)
+    seen = []
+    trainer.model.decoder.register_forward_hook(lambda module, inputs, output: seen.append(output.dtype))
+    trainer.options.out.mkdir()
+    trainer.train()
+    assert set(seen) == {torch.float32}
+
+
+def test_sources_and_their_shares(options, tmp_path):
+    real = write_instances(tmp_path / "real")
+    assert build_mixture(options).shares == {}
+    assert build_mixture(replace(options, self_trained=real)).shares == {"self-trained": 0.15}
+    assert build_mixture(replace(options, self_trained=real, real_only=True)).shares == {"self-trained": 1.0}
+    assert len(load_instances(real)) == 3
+
+
+def test_pseudo_only_trains_on_pseudo_masks_alone(options, tmp_path):
+    tiles = tmp_path / "316l"
+    for part in ("images", "pseudo_masks"):
+        (tiles / part).mkdir(parents=True)
+        cv2.imwrite(str(tiles / part / "t.png"), np.full((60, 60), 200, np.uint8))
+    (tiles / "split.csv").write_text("tile,micrograph,seed_split\nt,A,train\n")
+    mixture = build_mixture(replace(options, data=tmp_path, pseudo_only=True))
+    assert mixture.shares == {"pseudo": 1.0} and len(mixture.sources["pseudo"]) == 1
+
+
+def run_fit(*arguments) -> int:
+    return main(["fit", *map(str, arguments)])
+
+
+def test_typed_options_win_over_the_configuration(start, tmp_path):
+    config = tmp_path / "config.json"
+    chosen = {"about": "a test", **TINY, "sizes": [28], "init": str(start), "device": "cpu", "seed": 7}
+    config.write_text(json.dumps(chosen))
+    assert run_fit("--config", config, "--out", tmp_path / "run", "--steps", 2) == 0
+    used = json.loads((tmp_path / "run" / "options.json").read_text())
+    assert (used["steps"], used["seed"], used["batch"], used["sizes"]) == (2, 7, 3, [28])
+    assert len(read_losses(tmp_path / "run")) == 2
+
+
+def test_resumed_command_keeps_the_options_of_the_run(start, tmp_path):
+    config, out = tmp_path / "config.json", tmp_path / "run"
+    config.write_text(json.dumps({**TINY, "init": str(start), "device": "cpu", "steps": 4}))
+    assert run_fit("--config", config, "--out", out, "--stop-at", 2) == 0
+    assert len(read_losses(out)) == 2
+    assert run_fit("--out", out, "--resume") == 0
+    assert len(read_losses(out)) == 4 and (out / "model").is_dir()
+
+
+def test_stages_follow_one_another(start, tmp_path):
+    config, out = tmp_path / "config.json", tmp_path / "run"
+    stages = [{"name": "one", "init": str(start), "steps": 2}, {"name": "two", "start_from": "one", "steps": 3}]
+    config.write_text(json.dumps({**TINY, "device": "cpu", "stages": stages}))
+    assert run_fit("--config", config, "--out", out) == 0
+    assert len(read_losses(out / "one")) == 2 and len(read_losses(out / "two")) == 3
+    assert json.loads((out / "two" / "options.json").read_text())["init"] == str(out / "one" / "model")
+    written = (out / "two" / "curves.csv").stat().st_mtime_ns
+    assert run_fit("--config", config, "--out", out, "--resume") == 0
+    assert (out / "two" / "curves.csv").stat().st_mtime_ns == written
+
+
+@pytest.mark.parametrize("name", ["embedded", "smoke"])
+def test_committed_configurations_are_understood(name, tmp_path):
+    path = Path(__file__).parents[1] / "train" / "configs" / f"{name}.json"
+    config = read_config(path)
+    config.pop("about")
+    for stage in config.pop("stages", [{}]):
+        own = {k: v for k, v in stage.items() if k not in ("name", "start_from", "self_label")}
+        assert FitOptions(out=tmp_path, data=tmp_path, **parse_config({**config, **own}, path)).steps > 0
+
+
+@pytest.mark.parametrize(
+    "text, complaint",
+    [('{"stepz": 3}', "stepz"), ('{"steps": "many"}', "steps"), ("{", "could not be read"), ("[]", "no JSON object")],
+)
+def test_wrong_configuration_is_named(text, complaint, tmp_path, capsys):
+    config = tmp_path / "config.json"
+    config.write_text(text)
+    assert run_fit("--config", config, "--out", tmp_path / "run") == 1
+    printed = capsys.readouterr().err
+    assert complaint in printed and str(config) in printed
+    assert not (tmp_path / "run").exists()
+
+
+@pytest.mark.parametrize(
+    "arguments, complaint",
+    [
+        (["--data", "nowhere"], "does not exist"),
+        (["--pseudo-only"], "--data"),
+        (["--real-only"], "--self-trained"),
+        (["--resume"], "options.json"),
+        (["--init", "nowhere/at/all"], "nowhere/at/all"),
+        (["--init", "embedded", "--no-detail"], "--no-detail"),
+    ],
+)
+def test_run_that_cannot_start_says_why(arguments, complaint, start, tmp_path, capsys):
+    tiny = [] if "--init" in arguments else ["--init", start]
+    assert run_fit("--out", tmp_path / "run", *tiny, *arguments) == 1
+    printed = capsys.readouterr().err
+    assert printed.startswith("error: ") and complaint in printed
+    assert not (tmp_path / "run").exists()
+
+
+def test_options_that_contradict_each_other_are_refused(tmp_path):
+    with pytest.raises(FitError, match="316l"):
+        FitOptions(out=tmp_path, weak_share=0.1)

@@ -1,0 +1,183 @@
+"""Synthetic micrographs: exact labels, determinism, and the command that writes them."""
+
+import json
+import subprocess
+import sys
+import zlib
+
+import cv2
+import numpy as np
+import pytest
+
+from train.cli import main
+from train.synthesis import polycrystal, synthesize_micrograph
+from train.synthesis.fields import smooth_noise
+from train.synthesis.painting import paint
+from train.synthesis.recipe import FAMILIES, Recipe
+
+SIDE = 128
+
+
+def has_other_label_nearby(labels: np.ndarray) -> np.ndarray:
+    """The definition of a boundary pixel, written with shifts."""
+    padded = np.pad(labels, 1, mode="edge")
+    height, width = labels.shape
+    return np.any([padded[dy : dy + height, dx : dx + width] != labels for dy in range(3) for dx in range(3)], axis=0)
+
+
+@pytest.mark.parametrize("family", sorted(FAMILIES))
+def test_every_family_draws_a_picture_with_labels_without_gaps(family):
+    for seed in range(3):
+        drawn = synthesize_micrograph(seed, SIDE, family=family, diameter=(20.0, 40.0))
+        assert drawn.image.shape == (SIDE, SIDE, 3) and drawn.image.dtype == np.uint8
+        assert drawn.image.std() > 1
+        assert drawn.labels.shape == (SIDE, SIDE) and drawn.labels.dtype == np.int32
+        ids = np.unique(drawn.labels)
+        assert np.array_equal(ids[ids > 0], np.arange(1, drawn.labels.max() + 1))
+        assert drawn.parameters["grains"] == drawn.labels.max()
+        assert drawn.parameters["family"] == family
+        assert json.loads(json.dumps(drawn.parameters)) == drawn.parameters
+        if drawn.parameters["gap"] == 0:
+            assert drawn.labels.min() == 1
+
+
+def test_each_label_is_one_connected_piece():
+    for seed in range(6):
+        labels = synthesize_micrograph(seed, SIDE).labels
+        for grain in range(1, labels.max() + 1):
+            pieces, _ = cv2.connectedComponents((labels == grain).astype(np.uint8), connectivity=4)
+            assert pieces == 2
+
+
+def test_gaps_have_the_label_0():
+    labels = synthesize_micrograph(1, SIDE, family="gaps", diameter=(25.0, 30.0)).labels
+    assert 0.01 < (labels == 0).mean() < 0.6
+
+
+def test_boundary_map_marks_the_pixels_beside_another_label():
+    for seed in range(4):
+        drawn = synthesize_micrograph(seed, SIDE)
+        assert np.array_equal(drawn.boundary, has_other_label_nearby(drawn.labels))
+
+
+def test_same_seed_gives_the_same_micrograph_in_another_process():
+    drawn = synthesize_micrograph(7, (96, 112))
+    code = (
+        "from train.synthesis import synthesize_micrograph as draw; import zlib; d = draw(7, (96, 112));"
+        "print(zlib.crc32(d.image.tobytes()), zlib.crc32(d.labels.tobytes()))"
+    )
+    printed = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True).stdout
+    assert printed.split() == [str(zlib.crc32(a.tobytes())) for a in (drawn.image, drawn.labels)]
+    assert not np.array_equal(drawn.image, synthesize_micrograph(8, (96, 112)).image)
+
+
+def test_unknown_family_is_refused():
+    with pytest.raises(ValueError, match="Unknown family 'wood'"):
+        synthesize_micrograph(0, SIDE, family="wood")
+
+
+@pytest.mark.parametrize("diameter", [14.0, 28.0, 50.0])
+@pytest.mark.parametrize("elongation", [1.0, 2.0])
+def test_mean_diameter_is_the_one_that_was_asked_for(diameter, elongation):
+    rng = np.random.default_rng(3)
+    areas = []
+    for _ in range(3):
+        crystal = polycrystal(rng, (256, 256), diameter, spread=0.2, elongation=elongation, angle=0.6)
+        inner = np.unique(crystal.labels[1:-1, 1:-1])
+        edge = np.concatenate([crystal.labels[k] for k in (0, -1)] + [crystal.labels[:, k] for k in (0, -1)])
+        # Grains cut by the edge count as half, as in the planimetric method.
+        areas.append(256 * 256 / (len(inner) - 0.5 * len(np.unique(edge))))
+    assert 2 * np.sqrt(np.mean(areas) / np.pi) == pytest.approx(diameter, rel=0.12)
+
+
+def test_distance_is_in_px():
+    crystal = polycrystal(np.random.default_rng(0), (200, 200), 60.0, spread=0.2, waviness=0.1)
+    other = has_other_label_nearby(crystal.labels)
+    # The boundary runs between the two rows of pixels that see each other, half a pixel from both.
+    measured = cv2.distanceTransform((~other).astype(np.uint8), cv2.DIST_L2, cv2.DIST_MASK_PRECISE) + 0.5
+    near = (measured < 6) & (measured > 0.5)
+    error = np.abs(crystal.distance - measured)[near]
+    assert np.mean(error) < 0.6
+    assert np.quantile(error, 0.95) < 1.5
+    assert crystal.distance[other].max() < 3
+
+
+def test_neighbour_is_the_grain_across_the_nearest_boundary():
+    crystal = polycrystal(np.random.default_rng(1), (120, 120), 30.0)
+    assert np.all(crystal.labels != crystal.neighbours)
+    right = crystal.labels[:, 1:] != crystal.labels[:, :-1]
+    across = crystal.neighbours[:, :-1][right] == crystal.labels[:, 1:][right]
+    assert across.mean() > 0.95
+
+
+def test_owner_of_a_pixel_is_the_seed_with_the_least_power_distance():
+    from train.synthesis.polycrystal import _power_diagram
+
+    rng = np.random.default_rng(5)
+    y, x = np.mgrid[:61, :83].astype(np.float32)
+    seeds = rng.uniform(-10, 90, (60, 2))
+    radii = rng.uniform(4, 9, 60)
+    labels, neighbours, difference = _power_diagram(x, y, seeds, radii)
+    power = (x[..., None] - seeds[:, 0]) ** 2 + (y[..., None] - seeds[:, 1]) ** 2 - radii**2
+    order = np.argsort(power, axis=-1)
+    assert (labels == order[..., 0]).mean() > 0.999
+    assert (neighbours == order[..., 1]).mean() > 0.99
+    ranked = np.take_along_axis(power, order[..., :2], axis=-1)
+    assert np.median(np.abs(difference - (ranked[..., 1] - ranked[..., 0]))) < 0.01
+
+
+def draw_plain(**changes: float) -> tuple[np.ndarray, int]:
+    """Labels of a plain recipe with some attributes changed, and the number of grains in the polycrystal."""
+    rng = np.random.default_rng(2)
+    recipe = Recipe(rng, "bse", (30.0, 30.0))
+    plain = {"twins": 0.0, "second_phase": 0.0, "gap": 0.0, "chroma": 0.0, "texture": 0.01, "noise": 0.005}
+    plain |= {"contrast": 1.0, "missing": 0.0, "edge_spread": 0.0, "step": 0.0, "depth": 0.0}
+    for name, value in (plain | changes).items():
+        setattr(recipe, name, value)
+    crystal = polycrystal(rng, (SIDE, SIDE), 30.0)
+    _, _, labels = paint(rng, recipe, crystal)
+    return labels, len(np.unique(crystal.labels))
+
+
+def test_boundaries_that_cannot_be_seen_are_not_asked_for():
+    labels, _ = draw_plain()
+    assert labels.max() == 1
+
+
+@pytest.mark.parametrize("seen", [{"depth": 0.4, "line_width": 1.5}, {"step": 0.1}])
+def test_boundaries_that_can_be_seen_are_asked_for(seen):
+    labels, grains = draw_plain(**seen)
+    assert labels.max() >= grains
+
+
+@pytest.mark.parametrize("cell", [0.5, 1.3, 7.0, 90.0, 400.0])
+def test_smooth_noise_has_its_size_and_spread(cell):
+    rng = np.random.default_rng(0)
+    fields = np.stack([smooth_noise(rng, (40, 70), cell) for _ in range(60)])
+    assert fields.shape[1:] == (40, 70)
+    assert fields.std() == pytest.approx(1.0, abs=0.25)
+    assert abs(fields.mean()) < 0.2
+    if cell > 5:
+        assert np.abs(np.diff(fields, axis=2)).max() < 12 / cell
+
+
+def test_command_writes_pictures_truth_parameters_and_contact_sheet(tmp_path):
+    assert (
+        main(["synthesize", "--n", "5", "--size", "72", "--seed", "40", "--out", str(tmp_path), "--workers", "1"]) == 0
+    )
+    names = [f"{seed:06d}.png" for seed in range(40, 45)]
+    for folder in ("images", "instances", "boundaries"):
+        assert sorted(p.name for p in (tmp_path / folder).iterdir()) == names
+    parameters = [json.loads(line) for line in (tmp_path / "parameters.jsonl").read_text().splitlines()]
+    assert [row["seed"] for row in parameters] == list(range(40, 45))
+    drawn = synthesize_micrograph(41, 72)
+    image = cv2.imread(str(tmp_path / "images" / names[1]))[..., ::-1]
+    assert np.array_equal(image, drawn.image)
+    assert np.array_equal(cv2.imread(str(tmp_path / "instances" / names[1]), cv2.IMREAD_UNCHANGED), drawn.labels)
+    boundary = cv2.imread(str(tmp_path / "boundaries" / names[1]), cv2.IMREAD_UNCHANGED)
+    assert np.array_equal(boundary, drawn.boundary * 255)
+    sheet = cv2.imread(str(tmp_path / "contact_sheet.png"))
+    assert sheet.shape == (400, 1600, 3)
+    # Pictures above, the same with their boundaries below; white where there is none.
+    assert (sheet[:, 1000:] == 255).all() and sheet[:, :1000].std() > 10
+    assert not np.array_equal(sheet[:200, :200], sheet[200:, :200])
