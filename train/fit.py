@@ -214,7 +214,11 @@ class Trainer:
         self.options = options
         automatic = "cuda" if torch.cuda.is_available() else "cpu"
         self.device = torch.device(automatic if options.device == "auto" else options.device)
-        if self.device.type == "cuda":
+        if self.device.type == "cpu":
+            # A loss that can be repeated to the last bit.
+            torch.backends.mkldnn.deterministic = True
+            torch.use_deterministic_algorithms(True, warn_only=True)
+        else:
             torch.backends.cudnn.benchmark = True
             torch.backends.cuda.matmul.allow_tf32 = True
         self.model = build_model(options).to(self.device).train()

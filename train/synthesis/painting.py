@@ -357,7 +357,7 @@ class _Painter:
             result[in_gap > 0.5] = 0
         # A wavy boundary or a gap may cut one seed's cell in two: each piece is a grain of its own.
         pieces = connected_components(result, background=0, connectivity=1)
-        if in_gap is not None:
+        if in_gap is not None and pieces.max() > 1:
             # What a gap leaves of a cell may be a splinter that nobody would call a grain.
             smallest = SPLINTER_SHARE * np.pi / 4 * self.recipe.diameter**2
             pieces = remove_small_objects(pieces, max_size=smallest)
