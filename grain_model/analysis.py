@@ -11,7 +11,6 @@ from typing import Any, Literal, get_args
 
 import numpy as np
 import pandas as pd
-import tifffile
 from PIL import Image
 from transformers import PreTrainedModel
 
@@ -19,8 +18,9 @@ from .errors import ModelError
 from .grain_size import GrainSize, grain_size
 from .image_processing_grain import standardize
 from .instances import label_grains
+from .label_tiff import write_label_tiff
 from .loading import describe_weights, load_model
-from .measurement import as_scale, measure_grains
+from .measurement import measure_grains
 from .micrograph import Micrograph, read_micrograph
 from .quality import QualityFlag, assess_quality
 from .rendering import OverlayStyle, render_mask, render_overlay
@@ -193,7 +193,7 @@ class GrainAnalysis:
         folder.mkdir(parents=True, exist_ok=True)
         write_png(folder / "mask.png", render_mask(self.labels))
         write_png(folder / "overlay.png", self.overlay())
-        _write_label_tiff(folder / "labels.tif", self.labels, self.um_per_pixel)
+        write_label_tiff(folder / "labels.tif", self.labels, self.um_per_pixel)
         self.table.to_csv(folder / "grains.csv", index=False)
         text = json.dumps(self.summary(), indent=2, ensure_ascii=False, allow_nan=False)
         (folder / "summary.json").write_text(text + "\n", encoding="utf-8")
@@ -235,7 +235,7 @@ def count_grains(
         )
     micrograph = image if isinstance(image, Micrograph) else read_micrograph(image, um_per_pixel)
     if micrograph is image and um_per_pixel is not None:
-        micrograph = replace(micrograph, um_per_pixel=as_scale(um_per_pixel), scale_source="given")
+        micrograph = micrograph.with_scale(um_per_pixel)
     network = load_model(model)
     probabilities = predict_at_canonical_scale(network, standardize(micrograph.field))
     settings = LabelSettings(method, boundary_sensitivity, min_grain_area)
@@ -269,15 +269,3 @@ def _labelled(micrograph: Micrograph, probabilities: np.ndarray, settings: Label
     flags = assess_quality(micrograph.field, labels, probabilities)
     strip = len(micrograph.pixels) - len(labels)
     return {"labels": np.pad(labels, ((0, strip), (0, 0))), "confidence": confidence, "flags": flags}
-
-
-def _write_label_tiff(path: Path, labels: np.ndarray, um_per_pixel: float | None) -> None:
-    if labels.max(initial=0) > np.iinfo(np.uint16).max:
-        # The ImageJ flavour knows no uint32, so the scale goes into the plain TIFF tags, which ImageJ reads too.
-        scale = (
-            {} if um_per_pixel is None else {"resolution": (1e4 / um_per_pixel,) * 2, "resolutionunit": "CENTIMETER"}
-        )
-        tifffile.imwrite(path, labels.astype(np.uint32), compression="zlib", **scale)
-        return
-    scale = {} if um_per_pixel is None else {"resolution": (1 / um_per_pixel,) * 2, "metadata": {"unit": "um"}}
-    tifffile.imwrite(path, labels.astype(np.uint16), imagej=True, **scale)

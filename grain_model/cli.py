@@ -5,24 +5,32 @@ from __future__ import annotations
 import argparse
 import csv
 import json
-import math
 import sys
 from collections.abc import Sequence
-from dataclasses import dataclass
+from functools import partial
 from importlib import import_module
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from tqdm import tqdm
 
+from .batch import (
+    EXIT_DONE,
+    EXIT_SOME_FAILED,
+    IMAGE_SUFFIXES,
+    Failure,
+    add_image_arguments,
+    attempt,
+    finite_number,
+    list_images,
+    load_quietly,
+    name_failures,
+    name_folders,
+    refuse,
+    show_progress,
+)
 from .errors import GrainError
 from .version import __version__
-
-if TYPE_CHECKING:
-    from .analysis import GrainAnalysis
-
-IMAGE_SUFFIXES = (".png", ".jpg", ".jpeg", ".bmp", ".webp", ".tif", ".tiff")
-"""What is taken from a folder; a file named by itself is always tried."""
 
 OTHER_COMMANDS = {
     "export": "write the grains of images in the formats of other tools",
@@ -30,22 +38,7 @@ OTHER_COMMANDS = {
 }
 """Commands that live in the module of their name, which has `add_arguments(parser)` and `run(options)`."""
 
-EXIT_DONE, EXIT_SOME_FAILED, EXIT_USAGE = 0, 1, 2
-
-NO_IMAGES = (
-    f"There is no image in this folder. Files ending in {', '.join(IMAGE_SUFFIXES)} are expected. "
-    "Check the path, or name the files themselves."
-)
-
 SUMMARY_COLUMNS = ("file", "folder", "count", "G_saltykov", "um_per_pixel", "scale_source", "warnings", "quality_flags")
-
-
-@dataclass(frozen=True)
-class Failure:
-    """A file that could not be counted, and why."""
-
-    file: str
-    reason: str
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -60,48 +53,6 @@ def main(arguments: Sequence[str] | None = None) -> int:
     arguments = sys.argv[1:] if arguments is None else list(arguments)
     options = _parser(arguments).parse_args(arguments)
     return options.run(options)
-
-
-def find_images(path: Path) -> list[Path]:
-    """Lists the images that a path of the command line stands for.
-
-    Args:
-        path: a file, existing or not, stands for itself; a folder for all images in it and in the folders below,
-            without what is hidden and without the pictures that an earlier run wrote.
-
-    Returns:
-        Paths as given, or below the folder that was given, sorted.
-    """
-    if not path.is_dir():
-        return [path]
-    return sorted(
-        image
-        for image in path.rglob("*")
-        if image.suffix.lower() in IMAGE_SUFFIXES
-        and image.is_file()
-        and not any(part.startswith(".") for part in image.relative_to(path).parts)
-        and not all((image.parent / name).exists() for name in ("summary.json", "labels.tif"))
-    )
-
-
-def name_folders(images: Sequence[Path]) -> list[str]:
-    """Names a result folder for each image: the file's name, numbered from the second of the same name on.
-
-    Args:
-        images: files, maybe of the same name in different folders.
-
-    Returns:
-        One name an image, no two alike even where the file system ignores case.
-    """
-    taken: set[str] = set()
-    names = []
-    for image in images:
-        name, number = image.name, 2
-        while name.casefold() in taken:
-            name, number = f"{image.name}-{number}", number + 1
-        taken.add(name.casefold())
-        names.append(name)
-    return names
 
 
 def _parser(arguments: Sequence[str]) -> argparse.ArgumentParser:
@@ -128,7 +79,7 @@ def _add_count(commands: argparse._SubParsersAction) -> None:
         f"({', '.join(suffix[1:] for suffix in IMAGE_SUFFIXES)}).",
         epilog="Exit code: 0 all counted, 1 some files failed (each is named on stderr), 2 wrong usage.",
     )
-    count.add_argument("images", nargs="+", type=Path, metavar="IMAGE_OR_FOLDER", help="images, or folders of images")
+    add_image_arguments(count)
     count.add_argument(
         "--out",
         type=Path,
@@ -136,10 +87,6 @@ def _add_count(commands: argparse._SubParsersAction) -> None:
         help="write DIR/<file name>/ for each image (mask.png, overlay.png, labels.tif, grains.csv, summary.json) "
         "and DIR/summary.csv, a row a file",
     )
-    count.add_argument(
-        "--um-per-pixel", type=_positive_length, metavar="X", help="scale of all images; wins over the files' own"
-    )
-    count.add_argument("--model", metavar="FOLDER_OR_ID", help="other weights than the embedded ones")
     count.add_argument("--method", choices=("watershed", "components"), default="watershed", help="default: watershed")
     count.add_argument(
         "--boundary-sensitivity",
@@ -155,41 +102,29 @@ def _add_count(commands: argparse._SubParsersAction) -> None:
         help="smallest grain kept; default: by the image's own grains",
     )
     count.add_argument("--json", action="store_true", help="print one JSON document instead of lines")
-    count.add_argument("--quiet", action="store_true", help="no progress bar")
     count.set_defaults(run=_count)
 
 
 def _count(options: argparse.Namespace) -> int:
     if options.out and options.out.exists() and not options.out.is_dir():
-        return _refuse(f"--out {options.out} is a file. A folder is expected. Name another one.")
-    found = {path: find_images(path) for path in options.images}
-    images = list({image.resolve(): image for listed in found.values() for image in listed}.values())
-    failures = [Failure(str(path), NO_IMAGES) for path, listed in found.items() if not listed]
-
-    from transformers.utils import logging as transformers_logging
-
-    from .loading import load_model
-
-    # Loading prints a bar of its own, which would stand between ours and the user's JSON reader's log.
-    transformers_logging.disable_progress_bar()
+        return refuse(f"--out {options.out} is a file. A folder is expected. Name another one.")
+    images, failures = list_images(options.images)
     try:
-        model = load_model(options.model)
+        model = load_quietly(options.model)
     except GrainError as error:
-        return _refuse(str(error))
+        return refuse(str(error))
 
     results: list[dict[str, Any]] = []
-    bar = tqdm(images, unit="image", disable=options.quiet, file=sys.stderr)
-    for image, folder in zip(bar, name_folders(images), strict=True):
-        bar.set_postfix_str(image.name)
-        outcome = _count_one(image, model, options, options.out / folder if options.out else None)
+    for image, folder in zip(show_progress(images, options.quiet), name_folders(images), strict=True):
+        into = options.out / folder if options.out else None
+        outcome = attempt(image, partial(_count_one, image, model, options, into))
         if isinstance(outcome, Failure):
             failures.append(outcome)
             continue
         results.append(outcome)
         if not options.json:
             tqdm.write(_line(outcome), file=sys.stdout)
-    for failure in failures:
-        print(f"{failure.file}: {failure.reason}", file=sys.stderr)
+    name_failures(failures)
     if options.out and results:
         _write_table(options.out / "summary.csv", results)
     if options.json:
@@ -199,26 +134,21 @@ def _count(options: argparse.Namespace) -> int:
     return EXIT_SOME_FAILED if failures else EXIT_DONE
 
 
-def _count_one(image: Path, model: Any, options: argparse.Namespace, folder: Path | None) -> dict[str, Any] | Failure:
-    """Counts one file and writes its results; whatever goes wrong stays with that file."""
+def _count_one(image: Path, model: Any, options: argparse.Namespace, folder: Path | None) -> dict[str, Any]:
+    """Counts one file and writes its results."""
     from .analysis import count_grains
 
-    try:
-        analysis: GrainAnalysis = count_grains(
-            image,
-            options.um_per_pixel,
-            model,
-            method=options.method,
-            boundary_sensitivity=options.boundary_sensitivity,
-            min_grain_area=options.min_grain_area,
-        )
-        if folder:
-            analysis.save(folder)
-        return {"file": str(image), "folder": str(folder) if folder else None, **analysis.summary()}
-    except GrainError as error:
-        return Failure(str(image), str(error))
-    except Exception as error:  # A batch survives any one file: memory, disk, a fault of ours.
-        return Failure(str(image), f"{type(error).__name__}: {error}")
+    analysis = count_grains(
+        image,
+        options.um_per_pixel,
+        model,
+        method=options.method,
+        boundary_sensitivity=options.boundary_sensitivity,
+        min_grain_area=options.min_grain_area,
+    )
+    if folder:
+        analysis.save(folder)
+    return {"file": str(image), "folder": str(folder) if folder else None, **analysis.summary()}
 
 
 def _line(result: dict[str, Any]) -> str:
@@ -251,36 +181,15 @@ def _write_table(path: Path, results: list[dict[str, Any]]) -> None:
             )
 
 
-def _positive_length(text: str) -> float:
-    value = _number(text)
-    if not value > 0:
-        raise argparse.ArgumentTypeError(f"{text!r} is no positive number of um per pixel, such as 0.25")
-    return value
-
-
 def _share(text: str) -> float:
-    value = _number(text)
+    value = finite_number(text)
     if not 0 <= value <= 1:
         raise argparse.ArgumentTypeError(f"{text!r} is no number from 0 to 1, such as 0.5")
     return value
 
 
 def _area(text: str) -> float:
-    value = _number(text)
+    value = finite_number(text)
     if not value >= 0:
         raise argparse.ArgumentTypeError(f"{text!r} is no area in pixels, such as 40")
     return value
-
-
-def _number(text: str) -> float:
-    """Reads a finite number; anything else is NaN, which no comparison lets through."""
-    try:
-        value = float(text)
-    except ValueError:
-        return math.nan
-    return value if math.isfinite(value) else math.nan
-
-
-def _refuse(message: str) -> int:
-    print(f"python -m grain_model: error: {message}", file=sys.stderr)
-    return EXIT_USAGE

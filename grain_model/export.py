@@ -13,15 +13,30 @@ import sys
 import zipfile
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pandas as pd
-import tifffile
+from tqdm import tqdm
 
+from .batch import (
+    EXIT_DONE,
+    EXIT_SOME_FAILED,
+    Failure,
+    add_image_arguments,
+    attempt,
+    list_images,
+    load_quietly,
+    name_failures,
+    name_folders,
+    refuse,
+    show_progress,
+)
 from .errors import GrainError, MeasurementError
 from .grain_size import GrainSize, grain_size
+from .label_tiff import write_label_tiff
 from .measurement import as_label_image, as_scale, column_unit, measure_grains
 from .outlines import signed_area, trace_outlines
 from .version import __version__
@@ -110,22 +125,9 @@ def write_json(export: GrainExport, path: str | os.PathLike) -> None:
     _write_json(content, path)
 
 
-def write_label_tiff(export: GrainExport, path: str | os.PathLike) -> None:
-    """The label image as ImageJ opens it, with its scale in um where it is known.
-
-    16-bit up to 65535 grains, else 32-bit float, which ImageJ reads and which holds ids up to 2^24 exactly.
-    """
-    largest = int(export.labels.max(initial=0))
-    if largest > 2**24:
-        raise MeasurementError(
-            f"The largest label is {largest}; ImageJ keeps whole numbers up to {2**24} apart. Renumber the labels with "
-            "skimage.segmentation.relabel_sequential first."
-        )
-    scale: dict[str, Any] = {}
-    if export.um_per_pixel is not None:
-        scale = {"resolution": (1 / export.um_per_pixel,) * 2, "metadata": {"unit": "um"}}
-    pixels = export.labels.astype(np.uint16 if largest <= np.iinfo(np.uint16).max else np.float32)
-    tifffile.imwrite(path, pixels, imagej=True, **scale)
+def write_labels(export: GrainExport, path: str | os.PathLike) -> None:
+    """The label image as ImageJ opens it, with its scale in um where it is known; see ``write_label_tiff``."""
+    write_label_tiff(path, export.labels, export.um_per_pixel)
 
 
 def write_coco(export: GrainExport, path: str | os.PathLike) -> None:
@@ -199,7 +201,7 @@ FORMATS: dict[str, tuple[str, Callable[[GrainExport, str | os.PathLike], None]]]
     "csv": ("grains.csv", write_csv),
     "xlsx": ("grains.xlsx", write_xlsx),
     "json": ("grains.json", write_json),
-    "tiff": ("labels.tif", write_label_tiff),
+    "tiff": ("labels.tif", write_labels),
     "coco": ("coco.json", write_coco),
     "imagej": ("RoiSet.zip", write_imagej_rois),
     "geojson": ("grains.geojson", write_geojson),
@@ -240,39 +242,53 @@ def export_grains(
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Declare the options of ``python -m grain_model export``."""
-    parser.add_argument("images", nargs="+", type=Path, metavar="IMAGE")
+    add_image_arguments(parser)
     parser.add_argument("--out", type=Path, required=True, metavar="DIR", help="files go to DIR/<image name>/")
     parser.add_argument(
         "--formats",
-        default=",".join(FORMATS),
+        type=_formats,
+        default=list(FORMATS),
         metavar="A,B",
         help=f"some of {', '.join(FORMATS)}, separated by commas; default: all",
     )
-    parser.add_argument("--um-per-pixel", type=float, metavar="X", help="scale of all images; wins over the files' own")
-    parser.add_argument("--model", metavar="FOLDER_OR_ID", help="other weights than the embedded ones")
 
 
 def run(options: argparse.Namespace) -> int:
     """Count and export each image; a bad one is named on stderr and does not stop the others.
 
     Returns:
-        Exit code: 0 done, 1 some images failed.
+        Exit code: 0 done, 1 some images failed, 2 wrong usage.
     """
+    if options.out.exists() and not options.out.is_dir():
+        return refuse(f"--out {options.out} is a file. A folder is expected. Name another one.")
+    images, failures = list_images(options.images)
+    try:
+        model = load_quietly(options.model)
+    except GrainError as error:
+        return refuse(str(error))
+    for image, folder in zip(show_progress(images, options.quiet), name_folders(images), strict=True):
+        outcome = attempt(image, partial(_export_one, image, model, options, options.out / folder))
+        if isinstance(outcome, Failure):
+            failures.append(outcome)
+            continue
+        for path in outcome:
+            tqdm.write(str(path), file=sys.stdout)
+    name_failures(failures)
+    return EXIT_SOME_FAILED if failures else EXIT_DONE
+
+
+def _export_one(image: Path, model: Any, options: argparse.Namespace, folder: Path) -> list[Path]:
     from .analysis import count_grains
 
-    failed = 0
-    for image in options.images:
-        try:
-            analysis = count_grains(image, options.um_per_pixel, options.model)
-            formats = [name.strip() for name in options.formats.split(",")]
-            paths = export_grains(GrainExport.of_analysis(analysis), options.out / image.name, formats)
-        except GrainError as error:
-            failed += 1
-            print(f"{image}: {error}", file=sys.stderr)
-            continue
-        for path in paths.values():
-            print(path)
-    return 1 if failed else 0
+    analysis = count_grains(image, options.um_per_pixel, model)
+    return list(export_grains(GrainExport.of_analysis(analysis), folder, options.formats).values())
+
+
+def _formats(text: str) -> list[str]:
+    names = [name.strip() for name in text.split(",")]
+    if unknown := [name for name in names if name not in FORMATS]:
+        raise argparse.ArgumentTypeError(f"{', '.join(unknown)}: no such format; choose from {', '.join(FORMATS)}")
+    return names
 
 
 def _grains(export: GrainExport) -> Iterator[tuple[pd.Series, tuple[slice, slice], np.ndarray]]:
@@ -352,6 +368,6 @@ def _require(package: str) -> Any:
         return import_module(package)
     except ImportError as error:
         raise GrainError(
-            f"This format needs the package {package}, which is not installed. The extra 'export' of grain_model "
-            f"contains it. Run: pip install {package}"
+            f"This format needs the package {package}, which is not installed. All that requirements.txt names is "
+            f"expected. Run: pip install {package}"
         ) from error

@@ -6,11 +6,10 @@ them has a twin that ends in ``_um`` or ``_um2``.
 
 from __future__ import annotations
 
-from functools import lru_cache
-
 import cv2
 import numpy as np
 import pandas as pd
+from scipy.fft import irfft2, next_fast_len, rfft2
 from scipy.ndimage import find_objects
 from skimage.segmentation import relabel_sequential
 
@@ -18,8 +17,12 @@ from .errors import MeasurementError, ScaleError
 
 #: Zero runs up to twice this distance (px) between two grains are a drawn boundary; wider ones are pores or gaps.
 BOUNDARY_REACH = 3
-#: Length of the test vector of the Crofton perimeter as a fraction of the grain's equivalent diameter.
-CROFTON_STEP = 0.08
+#: Length of the test vectors of the Crofton perimeter as a fraction of the grain's equivalent diameter,
+CROFTON_STEP = 0.16
+#: the least of it in px, below which the staircase of the pixels is measured and no longer the grain,
+CROFTON_LEAST = 2.0
+#: and their directions, eight over half a turn.
+_CROFTON_SINES, _CROFTON_COSINES = np.sin(np.arange(8) * np.pi / 8), np.cos(np.arange(8) * np.pi / 8)
 
 #: Columns that are lengths or areas in pixels, in the table's order, with the power of um_per_pixel that converts them.
 LENGTH_POWERS = {
@@ -287,36 +290,39 @@ def _crofton_perimeter(grain: np.ndarray, area: float) -> float:
 
     The projection along a vector h is the area that a shift by h uncovers, (area - covariogram(h)), over the length of
     h. scikit-image takes vectors of one pixel in four directions and so reads 10 % more when the same image is enlarged
-    twofold. Vectors in proportion to the grain (8 % of its diameter, eight directions) keep disks unbiased at every
-    size, and lose 2 % on squares, whose corners a longer vector cuts.
+    twofold; here the vectors grow with the grain, and from 12.5 px in diameter the result does not change at all.
+    Longer vectors cut corners in proportion to their length and barely touch round outlines: half of the difference
+    between those of h and 2 h is added, which leaves +0.2 % on large disks, +2 % on those of 10 px, -2 % on squares.
     """
-    length = max(1, round(CROFTON_STEP * np.sqrt(4 * area / np.pi) * 4)) / 4
-    projections = 0.0
-    for down, right, weight in _crofton_vectors(max(1.0, length)):
-        projections += weight * (area - _covariogram(grain, down, right)) / np.hypot(down, right)
-    return np.pi * projections
+    length = max(CROFTON_STEP * np.sqrt(4 * area / np.pi), CROFTON_LEAST)
+    lengths = np.array([[length], [2 * length]])
+    covered = _covariogram(grain, lengths * _CROFTON_SINES, lengths * _CROFTON_COSINES)
+    single, double = np.pi * ((area - covered) / lengths).mean(axis=1)
+    return float(1.5 * single - 0.5 * double)
 
 
-@lru_cache(maxsize=256)
-def _crofton_vectors(length: float) -> tuple[tuple[int, int, float], ...]:
-    """Whole-pixel vectors (down, right) of about ``length`` in up to eight directions, with their shares of pi."""
-    angles = np.arange(8) * np.pi / 8
-    vectors = {(round(length * np.sin(angle)), round(length * np.cos(angle))) for angle in angles}
-    vectors = sorted(vectors, key=lambda vector: np.arctan2(*vector))
-    angles = np.array([np.arctan2(*vector) for vector in vectors])
-    after, before = np.r_[angles[1:], angles[0] + np.pi], np.r_[angles[-1] - np.pi, angles[:-1]]
-    return tuple((*vector, share) for vector, share in zip(vectors, (after - before) / (2 * np.pi), strict=True))
+def _covariogram(grain: np.ndarray, down: np.ndarray, right: np.ndarray) -> np.ndarray:
+    """Area of the grain's pixel squares that they still cover after a shift by ``down`` >= 0 and ``right`` px.
 
+    For squares this is bilinear between the shifts by whole pixels, so that it is the same at every magnification.
 
-def _covariogram(grain: np.ndarray, down: int, right: int) -> int:
-    """Pixels of the grain that are still in it after a shift of ``down`` >= 0 rows and ``right`` columns."""
-    height, width = grain.shape
-    if down >= height or abs(right) >= width:
-        return 0
-    here, there = grain[: height - down], grain[down:]
-    if right >= 0:
-        return np.count_nonzero(here[:, : width - right] & there[:, right:])
-    return np.count_nonzero(here[:, -right:] & there[:, : width + right])
+    Args:
+        grain: bool (h, w).
+        down: Shifts, any shape.
+        right: Shifts, the same shape.
+
+    Returns:
+        px^2, the shape of the shifts.
+    """
+    row, column = np.floor(down).astype(int), np.floor(right).astype(int)
+    reach = int(row.max()) + 2  # the sides wrap around, so this much stays empty
+    shape = [next_fast_len(side + reach, real=True) for side in grain.shape]
+    spectrum = rfft2(grain, shape)
+    pixels = np.rint(irfft2(abs(spectrum) ** 2, shape))
+    below, beside = down - row, right - column
+    upper = (1 - beside) * pixels[row, column] + beside * pixels[row, column + 1]
+    lower = (1 - beside) * pixels[row + 1, column] + beside * pixels[row + 1, column + 1]
+    return (1 - below) * upper + below * lower
 
 
 def _feret_diameters(grain: np.ndarray) -> tuple[float, float]:

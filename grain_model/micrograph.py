@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 import os
 import warnings
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -77,6 +77,19 @@ class Micrograph:
     def field(self) -> np.ndarray:
         """The picture without the strip under it: uint8 (footer_top, W, 3), a view."""
         return self.pixels[: self.footer_top]
+
+    def with_scale(self, um_per_pixel: float) -> Micrograph:
+        """The same picture with a scale given by a person, and a warning if the file's own contradicts it.
+
+        Raises:
+            ScaleError: if `um_per_pixel` is not positive and finite.
+        """
+        given, notes = as_scale(um_per_pixel), list(self.warnings)
+        stated = None
+        if self.um_per_pixel is not None and self.scale_source != "given":
+            stated = PixelSize(self.um_per_pixel, self.um_per_pixel, str(self.scale_source))
+        scale, source = _settle_scale(given, stated, notes)
+        return replace(self, um_per_pixel=scale, scale_source=source, warnings=tuple(notes))
 
 
 @dataclass(frozen=True)

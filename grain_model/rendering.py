@@ -138,6 +138,8 @@ def _draw_ids(picture: np.ndarray, labels: np.ndarray) -> np.ndarray:
     interior = np.pad((labels > 0) & ~_outlines(labels), 1).astype(np.uint8)
     depth = cv2.distanceTransform(interior, cv2.DIST_L2, 3)[1:-1, 1:-1]
     for label, box in enumerate(find_objects(labels), start=1):
+        if box is None:  # labels drawn by other tools may leave ids out
+            continue
         depth_inside = np.where(labels[box] == label, depth[box], -1)
         row, column = np.unravel_index(depth_inside.argmax(), depth_inside.shape)
         row, column = row + box[0].start, column + box[1].start

@@ -16,6 +16,7 @@ import sys
 import textwrap
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -25,6 +26,18 @@ from matplotlib.backends.backend_pdf import PdfPages
 from matplotlib.figure import Figure
 from PIL import Image
 
+from .batch import (
+    EXIT_DONE,
+    EXIT_SOME_FAILED,
+    Failure,
+    add_image_arguments,
+    attempt,
+    list_images,
+    load_quietly,
+    name_failures,
+    refuse,
+    show_progress,
+)
 from .errors import GrainError, MeasurementError, ScaleError
 from .grain_size import GrainSize, average_fields
 from .plots import (
@@ -188,11 +201,9 @@ def render_html(report: Report) -> str:
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Declare the options of ``python -m grain_model report``."""
-    parser.add_argument("images", nargs="+", type=Path, metavar="IMAGE", help="the fields of one specimen")
+    add_image_arguments(parser)
     parser.add_argument("--out", type=Path, required=True, metavar="FILE", help="report.pdf or report.html")
-    parser.add_argument("--um-per-pixel", type=float, metavar="X", help="scale of all images; wins over the files' own")
-    parser.add_argument("--model", metavar="FOLDER_OR_ID", help="other weights than the embedded ones")
-    parser.add_argument("--specimen", default="", help="name of the specimen")
+    parser.add_argument("--specimen", default="", help="name of the specimen, of which each image is one field")
     parser.add_argument("--operator", default="", help="name of the person who reports")
 
 
@@ -200,26 +211,31 @@ def run(options: argparse.Namespace) -> int:
     """Count the images and write the report; images that cannot be counted are named on stderr and left out.
 
     Returns:
-        Exit code: 0 done, 1 some images were left out or nothing could be written.
+        Exit code: 0 done, 1 some images were left out or nothing could be written, 2 wrong usage.
     """
     from .analysis import count_grains
 
-    analyses, failed = [], 0
-    for image in options.images:
-        try:
-            analyses.append(count_grains(image, options.um_per_pixel, options.model))
-        except GrainError as error:
-            failed += 1
-            print(f"{image}: {error}", file=sys.stderr)
+    if options.out.suffix.lower() not in (".pdf", ".html", ".htm"):
+        return refuse(f"--out {options.out} ends in neither .pdf nor .html. One of these is expected. Change the name.")
+    images, failures = list_images(options.images)
+    try:
+        model = load_quietly(options.model)
+    except GrainError as error:
+        return refuse(str(error))
+    analyses = []
+    for image in show_progress(images, options.quiet):
+        outcome = attempt(image, partial(count_grains, image, options.um_per_pixel, model))
+        (failures if isinstance(outcome, Failure) else analyses).append(outcome)
+    name_failures(failures)
     try:
         report = compose_report(analyses, specimen=options.specimen, operator=options.operator)
         options.out.parent.mkdir(parents=True, exist_ok=True)
         write_report(report, options.out)
-    except GrainError as error:
+    except (GrainError, OSError) as error:
         print(error, file=sys.stderr)
-        return 1
+        return EXIT_SOME_FAILED
     print(options.out)
-    return 1 if failed else 0
+    return EXIT_SOME_FAILED if failures else EXIT_DONE
 
 
 def _compose_field(analysis: GrainAnalysis) -> ReportField:

@@ -15,6 +15,7 @@ from transformers import Dinov2Config, Dinov2Model
 from grain_model import analysis as analysis_module
 from grain_model.analysis import GrainAnalysis, count_grains
 from grain_model.errors import ImageError, ModelError, ScaleError
+from grain_model.label_tiff import write_label_tiff
 from grain_model.loading import EMBEDDED_WEIGHTS, load_model
 from grain_model.micrograph import read_micrograph
 from tests.drawn import draw_grid, predict_drawn
@@ -85,6 +86,29 @@ def test_a_given_scale_wins_over_that_of_a_micrograph(drawn, tiny_model):
     micrograph = read_micrograph(draw_grid(2, 2), um_per_pixel=0.5)
     assert count_grains(micrograph, model=tiny_model).um_per_pixel == 0.5
     assert count_grains(micrograph, 0.25, tiny_model).um_per_pixel == 0.25
+
+
+def write_ome(path, um_per_pixel):
+    metadata = {"axes": "YX", "PhysicalSizeX": um_per_pixel, "PhysicalSizeY": um_per_pixel}
+    tifffile.imwrite(path, draw_grid(2, 3), ome=True, metadata=metadata)
+    return path
+
+
+def test_a_contradicted_scale_is_a_warning_in_the_result(drawn, tiny_model, tmp_path):
+    path = write_ome(tmp_path / "field.ome.tif", 0.5)
+    for image in (path, read_micrograph(path)):
+        assert count_grains(image, 0.51, tiny_model).warnings == ()
+        analysis = count_grains(image, 0.6, tiny_model)
+        assert (analysis.um_per_pixel, analysis.scale_source) == (0.6, "given")
+        (warning,) = analysis.summary()["warnings"]
+        assert "0.5 (OME)" in warning and "+20 %" in warning
+
+
+def test_several_pages_are_a_warning_in_the_result(drawn, tiny_model, tmp_path):
+    tifffile.imwrite(tmp_path / "stack.tif", np.stack([draw_grid(2, 3)] * 3), photometric="minisblack")
+    analysis = count_grains(tmp_path / "stack.tif", model=tiny_model)
+    assert analysis.count == 6
+    assert "3 pages" in analysis.summary()["warnings"][0]
 
 
 def test_relabel_does_not_run_the_network(grid, drawn):
@@ -160,7 +184,7 @@ def test_saved_labels_carry_their_scale_for_imagej(grid, tmp_path):
 
 def test_more_grains_than_16_bit_are_saved_in_32(tmp_path):
     labels = np.arange(1, 70_001, dtype=np.int32).reshape(250, 280)
-    analysis_module._write_label_tiff(tmp_path / "labels.tif", labels, 0.5)
+    write_label_tiff(tmp_path / "labels.tif", labels, 0.5)
     with tifffile.TiffFile(tmp_path / "labels.tif") as tiff:
         assert tiff.asarray().dtype == np.uint32 and np.array_equal(tiff.asarray(), labels)
         tags = tiff.pages[0].tags

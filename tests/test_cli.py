@@ -11,7 +11,8 @@ import pytest
 from PIL import Image
 
 from grain_model import analysis as analysis_module
-from grain_model.cli import main, name_folders
+from grain_model.batch import name_folders
+from grain_model.cli import main
 from tests.drawn import draw_grid, predict_drawn
 
 RESULT_FILES = {"mask.png", "overlay.png", "labels.tif", "grains.csv", "summary.json"}
@@ -199,6 +200,47 @@ def test_other_commands_are_reached(command, tmp_path, model, capsys):
     out = tmp_path / ("report.html" if command == "report" else "out")
     assert main([command, str(path), "--um-per-pixel", "0.5", "--out", str(out), *model]) == 0
     assert out.exists()
+
+
+def test_export_takes_folders_and_does_not_read_its_own_files(model, tmp_path, capsys):
+    for folder in ("a", "b"):
+        write_grid(tmp_path / folder / "steel.png", 3, 4)
+    (tmp_path / "a" / "bad.png").write_bytes(b"no image")
+    out = tmp_path / "out"
+    arguments = ["export", str(tmp_path), "--formats", "json,tiff", "--out", str(out), "--quiet", *model]
+    for _ in range(2):
+        assert main(arguments) == 1
+        printed = capsys.readouterr()
+        assert printed.err.count("\n") == 1 and "bad.png" in printed.err
+        assert {path.name for path in out.iterdir()} == {"steel.png", "steel.png-2"}
+        assert len(printed.out.splitlines()) == 4
+    assert json.loads((out / "steel.png" / "grains.json").read_text())["count"] == 12
+
+
+def test_report_takes_a_folder_as_one_specimen(model, tmp_path, capsys):
+    for name in ("a.png", "b.png"):
+        write_grid(tmp_path / "in" / name, 3, 4)
+    out = tmp_path / "report.html"
+    assert main(["report", str(tmp_path / "in"), "--um-per-pixel", "0.5", "--out", str(out), *model]) == 0
+    page = out.read_text(encoding="utf-8")
+    assert "2: a.png, b.png" in page and "spread over 2 fields" in page
+
+
+@pytest.mark.parametrize(
+    "arguments",
+    [
+        ["export", "a.png", "--out", "x", "--formats", "csv,dxf"],
+        ["export", "a.png", "--out", "x", "--um-per-pixel", "-1"],
+        ["report", "a.png", "--out", "x.docx"],
+        ["report", "a.png", "--out", "x.pdf", "--model", "/no/such/folder"],
+    ],
+)
+def test_wrong_usage_of_the_other_commands(arguments, capsys):
+    try:
+        code = main(arguments)
+    except SystemExit as exit_:
+        code = exit_.code
+    assert code == 2 and "error" in capsys.readouterr().err
 
 
 def test_runs_as_a_module():

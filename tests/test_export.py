@@ -12,7 +12,7 @@ from matplotlib.path import Path as Polygon
 from scipy.spatial import cKDTree
 
 from grain_model.errors import GrainError, MeasurementError
-from grain_model.export import FORMATS, GrainExport, export_grains, write_label_tiff
+from grain_model.export import FORMATS, GrainExport, export_grains
 from grain_model.outlines import signed_area, trace_outlines
 
 UM = 0.37
@@ -93,12 +93,6 @@ def test_label_tiff_keeps_ids_and_scale(written, labels):
         assert file.is_imagej and file.imagej_metadata["unit"] == "um"
         pixels, unit = file.pages[0].tags["XResolution"].value
         assert unit / pixels == pytest.approx(UM, rel=1e-6)
-
-
-def test_label_tiff_of_many_grains(tmp_path):
-    labels = np.arange(300 * 300, dtype=np.int32).reshape(300, 300)
-    write_label_tiff(GrainExport("many", labels, pd.DataFrame(), None), tmp_path / "many.tif")
-    np.testing.assert_array_equal(tifffile.imread(tmp_path / "many.tif"), labels)
 
 
 def test_coco_masks_are_exact(written, labels):

@@ -143,8 +143,19 @@ def test_read_micrograph_tells_of_the_strip():
     assert (plain.footer_top, plain.scale_bar_px) == (None, None) and plain.field.shape == (300, 400, 3)
 
 
-@pytest.mark.parametrize("style", STYLES)
-@pytest.mark.parametrize(("text", "um"), [("10 µm", 10.0), ("500 nm", 0.5), ("2.5µm", 2.5), ("1 mm", 1000.0)])
+@pytest.mark.parametrize(
+    ("style", "text", "um"),
+    [
+        ("FEI", "10 µm", 10.0),
+        ("Zeiss", "500 nm", 0.5),
+        ("JEOL", "2.5µm", 2.5),
+        *(
+            pytest.param(style, text, um, marks=pytest.mark.slow)  # a second or two each
+            for style in STYLES
+            for text, um in (("5 µm", 5.0), ("200 nm", 0.2), ("7.5µm", 7.5), ("1 mm", 1000.0))
+        ),
+    ],
+)
 def test_the_printed_length_is_read_but_not_applied(style, text, um):
     micrograph = read_micrograph(draw_sem(style, text=text))
     suggestion = suggest_scale(micrograph)

@@ -106,3 +106,9 @@ def test_what_cannot_be_drawn_is_explained(pixels, labels, options, says):
     labels = np.zeros(options.pop("labels"), np.int32) if "labels" in options else labels
     with pytest.raises(MeasurementError, match=says):
         render_overlay(pixels, labels, **options)
+
+
+def test_ids_may_have_gaps(pixels, labels):
+    sparse = np.where(labels == 2, 0, labels * 3)
+    drawn = render_overlay(pixels, sparse, show="ids")
+    assert not np.array_equal(drawn, render_overlay(pixels, sparse, show="outlines"))

@@ -40,6 +40,14 @@ def analyzed(seed: int, um_per_pixel: float | None = 0.5, grains: int = 90, name
     )
 
 
+@pytest.fixture(scope="module", autouse=True)
+def coarse_pictures():
+    """What is tested is where the pictures go, not how sharp they are."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(report_module, "PICTURE_DPI", 50)
+        yield
+
+
 @pytest.fixture(scope="module")
 def report():
     fields = [analyzed(seed) for seed in range(3)]
@@ -121,6 +129,7 @@ def test_command_line_survives_a_bad_image(tmp_path, monkeypatch, capsys):
         return analyzed(1, um_per_pixel)
 
     monkeypatch.setattr(analysis_module, "count_grains", count)
+    monkeypatch.setattr(report_module, "load_quietly", lambda model: model)
     parser = argparse.ArgumentParser()
     report_module.add_arguments(parser)
     out = tmp_path / "new" / "report.html"

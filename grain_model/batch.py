@@ -1,0 +1,199 @@
+"""What the commands share: which images are named, and one bad file that does not stop the others."""
+
+from __future__ import annotations
+
+import argparse
+import math
+import sys
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, TypeVar
+
+from tqdm import tqdm
+
+from .errors import GrainError
+
+if TYPE_CHECKING:
+    from transformers import PreTrainedModel
+
+T = TypeVar("T")
+
+IMAGE_SUFFIXES = (".png", ".jpg", ".jpeg", ".bmp", ".webp", ".tif", ".tiff")
+"""What is taken from a folder; a file named by itself is always tried."""
+
+EXIT_DONE, EXIT_SOME_FAILED, EXIT_USAGE = 0, 1, 2
+
+NO_IMAGES = (
+    f"There is no image in this folder. Files ending in {', '.join(IMAGE_SUFFIXES)} are expected. "
+    "Check the path, or name the files themselves."
+)
+
+
+@dataclass(frozen=True)
+class Failure:
+    """A file that could not be counted, and why."""
+
+    file: str
+    reason: str
+
+
+def add_image_arguments(parser: argparse.ArgumentParser) -> None:
+    """Declares what every command takes: images, their scale, the model, and no bar.
+
+    Args:
+        parser: of one command.
+    """
+    parser.add_argument("images", nargs="+", type=Path, metavar="IMAGE_OR_FOLDER", help="images, or folders of images")
+    parser.add_argument(
+        "--um-per-pixel", type=positive_length, metavar="X", help="scale of all images; wins over the files' own"
+    )
+    parser.add_argument("--model", metavar="FOLDER_OR_ID", help="other weights than the embedded ones")
+    parser.add_argument("--quiet", action="store_true", help="no progress bar")
+
+
+def list_images(paths: Sequence[Path]) -> tuple[list[Path], list[Failure]]:
+    """Lists the images that the paths of a command line stand for, each once.
+
+    Args:
+        paths: files and folders.
+
+    Returns:
+        The images, and the folders that hold none.
+    """
+    found = {path: find_images(path) for path in paths}
+    images = list({image.resolve(): image for listed in found.values() for image in listed}.values())
+    return images, [Failure(str(path), NO_IMAGES) for path, listed in found.items() if not listed]
+
+
+def find_images(path: Path) -> list[Path]:
+    """Lists the images that a path of the command line stands for.
+
+    Args:
+        path: a file, existing or not, stands for itself; a folder for all images in it and in the folders below,
+            without what is hidden and without the pictures that an earlier run wrote.
+
+    Returns:
+        Paths as given, or below the folder that was given, sorted.
+    """
+    if not path.is_dir():
+        return [path]
+    return sorted(
+        image
+        for image in path.rglob("*")
+        if image.suffix.lower() in IMAGE_SUFFIXES
+        and image.is_file()
+        and not any(part.startswith(".") for part in image.relative_to(path).parts)
+        and not _is_result(image.parent)
+    )
+
+
+def name_folders(images: Sequence[Path]) -> list[str]:
+    """Names a result folder for each image: the file's name, numbered from the second of the same name on.
+
+    Args:
+        images: files, maybe of the same name in different folders.
+
+    Returns:
+        One name an image, no two alike even where the file system ignores case.
+    """
+    taken: set[str] = set()
+    names = []
+    for image in images:
+        name, number = image.name, 2
+        while name.casefold() in taken:
+            name, number = f"{image.name}-{number}", number + 1
+        taken.add(name.casefold())
+        names.append(name)
+    return names
+
+
+def load_quietly(model: str | None) -> PreTrainedModel:
+    """Loads a model without the progress bar of its library, which would stand between ours and the output.
+
+    Args:
+        model: folder or Hub id, `None` for the embedded weights.
+
+    Raises:
+        ModelError: if it cannot be loaded.
+    """
+    from transformers.utils import logging as transformers_logging
+
+    from .loading import load_model
+
+    transformers_logging.disable_progress_bar()
+    return load_model(model)
+
+
+def show_progress(images: Sequence[Path], quiet: bool) -> Iterator[Path]:
+    """Goes through the images with a bar on stderr that names the present one.
+
+    Args:
+        images: files.
+        quiet: no bar.
+
+    Yields:
+        Each image.
+    """
+    bar = tqdm(images, unit="image", disable=quiet, file=sys.stderr)
+    for image in bar:
+        bar.set_postfix_str(image.name)
+        yield image
+
+
+def attempt(image: Path, action: Callable[[], T]) -> T | Failure:
+    """Does something with one image; whatever goes wrong stays with that image.
+
+    Args:
+        image: the file.
+        action: what is done.
+
+    Returns:
+        What the action returns, or why it failed.
+    """
+    try:
+        return action()
+    except GrainError as error:
+        return Failure(str(image), str(error))
+    except Exception as error:  # A batch survives any one file: memory, disk, a fault of ours.
+        return Failure(str(image), f"{type(error).__name__}: {error}")
+
+
+def name_failures(failures: Sequence[Failure]) -> None:
+    """Prints each failure on stderr."""
+    for failure in failures:
+        print(f"{failure.file}: {failure.reason}", file=sys.stderr)
+
+
+def refuse(message: str) -> int:
+    """Prints a fault of usage on stderr and returns its exit code."""
+    print(f"python -m grain_model: error: {message}", file=sys.stderr)
+    return EXIT_USAGE
+
+
+def positive_length(text: str) -> float:
+    """Reads um per pixel from the command line.
+
+    Raises:
+        argparse.ArgumentTypeError: if it is no positive finite number.
+    """
+    value = finite_number(text)
+    if not value > 0:
+        raise argparse.ArgumentTypeError(f"{text!r} is no positive number of um per pixel, such as 0.25")
+    return value
+
+
+def finite_number(text: str) -> float:
+    """Reads a finite number; anything else is NaN, which no comparison lets through."""
+    try:
+        value = float(text)
+    except ValueError:
+        return math.nan
+    return value if math.isfinite(value) else math.nan
+
+
+def _is_result(folder: Path) -> bool:
+    """Whether `count` or `export` wrote this folder."""
+    return (folder / "labels.tif").exists() and any(
+        (folder / f"{name}.json").exists() for name in ("summary", "grains")
+    )
