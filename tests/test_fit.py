@@ -245,3 +245,14 @@ def test_run_that_cannot_start_says_why(arguments, complaint, start, tmp_path, c
 def test_options_that_contradict_each_other_are_refused(tmp_path):
     with pytest.raises(FitError, match="316l"):
         FitOptions(out=tmp_path, weak_share=0.1)
+
+
+def test_processes_that_draw_give_the_same_samples(options):
+    batches = []
+    for workers in (0, 1):
+        chosen = replace(options, workers=workers)
+        pool = SamplePool(Trainer(chosen).samples, chosen, torch.device("cpu"))
+        pool.start(0)
+        batches.append(pool.next(0, chosen.batch))
+        pool.close()
+    assert all(torch.equal(a, b) for a, b in zip(*batches, strict=True))
