@@ -459,7 +459,9 @@ class _Page:
             self._picture_row(pictures[start : start + 2], (inner - gutter) / 2, gutter)
 
     def _picture_row(self, pictures: list[tuple[str, np.ndarray]], width: float, gutter: float) -> None:
-        highest = PAGE[1] - 2 * MARGIN - 0.5
+        left_over = self.y - MARGIN - 0.3
+        # A picture rather shrinks to the rest of its page than leaves that empty.
+        highest = left_over if left_over > 4 else PAGE[1] - 2 * MARGIN - 0.5
         heights = [min(width * pixels.shape[0] / pixels.shape[1], highest) for _, pixels in pictures]
         self._room(max(heights) + 0.3)
         for column, ((caption, pixels), height) in enumerate(zip(pictures, heights, strict=True)):
