@@ -250,6 +250,8 @@ def relative_distance(labels: np.ndarray) -> np.ndarray:
     kernel = np.ones((3, 3), np.uint8)
     inside = (cv2.dilate(values, kernel) == cv2.erode(values, kernel)) & (values > 0)
     distance = cv2.distanceTransform(inside.astype(np.uint8), cv2.DIST_L2, cv2.DIST_MASK_PRECISE)
+    # OpenCV's last bits differ from call to call; squared distances between pixels are whole numbers.
+    distance = np.sqrt(np.round(distance * distance))
     ids = values.astype(np.int32).ravel()
     deepest = np.zeros(int(ids.max()) + 1, np.float32)
     np.maximum.at(deepest, ids, distance.ravel())
