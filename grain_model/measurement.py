@@ -292,7 +292,8 @@ def _crofton_perimeter(grain: np.ndarray, area: float) -> float:
     h. scikit-image takes vectors of one pixel in four directions and so reads 10 % more when the same image is enlarged
     twofold; here the vectors grow with the grain, and from 12.5 px in diameter the result does not change at all.
     Longer vectors cut corners in proportion to their length and barely touch round outlines: half of the difference
-    between those of h and 2 h is added, which leaves +0.2 % on large disks, +3 % on those of 4 px radius, -2 % on squares.
+    between those of h and 2 h is added, which leaves +0.2 % on large disks, +3 % on those of 4 px radius and -2 % on
+    squares.
     """
     length = max(CROFTON_STEP * np.sqrt(4 * area / np.pi), CROFTON_LEAST)
     lengths = np.array([[length], [2 * length]])
