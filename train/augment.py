@@ -9,7 +9,13 @@ from train.datasets import UNKNOWN
 
 
 def augment(
-    images: torch.Tensor, labels: torch.Tensor, distance: torch.Tensor, size: int, generator: torch.Generator
+    images: torch.Tensor,
+    labels: torch.Tensor,
+    distance: torch.Tensor,
+    size: int,
+    generator: torch.Generator,
+    *,
+    turns_only: bool = False,
 ) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
     """Cut, turn, scale, light and blur a batch at random, then standardise it as `GrainImageProcessor` does.
 
@@ -19,14 +25,17 @@ def augment(
         distance: uint8 (B, S, S), relative distance to the boundary.
         size: Side of the result in px.
         generator: On the CPU; sets every choice, so that a batch can be repeated on any device.
+        turns_only: Leave scale and light as they are and turn by right angles only; for labels that follow from them,
+            as a threshold's do.
 
     Returns:
         float32 (B, 3, size, size) of zero mean and unit variance a picture; int64 (B, size, size), -1 where the cut
         reaches beyond the picture; float32 (B, size, size), the distance in [0, 1].
     """
     channels = torch.cat([images, distance[:, None]], dim=1).float() / 255
-    cut, ids = _cut(channels, labels, size, generator)
-    return standardize_batch(_photometric(cut[:, :3], generator)), ids, cut[:, 3]
+    cut, ids = _cut(channels, labels, size, generator, turns_only)
+    pixels = cut[:, :3] if turns_only else _photometric(cut[:, :3], generator)
+    return standardize_batch(pixels), ids, cut[:, 3]
 
 
 def standardize_batch(pixels: torch.Tensor) -> torch.Tensor:
@@ -41,7 +50,7 @@ def _uniform(generator: torch.Generator, count: int, low: float, high: float) ->
 
 
 def _cut(
-    pixels: torch.Tensor, labels: torch.Tensor, size: int, generator: torch.Generator
+    pixels: torch.Tensor, labels: torch.Tensor, size: int, generator: torch.Generator, turns_only: bool = False
 ) -> tuple[torch.Tensor, torch.Tensor]:
     count, _, side, _ = pixels.shape
     device = pixels.device
@@ -50,6 +59,8 @@ def _cut(
     scale = torch.exp(_uniform(generator, count, math.log(0.6), math.log(max(widest, 0.75)))).clamp(max=widest)
     turn = (torch.randint(4, (count,), generator=generator) * (math.pi / 2)).float()
     tilt = _uniform(generator, count, -0.5, 0.5) * (torch.rand(count, generator=generator) < 0.3)
+    if turns_only:
+        scale, tilt = torch.ones(count).clamp(max=widest), torch.zeros(count)
     flip = torch.where(torch.rand(count, generator=generator) < 0.5, -1.0, 1.0)
     # In the coordinates of grid_sample the picture spans -1..1; the cut spans `reach` of it.
     reach = scale * size / side

@@ -12,6 +12,8 @@ from train.baselines import BASELINES
 
 MODEL_ROW = "this model"
 DEFAULT_LABEL_METHOD = "watershed"
+# The interior map cut at one half, as it is: what a model that was trained on masks means to say.
+MASK_METHOD = "mask"
 
 
 @dataclass(frozen=True)
@@ -59,24 +61,32 @@ def model_contender(row: str, model: str | None, label_methods: Sequence[str] = 
     Args:
         row: Name of the row; a label method other than the default is appended in brackets.
         model: Folder or Hub id; None for the embedded weights.
-        label_methods: `"watershed"`, `"components"`.
+        label_methods: `"watershed"`, `"components"`, `MASK_METHOD`.
 
     Raises:
         ModelError: If the model cannot be loaded.
     """
     # Evaluating the baselines alone must not wait for torch.
     from grain_model.analysis import count_grains
+    from grain_model.image_processing_grain import standardize
+    from grain_model.instances import INTERIOR
     from grain_model.loading import describe_weights, load_model
+    from grain_model.tiling import predict_probabilities
 
     loaded = load_model(model)
     row_of = {method: row if method == DEFAULT_LABEL_METHOD else f"{row} ({method})" for method in label_methods}
 
     def predict(pixels: np.ndarray) -> dict[str, Prediction]:
-        analysis = count_grains(pixels, model=loaded)
         by_row = {}
+        if MASK_METHOD in row_of:
+            interior = predict_probabilities(loaded, standardize(pixels))[INTERIOR]
+            by_row[row_of[MASK_METHOD]] = Prediction((interior > 0.5).astype(np.int32))
+        if row_of.keys() != {MASK_METHOD}:
+            analysis = count_grains(pixels, model=loaded)
         for method, name in row_of.items():
-            labelled = analysis if method == DEFAULT_LABEL_METHOD else analysis.relabel(method=method)
-            by_row[name] = Prediction(labelled.labels, labelled.confidence)
+            if method != MASK_METHOD:
+                labelled = analysis if method == DEFAULT_LABEL_METHOD else analysis.relabel(method=method)
+                by_row[name] = Prediction(labelled.labels, labelled.confidence)
         return by_row
 
     return Contender(tuple(row_of.values()), predict, describe_weights(loaded))

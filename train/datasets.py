@@ -23,6 +23,8 @@ UNKNOWN_STORED = 65535
 PSEUDO_SHIFT = 4
 # A component of a pseudo mask that fills this share of its convex hull is taken for one grain; the others are mergers.
 SINGLE_GRAIN_SOLIDITY = 0.88
+# Largest change of a real micrograph's scale, as a natural logarithm.
+ZOOM = 0.29
 
 
 @dataclass(frozen=True)
@@ -187,10 +189,17 @@ def _load_pairs(root: Path, part: str, read: Callable[[Path], np.ndarray]) -> li
 
 @dataclass
 class Mixture:
-    """Sources of real micrographs and the share of samples that each gives; the rest is synthetic."""
+    """Sources of real micrographs and the share of samples that each gives; the rest is synthetic.
+
+    Attributes:
+        sources: Real micrographs by the name of their source.
+        shares: Share of each source, together at most 1.
+        zoom: Largest change of a real micrograph's scale, as a natural logarithm.
+    """
 
     sources: dict[str, list[RealMicrograph]] = field(default_factory=dict)
     shares: dict[str, float] = field(default_factory=dict)
+    zoom: float = ZOOM
 
 
 class TrainingSamples(Dataset):
@@ -224,7 +233,7 @@ class TrainingSamples(Dataset):
         for name, share in self.mixture.shares.items():
             if pick < share:
                 pool = self.mixture.sources[name]
-                image, labels = crop_square(rng, pool[int(rng.integers(len(pool)))], self.side)
+                image, labels = crop_square(rng, pool[int(rng.integers(len(pool)))], self.side, self.mixture.zoom)
                 break
             pick -= share
         if image is None:
@@ -258,10 +267,19 @@ def relative_distance(labels: np.ndarray) -> np.ndarray:
     return np.round(255 * distance / np.maximum(deepest[ids].reshape(labels.shape), 1)).astype(np.uint8)
 
 
-def crop_square(rng: np.random.Generator, source: RealMicrograph, side: int) -> tuple[np.ndarray, np.ndarray]:
-    """Cut a random square, between 0.75 and 1.33 times `side` where the picture allows it, and resize it to `side`."""
+def crop_square(
+    rng: np.random.Generator, source: RealMicrograph, side: int, zoom: float = ZOOM
+) -> tuple[np.ndarray, np.ndarray]:
+    """Cut a random square and resize it to `side`.
+
+    Args:
+        rng: Draws place and scale.
+        source: What is cut.
+        side: Side of the result in px.
+        zoom: As in `Mixture`; the cut is smaller where the picture does not allow it.
+    """
     height, width = source.labels.shape
-    cut = int(min(side * np.exp(rng.uniform(-0.29, 0.29)), height, width))
+    cut = int(min(side * np.exp(rng.uniform(-zoom, zoom)), height, width))
     top, left = int(rng.integers(height - cut + 1)), int(rng.integers(width - cut + 1))
     window = np.s_[top : top + cut, left : left + cut]
     method = cv2.INTER_AREA if cut > side else cv2.INTER_CUBIC

@@ -11,7 +11,7 @@ import pandas as pd
 
 from train.arguments import natural_number, positive_integer, positive_number
 from train.baselines import BASELINES
-from train.contenders import DEFAULT_LABEL_METHOD, MODEL_ROW, Contender, baseline, model_contender
+from train.contenders import DEFAULT_LABEL_METHOD, MASK_METHOD, MODEL_ROW, Contender, baseline, model_contender
 from train.instance_protocol import ScoredPicture, score_pictures, summarize
 from train.labelled import LabelledDataError, find_labelled_micrographs
 
@@ -44,8 +44,9 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--method",
         action="append",
-        choices=("watershed", "components"),
-        help=f"how probabilities become labels; repeat for more rows (default {DEFAULT_LABEL_METHOD})",
+        choices=("watershed", "components", MASK_METHOD),
+        help="how probabilities become labels, or the mask alone for the seed's protocol; repeat for more rows "
+        f"(default {DEFAULT_LABEL_METHOD})",
     )
     parser.add_argument(
         "--baselines",

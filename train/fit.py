@@ -28,6 +28,7 @@ from train.augment import augment
 from train.curves import write_curves
 from train.datasets import Mixture, TrainingSamples, load_316l, load_instances, load_pseudo_masks, load_tbm
 from train.fit_options import FitError, FitOptions, add_options, parse_config, read_config
+from train.mask_loss import mask_loss
 from train.self_label import label_micrographs
 
 SHARD_SIZE = "15MB"
@@ -177,7 +178,7 @@ def build_mixture(options: FitOptions) -> Mixture:
         LabelledDataError: If they are not laid out as expected.
     """
     if options.pseudo_only:
-        return Mixture({"pseudo": load_pseudo_masks(options.data / "316l")}, {"pseudo": 1.0})
+        return Mixture({"pseudo": load_pseudo_masks(options.data / "316l")}, {"pseudo": 1.0}, zoom=0.0)
     sources, shares = {}, dict(REAL_SHARES)
     if options.data:
         sources["tbm"] = load_tbm(options.data / "tbm")
@@ -282,15 +283,18 @@ class Trainer:
         torch.manual_seed(seed)
         generator = torch.Generator().manual_seed(seed)
         size = options.sizes[int(torch.randint(len(options.sizes), (1,), generator=generator))]
-        pixels, ids, distance = augment(images, labels, distance, size, generator)
+        pixels, ids, distance = augment(images, labels, distance, size, generator, turns_only=options.pseudo_only)
         pixels = pixels.to(memory_format=torch.channels_last)
         warm = min(1.0, (self.progress.step + 1) / max(options.warmup, 1))
         factor = warm * (0.01 + 0.99 * 0.5 * (1 + math.cos(math.pi * min(self._done(), 1.0))))
         for group in self.optimizer.param_groups:
             group["lr"] = group["peak"] * factor
-        with torch.autocast(self.device.type, torch.bfloat16, enabled=self.device.type == "cuda"):
+        with torch.autocast(self.device.type, torch.bfloat16, enabled=computes_in_bfloat16(self.device)):
             logits = self.model(pixels).logits
-        loss = segmentation_loss(logits, ids, self.model.config, distance)
+        if options.pseudo_only:
+            loss = mask_loss(logits, ids)
+        else:
+            loss = segmentation_loss(logits, ids, self.model.config, distance)
         self.optimizer.zero_grad(set_to_none=True)
         loss.backward()
         torch.nn.utils.clip_grad_norm_(self.model.parameters(), 1.0)
@@ -342,6 +346,11 @@ class Trainer:
         self.progress = Progress(state["step"], state["seconds"])
         self.rows = state["rows"]
         self.unwritten = [torch.tensor(loss, device=self.device) for loss in state["unwritten"]]
+
+
+def computes_in_bfloat16(device: torch.device) -> bool:
+    """Whether the device has instructions of its own for bfloat16, which make a step two to three times as fast."""
+    return device.type == "cuda" or (device.type == "cpu" and torch.cpu._is_avx512_bf16_supported())
 
 
 class SamplePool:

@@ -107,7 +107,7 @@ def add_options(parser: argparse.ArgumentParser) -> None:
     add("--ema", "decay of the averaged weights, which are those that are saved", type=float)
     add("--seed", "seed of every random choice", type=natural_number)
     add("--workers", "processes that draw samples, 0 for none", type=natural_number)
-    add("--device", "cpu, cuda or auto; cuda computes in bfloat16 where it may")
+    add("--device", "cpu, cuda or auto; computes in bfloat16 where the device is made for it")
     add("--save-minutes", "time between checkpoints", type=positive_number)
     add("--stop-at", "stop after this step of the schedule, to go on later with --resume", type=positive_integer)
     add("--resume", "go on from the checkpoint in --out, with its options", action="store_true")
