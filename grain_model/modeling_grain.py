@@ -1,14 +1,17 @@
 """DINOv2 tokens and a full-resolution detail branch, decoded to grain interior, boundary and distance maps."""
 
+import os
 from dataclasses import dataclass
+from typing import Any
 
 import torch
 from torch import nn
 from torch.nn import functional as F
-from transformers import AutoModel, AutoModelForImageSegmentation, PreTrainedModel
+from transformers import AutoModel, AutoModelForImageSegmentation, Dinov2Model, PreTrainedModel
 from transformers.utils import ModelOutput
 
 from .configuration_grain import GrainConfig
+from .errors import ModelError
 from .segmentation_loss import segmentation_loss
 
 # The detail branch ends at this stride; tokens (stride 14) are brought to it.
@@ -173,6 +176,39 @@ class GrainForInstanceSegmentation(GrainPreTrainedModel):
         self.post_init()
         if config.freeze_backbone:
             self.freeze_backbone()
+
+    @classmethod
+    def from_backbone(
+        cls, source: str | os.PathLike, *, freeze: bool = True, **options: Any
+    ) -> "GrainForInstanceSegmentation":
+        """Start a model for training from the weights of a Dinov2 model, with a fresh decoder.
+
+        Args:
+            source: Hub id, such as `facebook/dinov2-small`, or folder of a `Dinov2Model`.
+            freeze: Whether only the decoder learns.
+            options: Further fields of `GrainConfig`.
+
+        Returns:
+            The model, in evaluation mode as `from_pretrained` leaves it.
+
+        Raises:
+            ModelError: If there is no Dinov2 model.
+        """
+        try:
+            backbone = Dinov2Model.from_pretrained(source, dtype=torch.float32)
+        except (OSError, ValueError, RuntimeError) as error:
+            raise ModelError(
+                f"The backbone {str(source)!r} could not be loaded: {str(error).partition(chr(10))[0]} Expected is the "
+                "Hub id or the folder of a Dinov2 model, such as facebook/dinov2-small. Check the name and the "
+                "connection."
+            ) from error
+        layers = backbone.config.num_hidden_layers
+        depths = sorted({max(round(layers * k / 4), 1) for k in (1, 2, 3, 4)})
+        model = cls(GrainConfig(backbone_config=backbone.config, token_depths=depths, **options))
+        model.backbone.load_state_dict(backbone.state_dict())
+        if freeze:
+            model.freeze_backbone()
+        return model.eval()
 
     def freeze_backbone(self) -> None:
         """Let only the decoder learn; kept in the configuration, so that it survives saving."""

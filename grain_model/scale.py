@@ -61,10 +61,19 @@ def resampling_factor(maps: np.ndarray) -> float:
         1 where the typical grain (half of the area lies in larger grains) is of a good size or no grain was found;
         otherwise the wanted over the typical equivalent diameter.
     """
-    regions = grain_regions(maps)
-    areas = np.bincount(regions.ravel())[1:]
-    if len(areas) == 0:
-        return 1.0
+    areas = np.bincount(grain_regions(maps).ravel())[1:]
+    return factor_for_grains(areas) if len(areas) else 1.0
+
+
+def factor_for_grains(areas: np.ndarray) -> float:
+    """Factor by which a picture with grains of these areas should be resampled.
+
+    Args:
+        areas: Areas of the grains in px, at least one.
+
+    Returns:
+        As `resampling_factor`.
+    """
     diameter = math.sqrt(4 * typical_area(areas) / math.pi)
     if diameter < SMALLEST_DIAMETER:
         return min(ENLARGED_DIAMETER / diameter, LARGEST_FACTOR)

@@ -138,13 +138,16 @@ def test_frozen_backbone_keeps_every_bit(dinov2, options, train_backbone):
     assert not trainer.model.decoder.has_detail
 
 
-def test_mixed_precision_is_for_cuda_alone(options):
+@pytest.mark.parametrize("made_for_it", [False, True])
+def test_computes_in_bfloat16_where_the_processor_is_made_for_it(options, monkeypatch, made_for_it):
+    monkeypatch.setattr(torch.cpu, "_is_avx512_bf16_supported", lambda: made_for_it)
     trainer = Trainer(options)
     seen = []
     trainer.model.decoder.register_forward_hook(lambda module, inputs, output: seen.append(output.dtype))
     trainer.options.out.mkdir()
     trainer.train()
-    assert set(seen) == {torch.float32}
+    assert set(seen) == {torch.bfloat16 if made_for_it else torch.float32}
+    assert {weights.dtype for weights in trainer.model.parameters()} == {torch.float32}
 
 
 def test_sources_and_their_shares(options, tmp_path):
@@ -163,6 +166,20 @@ def test_pseudo_only_trains_on_pseudo_masks_alone(options, tmp_path):
     (tiles / "split.csv").write_text("tile,micrograph,seed_split\nt,A,train\n")
     mixture = build_mixture(replace(options, data=tmp_path, pseudo_only=True))
     assert mixture.shares == {"pseudo": 1.0} and len(mixture.sources["pseudo"]) == 1
+    assert mixture.zoom == 0
+
+
+def test_pseudo_only_learns_the_mask_and_nothing_else(options, tmp_path):
+    """The boundary map is nobody's business there, so the last layer's weights for it stay as they were."""
+    tiles = tmp_path / "316l"
+    for part in ("images", "pseudo_masks"):
+        (tiles / part).mkdir(parents=True)
+        cv2.imwrite(str(tiles / part / "t.png"), np.kron(np.eye(4), np.full((20, 20), 200)).astype(np.uint8))
+    (tiles / "split.csv").write_text("tile,micrograph,seed_split\nt,A,train\n")
+    trainer = fit(replace(options, data=tmp_path, pseudo_only=True, weight_decay=0.0))
+    start = GrainForInstanceSegmentation.from_pretrained(options.init).decoder.head.weight
+    learnt = trainer.model.decoder.head.weight.detach()
+    assert torch.equal(learnt[1:], start[1:]) and not torch.equal(learnt[0], start[0])
 
 
 def run_fit(*arguments) -> int:

@@ -6,8 +6,10 @@ import numpy as np
 import pytest
 import torch
 from torch import nn
+from transformers import Dinov2Config, Dinov2Model
 
 from grain_model.configuration_grain import GrainConfig
+from grain_model.errors import ModelError
 from grain_model.image_processing_grain import standardize
 from grain_model.loading import load_model
 from grain_model.modeling_grain import DETAIL_STRIDE, GrainForInstanceSegmentation
@@ -331,3 +333,20 @@ def test_saved_weights_come_back_bit_by_bit(tiny_model, tmp_path):
         assert torch.equal(value, weights[name]), name
     pixels = make_batch()["pixel_values"]
     assert torch.equal(all_logits(again.eval(), pixels), all_logits(tiny_model, pixels))
+
+
+def test_starts_from_a_backbones_weights_with_only_the_decoder_to_learn(tmp_path):
+    small = Dinov2Config(hidden_size=32, num_hidden_layers=4, num_attention_heads=2, image_size=56, patch_size=14)
+    Dinov2Model(small).save_pretrained(tmp_path / "dinov2")
+    theirs = Dinov2Model.from_pretrained(tmp_path / "dinov2").state_dict()
+    for freeze in (True, False):
+        model = GrainForInstanceSegmentation.from_backbone(tmp_path / "dinov2", freeze=freeze, context_blocks=1)
+        assert model.config.token_depths == [1, 2, 3, 4] and model.config.context_blocks == 1
+        assert all(torch.equal(value, theirs[name]) for name, value in model.backbone.state_dict().items())
+        assert any(weights.requires_grad for weights in model.backbone.parameters()) != freeze
+        assert all(weights.requires_grad for weights in model.decoder.parameters())
+
+
+def test_a_backbone_that_is_not_there_is_named():
+    with pytest.raises(ModelError, match="no/such-folder.*Expected is the Hub id"):
+        GrainForInstanceSegmentation.from_backbone("no/such-folder/at-all")

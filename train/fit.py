@@ -7,7 +7,7 @@ import json
 import math
 import random
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from copy import deepcopy
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -20,14 +20,13 @@ from torch.utils.data import DataLoader
 from tqdm import tqdm
 
 from grain_model.configuration_grain import GrainConfig
-from grain_model.errors import ModelError
 from grain_model.loading import load_model
 from grain_model.modeling_grain import GrainForInstanceSegmentation
 from grain_model.segmentation_loss import segmentation_loss
 from train.augment import augment
 from train.curves import write_curves
 from train.datasets import Mixture, TrainingSamples, load_316l, load_instances, load_pseudo_masks, load_tbm
-from train.fit_options import FitError, FitOptions, add_options, parse_config, read_config
+from train.fit_options import FitError, FitOptions, add_options, is_labelled_folder, parse_config, read_config
 from train.mask_loss import mask_loss
 from train.self_label import label_micrographs
 
@@ -69,7 +68,13 @@ def run(args: argparse.Namespace) -> int:
     if args.config is None:
         # A resumed run keeps its options, but not where it was told to stop.
         chosen.pop("stop_at", None)
-    fit(FitOptions(**{**chosen, **typed}))
+    if is_labelled_folder({**chosen, **typed}.get("data")):
+        # Imported here, because it builds on this module.
+        from train.fine_tune import DEFAULTS, fine_tune
+
+        fine_tune(FitOptions(**{**DEFAULTS, **chosen, **typed}))
+    else:
+        fit(FitOptions(**{**chosen, **typed}))
     return 0
 
 
@@ -137,38 +142,10 @@ def build_model(options: FitOptions) -> GrainForInstanceSegmentation:
         return deepcopy(load_model(None if options.init == "embedded" else options.init))
     detail = (0, 0, 0, 0) if options.no_detail else GrainConfig().detail_channels
     if options.backbone:
-        return from_backbone(options.backbone, freeze=not options.train_backbone, detail_channels=detail)
+        return GrainForInstanceSegmentation.from_backbone(
+            options.backbone, freeze=not options.train_backbone, detail_channels=detail
+        )
     return GrainForInstanceSegmentation(GrainConfig(detail_channels=detail))
-
-
-def from_backbone(source: str, *, freeze: bool = True, **options: object) -> GrainForInstanceSegmentation:
-    """Start a model from the weights of a Dinov2 model, with a fresh decoder.
-
-    Args:
-        source: Hub id or folder of a `Dinov2Model`.
-        freeze: Whether only the decoder learns.
-        options: Further fields of `GrainConfig`.
-
-    Raises:
-        ModelError: If there is no Dinov2 model.
-    """
-    from transformers import Dinov2Model
-
-    try:
-        backbone = Dinov2Model.from_pretrained(source, dtype=torch.float32)
-    except (OSError, ValueError, RuntimeError) as error:
-        raise ModelError(
-            f"The backbone {source!r} could not be loaded: {str(error).partition(chr(10))[0]} Expected is the Hub id "
-            "or the folder of a Dinov2 model, such as facebook/dinov2-small. Check the name and the connection."
-        ) from error
-    layers = backbone.config.num_hidden_layers
-    depths = sorted({max(round(layers * k / 4), 1) for k in (1, 2, 3, 4)})
-    config = GrainConfig(backbone_config=backbone.config, token_depths=depths, **options)
-    model = GrainForInstanceSegmentation(config)
-    model.backbone.load_state_dict(backbone.state_dict())
-    if freeze:
-        model.freeze_backbone()
-    return model
 
 
 def build_mixture(options: FitOptions) -> Mixture:
@@ -206,9 +183,13 @@ class Trainer:
 
     Args:
         options: What the run depends on.
+        model: What it starts from; made from the options if left out.
+        mixture: The real micrographs; read as the options say if left out.
     """
 
-    def __init__(self, options: FitOptions) -> None:
+    def __init__(
+        self, options: FitOptions, model: GrainForInstanceSegmentation | None = None, mixture: Mixture | None = None
+    ) -> None:
         random.seed(options.seed)
         np.random.seed(options.seed)
         torch.manual_seed(options.seed)
@@ -222,20 +203,23 @@ class Trainer:
         else:
             torch.backends.cudnn.benchmark = True
             torch.backends.cuda.matmul.allow_tf32 = True
-        self.model = build_model(options).to(self.device).train()
+        self.model = (model or build_model(options)).to(self.device).train()
         self.model.decoder.to(memory_format=torch.channels_last)
         self.average = deepcopy(self.model).requires_grad_(False)
         self.optimizer = torch.optim.AdamW(
             parameter_groups(self.model, options), betas=(0.9, 0.99), fused=self.device.type == "cuda"
         )
-        self.samples = TrainingSamples(options.seed, options.side, build_mixture(options))
+        self.samples = TrainingSamples(options.seed, options.side, mixture or build_mixture(options))
         self.progress = Progress()
         self.rows: list[dict[str, float]] = []
         # Losses since the last row of the curves.
         self.unwritten: list[torch.Tensor] = []
 
-    def train(self) -> bool:
+    def train(self, watch: Callable[[Trainer], bool] | None = None) -> bool:
         """Run until the schedule ends, or until `stop_at`.
+
+        Args:
+            watch: Called after every step; says whether to stop here.
 
         Returns:
             Whether the schedule is over.
@@ -258,6 +242,8 @@ class Trainer:
                 if progress.seconds - last_save > 60 * options.save_minutes:
                     last_save = progress.seconds
                     self.save()
+                if watch and watch(self):
+                    break
         pool.close()
         self.save()
         return self._done() >= 1

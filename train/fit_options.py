@@ -48,6 +48,8 @@ class FitOptions:
     device: str = "auto"
     save_minutes: float = 5.0
     stop_at: int | None = None
+    check_every: int = 25
+    patience: int = 4
     resume: bool = False
 
     def __post_init__(self) -> None:
@@ -73,6 +75,11 @@ class FitOptions:
         (self.out / "options.json").write_text(json.dumps(written, indent=2) + "\n")
 
 
+def is_labelled_folder(data: Path | None) -> bool:
+    """Whether a folder holds a user's own micrographs, and not the sources that the embedded weights learnt from."""
+    return data is not None and (data / "images").is_dir()
+
+
 def add_options(parser: argparse.ArgumentParser) -> None:
     """Declare every option of `FitOptions`; what is not typed is absent from the parsed namespace."""
     defaults = {field.name: field.default for field in fields(FitOptions)}
@@ -84,14 +91,19 @@ def add_options(parser: argparse.ArgumentParser) -> None:
             text += f" (default {shown})"
         parser.add_argument(name, help=text, default=argparse.SUPPRESS, **settings)
 
-    add("--data", "folder with 316l/ and tbm/ (weak labels)", type=Path)
+    add(
+        "--data",
+        "your own micrographs in images/ beside instances/ (one number a grain) or masks/ (of either polarity); or a "
+        "folder with 316l/ and tbm/ (weak labels)",
+        type=Path,
+    )
     add("--self-trained", "folder with images/ and instances/ labelled by an earlier model", type=Path)
     add("--weak-share", "share of 316l/ with its weak labels", type=float)
     add("--pseudo-only", "the seed's game: train on its pseudo masks alone", action="store_true")
     add("--real-only", "no synthetic micrographs (for the ablation)", action="store_true")
     add("--no-detail", "no detail branch (for the ablation)", action="store_true")
     add("--backbone", "Hub id or folder of a Dinov2 model: its weights, frozen")
-    add("--train-backbone", "with --backbone: train it too", action="store_true")
+    add("--train-backbone", "with --backbone or your own micrographs: train it too", action="store_true")
     add("--init", "model folder or Hub id to start from, or 'embedded'")
     add("--steps", "length of the schedule", type=positive_integer)
     add("--minutes", "end the schedule after this time if that comes first; not reproducible", type=positive_number)
@@ -110,6 +122,8 @@ def add_options(parser: argparse.ArgumentParser) -> None:
     add("--device", "cpu, cuda or auto; computes in bfloat16 where the device is made for it")
     add("--save-minutes", "time between checkpoints", type=positive_number)
     add("--stop-at", "stop after this step of the schedule, to go on later with --resume", type=positive_integer)
+    add("--check-every", "steps between looks at the micrographs kept back of your own", type=positive_integer)
+    add("--patience", "looks without gain after which training on your own ends", type=positive_integer)
     add("--resume", "go on from the checkpoint in --out, with its options", action="store_true")
 
 

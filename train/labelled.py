@@ -1,4 +1,4 @@
-"""Folders of micrographs with true labels: `images/` and `instances/`, partners by the stem of the file name."""
+"""Folders of micrographs with true labels: `images/` beside `instances/` or `masks/`, partners by the file's stem."""
 
 from __future__ import annotations
 
@@ -8,10 +8,13 @@ from pathlib import Path
 import cv2
 import numpy as np
 import tifffile
+from skimage.measure import label as connected_components
 
 from grain_model.errors import GrainError
 from grain_model.micrograph import read_micrograph
 
+# Components of a mask below this many px are specks; they say nothing about which phase the grains are.
+SPECK_PX = 25
 IMAGE_SUFFIXES = frozenset({".png", ".jpg", ".jpeg", ".webp", ".bmp", ".tif", ".tiff"})
 
 
@@ -27,13 +30,15 @@ class LabelledMicrograph:
         material: Name of the folder that it comes from.
         name: Stem of both files.
         image_path: The micrograph.
-        label_path: Its label image: ids 1.., 0 where there is no grain.
+        label_path: Its label image: ids 1.., 0 where there is no grain; or its mask.
+        is_mask: Whether `label_path` is a mask of two values, in which every component is a grain.
     """
 
     material: str
     name: str
     image_path: Path
     label_path: Path
+    is_mask: bool = False
 
     def read(self) -> tuple[np.ndarray, np.ndarray]:
         """Read the micrograph, uint8 (H, W, 3) RGB, and its labels, int32 (H, W).
@@ -42,7 +47,8 @@ class LabelledMicrograph:
             LabelledDataError: If the labels cannot be read or differ from the micrograph in size.
             ImageError: If the micrograph cannot be read.
         """
-        pixels, labels = read_micrograph(self.image_path).pixels, read_labels(self.label_path)
+        pixels = read_micrograph(self.image_path).pixels
+        labels = labels_from_mask(_read_two_values(self.label_path)) if self.is_mask else read_labels(self.label_path)
         if pixels.shape[:2] != labels.shape:
             raise LabelledDataError(
                 f"{self.label_path} is {labels.shape[1]}x{labels.shape[0]}, its micrograph {self.image_path.name} is "
@@ -53,21 +59,23 @@ class LabelledMicrograph:
 
 
 def find_labelled_micrographs(folder: Path) -> list[LabelledMicrograph]:
-    """List the micrographs of a folder with `images/` and `instances/`, sorted by name.
+    """List the micrographs of a folder with `images/` and `instances/` or `masks/`, sorted by name.
 
-    Labels without a micrograph are passed over.
+    Labels without a micrograph are passed over; where there are both, `instances/` counts.
 
     Raises:
-        LabelledDataError: If one of the two folders is missing or empty, or a micrograph has no labels.
+        LabelledDataError: If one of the folders is missing or empty, or a micrograph has no labels.
     """
-    images, labels = (files_by_stem(folder / part) for part in ("images", "instances"))
+    is_mask = (folder / "masks").is_dir() and not (folder / "instances").is_dir()
+    part = "masks" if is_mask else "instances"
+    images, labels = files_by_stem(folder / "images"), files_by_stem(folder / part)
     if unlabelled := sorted(images.keys() - labels.keys()):
         raise LabelledDataError(
             f"{len(unlabelled)} micrographs in {folder / 'images'} have no labels, the first is {unlabelled[0]!r}. "
-            "Every micrograph needs a label image of the same stem in instances/. Add the labels or remove the picture."
+            f"Every micrograph needs a label image of the same stem in {part}/. Add the labels or remove the picture."
         )
     material = folder.resolve().name
-    return [LabelledMicrograph(material, stem, images[stem], labels[stem]) for stem in sorted(images)]
+    return [LabelledMicrograph(material, stem, images[stem], labels[stem], is_mask) for stem in sorted(images)]
 
 
 def files_by_stem(folder: Path) -> dict[str, Path]:
@@ -109,3 +117,30 @@ def read_labels(path: Path) -> np.ndarray:
             "Save the labels as 16-bit PNG or as TIFF."
         )
     return labels.astype(np.int32)
+
+
+def labels_from_mask(mask: np.ndarray) -> np.ndarray:
+    """Number the grains of a mask of either polarity.
+
+    Grains are separate pieces and what lies between them hangs together, so the phase in more pieces is the grains.
+
+    Args:
+        mask: bool (H, W), grains or boundaries.
+
+    Returns:
+        int32 (H, W): 1.. = grains, 0 = between them.
+    """
+    phases = [connected_components(phase, connectivity=1) for phase in (mask, ~mask)]
+    pieces = [(np.bincount(phase.ravel())[1:] >= SPECK_PX).sum() for phase in phases]
+    return phases[int(pieces[1] > pieces[0])].astype(np.int32)
+
+
+def _read_two_values(path: Path) -> np.ndarray:
+    """Read a mask of any brightness as bool (H, W), True = brighter."""
+    grey = cv2.imread(str(path), cv2.IMREAD_GRAYSCALE)
+    if grey is None or grey.min() == grey.max():
+        raise LabelledDataError(
+            f"{path} is no mask: it {'cannot be read' if grey is None else 'has one value only'}. Expected are two "
+            "values, grains and what lies between them. Save the mask as PNG or TIFF of 8 bits."
+        )
+    return grey > (int(grey.min()) + int(grey.max())) / 2

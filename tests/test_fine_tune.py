@@ -1,0 +1,176 @@
+"""Fine-tuning on a labelled folder: how it is read, what is kept back, when it stops and what it reports."""
+
+from dataclasses import replace
+from pathlib import Path
+
+import cv2
+import numpy as np
+import pandas as pd
+import pytest
+import torch
+
+from grain_model.modeling_grain import GrainForInstanceSegmentation
+from tests.drawn import draw_grid
+from train.cli import main
+from train.datasets import UNKNOWN, RealMicrograph
+from train.fine_tune import (
+    BestStep,
+    at_known_scale,
+    compare,
+    fine_tune,
+    keep_back,
+    read_labelled_folder,
+    without_lines,
+)
+from train.fit_options import FitError, FitOptions
+
+TINY = {"batch": 2, "reuse": 1, "pool": 1, "side": 48, "sizes": (28,), "steps": 4, "warmup": 1, "workers": 0}
+
+
+@pytest.fixture
+def start(tiny_model, tmp_path) -> Path:
+    """A folder with a tiny model."""
+    tiny_model.save_pretrained(tmp_path / "start")
+    return tmp_path / "start"
+
+
+@pytest.fixture
+def options(start, tmp_path) -> FitOptions:
+    data = write_masks(tmp_path / "mine")
+    return FitOptions(out=tmp_path / "run", data=data, init=str(start), device="cpu", check_every=1, patience=2, **TINY)
+
+
+def write_masks(folder: Path, names: str = "abc", *, inverted: bool = False) -> Path:
+    """Pictures of twelve grains with a mask each."""
+    grid = draw_grid(3, 4)
+    mask = (cv2.cvtColor(grid, cv2.COLOR_RGB2GRAY) if grid.ndim == 3 else grid) > 128
+    for part, picture in (("images", grid), ("masks", np.where(mask ^ inverted, 255, 0).astype(np.uint8))):
+        (folder / part).mkdir(parents=True)
+        for name in names:
+            cv2.imwrite(str(folder / part / f"{name}.png"), picture)
+    return folder
+
+
+@pytest.mark.parametrize("inverted", [False, True])
+def test_masks_of_either_polarity_give_the_same_grains(tmp_path, inverted):
+    read = read_labelled_folder(write_masks(tmp_path / "mine", inverted=inverted))
+    assert list(read) == ["a", "b", "c"]
+    for micrograph in read.values():
+        assert micrograph.labels.max() == 12
+        # The lines are shared out among the grains.
+        assert (micrograph.labels > 0).mean() > 0.95
+
+
+def test_ids_may_be_unknown_in_places(tmp_path):
+    folder = write_masks(tmp_path / "mine", "a")
+    (folder / "masks").rename(folder / "instances")
+    ids = np.ones(draw_grid(3, 4).shape[:2], np.uint16)
+    ids[:10] = 65535
+    cv2.imwrite(str(folder / "instances" / "a.png"), ids)
+    labels = read_labelled_folder(folder)["a"].labels
+    assert (labels[:10] == UNKNOWN).all() and (labels[10:] == 1).all()
+
+
+def test_lines_belong_to_grains_and_gaps_do_not():
+    labels = np.zeros((60, 60), np.int32)
+    labels[:, :20], labels[:, 23:40], labels[:, 55:] = 1, 2, 3
+    closed = without_lines(labels)
+    assert set(closed[30, 20:23]) == {1, 2}
+    assert (closed[30, 42:53] == 0).all()
+    assert np.array_equal(closed[labels > 0], labels[labels > 0])
+
+
+def test_a_fifth_is_kept_back_and_none_of_it_is_trained_on():
+    names = [f"{i:02}" for i in range(10)]
+    training, kept_back = keep_back(names, seed=0)
+    assert sorted(training + kept_back) == names and len(kept_back) == 2
+    assert keep_back(names, seed=0) == (training, kept_back)
+    assert {tuple(keep_back(names, seed)[1]) for seed in range(20)} != {tuple(kept_back)}
+    with pytest.raises(FitError, match="at least two"):
+        keep_back(["alone"], seed=0)
+
+
+@pytest.mark.parametrize("side, factor", [(8, 2.0), (30, 1.0), (140, 52 / (140 * 2 / np.pi**0.5))])
+def test_grains_are_brought_to_the_size_at_which_the_model_looks(side, factor):
+    labels = np.arange(1, 10, dtype=np.int32).reshape(3, 3).repeat(side, 0).repeat(side, 1)
+    scaled = at_known_scale(RealMicrograph(np.zeros((*labels.shape, 3), np.uint8), labels))
+    assert scaled.labels.shape == scaled.image.shape[:2]
+    assert len(scaled.labels) / len(labels) == pytest.approx(factor, rel=0.02)
+    assert np.array_equal(np.unique(scaled.labels), np.arange(1, 10))
+
+
+def give_scores(monkeypatch, scores) -> None:
+    """Every model that is looked at gets the next score."""
+    rest = iter(scores)
+
+    def score(model, micrographs):
+        value = next(rest)
+        return pd.DataFrame([{"panoptic_quality": value, "f1": value, "n_true": 12, "n_pred": 12}])
+
+    monkeypatch.setattr("train.fine_tune.score_micrographs", score)
+
+
+def test_training_ends_when_nothing_gets_better_and_the_best_step_wins(options, monkeypatch):
+    give_scores(monkeypatch, [0.2, 0.5, 0.4, 0.3, 0.9])
+    best = BestStep([], options)
+    stops = []
+    for step in range(4):
+        model = torch.nn.Linear(1, 1)
+        model.step = step
+        best.look(model, step)
+        stops.append(best.looks >= options.patience)
+    assert stops == [False, False, False, True]
+    assert best.step == best.model.step == 1
+
+
+def test_a_run_without_gain_saves_the_model_at_the_start(options, monkeypatch, capsys):
+    give_scores(monkeypatch, [0.5, 0.4, 0.4, 0.5, 0.5])
+    fine_tune(options)
+    assert "No step was better" in capsys.readouterr().out
+    saved, start = (
+        GrainForInstanceSegmentation.from_pretrained(folder).state_dict()
+        for folder in (options.out / "model", options.init)
+    )
+    assert all(torch.equal(value, start[name].half().float()) for name, value in saved.items() if value.ndim)
+
+
+@pytest.mark.parametrize("train_backbone", [False, True])
+def test_backbone_stays_as_it_was_unless_asked(options, monkeypatch, train_backbone):
+    start = GrainForInstanceSegmentation.from_pretrained(options.init).state_dict()
+    give_scores(monkeypatch, range(10))
+    fine_tune(replace(options, train_backbone=train_backbone, lr=1e-2, backbone_lr=1e-2))
+    saved = GrainForInstanceSegmentation.from_pretrained(options.out / "model")
+    assert not saved.config.freeze_backbone
+    learnt = {name for name, value in saved.state_dict().items() if not torch.equal(value, start[name].half().float())}
+    assert any(name.startswith("decoder") for name in learnt)
+    assert any(name.startswith("backbone") for name in learnt) == train_backbone
+
+
+def test_command_reports_before_and_after(options, tmp_path, capsys):
+    arguments = ["fit", "--data", str(options.data), "--init", options.init, "--out", str(tmp_path / "run")]
+    assert main([*arguments, "--steps", "2", "--batch", "2", "--sizes", "28", "--device", "cpu"]) == 0
+    printed = capsys.readouterr().out
+    assert "2 micrographs, 1 kept back" in printed and "F1 before" in printed
+    table = pd.read_csv(tmp_path / "run" / "fine_tuning.csv")
+    assert table["grains"].tolist() == [12]
+    assert GrainForInstanceSegmentation.from_pretrained(tmp_path / "run" / "model")
+
+
+def test_comparison_scores_each_model_for_itself(monkeypatch):
+    true = np.arange(1, 5, dtype=np.int32).reshape(2, 2).repeat(20, 0).repeat(20, 1)
+    found = {"old": np.ones_like(true), "new": true}
+
+    class Analysis:
+        def __init__(self, labels):
+            self.labels = labels
+
+    monkeypatch.setattr("train.fine_tune.count_grains", lambda image, model: Analysis(found[model]))
+    table = compare("old", "new", {"a": RealMicrograph(np.zeros((40, 40, 3), np.uint8), true)})
+    row = table.iloc[0]
+    assert (row["grains"], row["count_before"], row["count_after"]) == (4, 1, 4)
+    assert (row["f1_before"], row["f1_after"]) == (0.0, 1.0)
+
+
+def test_short_runs_cannot_be_resumed(options):
+    with pytest.raises(FitError, match="--resume"):
+        fine_tune(replace(options, resume=True))

@@ -1,0 +1,237 @@
+"""Fine-tuning on a user's own labelled micrographs.
+
+Some of them are kept back: they say when to stop, which step was the best, and what the training was worth.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from copy import deepcopy
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+
+import cv2
+import numpy as np
+import pandas as pd
+from skimage.segmentation import expand_labels
+
+from grain_model.analysis import count_grains
+from grain_model.modeling_grain import GrainForInstanceSegmentation
+from grain_model.scale import factor_for_grains
+from train.datasets import UNKNOWN, UNKNOWN_STORED, Mixture, RealMicrograph
+from train.fit import Trainer, build_model, save_model
+from train.fit_options import FitError, FitOptions
+from train.instance_protocol import score_labels
+from train.labelled import find_labelled_micrographs
+from train.matching import prepare_labels
+from train.report import table as markdown_table
+
+# What differs from training from scratch: a short schedule that starts from a model that knows grains already.
+DEFAULTS = {
+    "steps": 300,
+    "batch": 6,
+    "sizes": (224,),
+    "reuse": 1,
+    "pool": 1,
+    "lr": 5e-4,
+    "backbone_lr": 5e-5,
+    "warmup": 10,
+    "ema": 0.95,
+    "workers": 0,
+}
+SHARE_KEPT_BACK, MOST_KEPT_BACK = 0.2, 6
+COUNTS, SCORES = ("grains", "count_before", "count_after"), ("f1_before", "f1_after")
+# Lines between grains are up to this many px wide; what is wider is a gap.
+WIDEST_LINE = 7
+
+
+@dataclass
+class BestStep:
+    """Looks at the kept-back micrographs from time to time, remembers the best step and tells when to stop.
+
+    Args:
+        kept_back: Micrographs with their true labels.
+        options: Give `check_every` and `patience`.
+    """
+
+    kept_back: Sequence[RealMicrograph]
+    options: FitOptions
+    step: int = 0
+    score: float = -math.inf
+    model: GrainForInstanceSegmentation | None = field(default=None, repr=False)
+    looks: int = 0
+
+    def look(self, model: GrainForInstanceSegmentation, step: int) -> None:
+        """Score a model by its mean panoptic quality, which is finer than F1 where there are few grains."""
+        score = float(score_micrographs(model, self.kept_back)["panoptic_quality"].mean())
+        self.looks += 1
+        if score > self.score:
+            self.step, self.score, self.model, self.looks = step, score, deepcopy(model), 0
+
+    def __call__(self, trainer: Trainer) -> bool:
+        """Look every `check_every` steps; true after `patience` looks that saw nothing better."""
+        if trainer.progress.step % self.options.check_every == 0:
+            self.look(trainer.averaged_model(), trainer.progress.step)
+        return self.looks >= self.options.patience
+
+
+def fine_tune(options: FitOptions) -> pd.DataFrame:
+    """Train on the labelled micrographs in `options.data`, save the best step's model and a table of what it gained.
+
+    The folder of the run gets `model/`, `fine_tuning.csv`, the curves and the options. Where no step is better than the
+    model at the start, that one is saved.
+
+    Args:
+        options: As for every run; `data` holds `images/` beside `instances/` or `masks/`.
+
+    Returns:
+        One row a kept-back micrograph: `picture`, `grains`, `count_before`, `count_after`, `f1_before`, `f1_after`.
+
+    Raises:
+        FitError: If there are fewer than two labelled micrographs.
+        LabelledDataError: If the folder is not laid out so.
+        ModelError: If the model to start from cannot be loaded.
+    """
+    if options.resume:
+        raise FitError(
+            "--resume is for long runs; training on a labelled folder is short and starts anew. Expected is a fresh "
+            "start. Leave out --resume."
+        )
+    micrographs = read_labelled_folder(options.data)
+    training, kept_back = keep_back(micrographs, options.seed)
+    start = build_model(options)
+    was_frozen = start.config.freeze_backbone
+    if not options.train_backbone:
+        start.freeze_backbone()
+    best = BestStep([micrographs[name] for name in kept_back], options)
+    best.look(start, 0)
+    before = best.model
+    at_its_scale = [at_known_scale(micrographs[name]) for name in training]
+    side = min(options.side, *(min(micrograph.labels.shape) for micrograph in at_its_scale))
+    mixture = Mixture({"own": at_its_scale}, {"own": 1.0})
+    trainer = Trainer(replace(options, side=side), start, mixture)
+    options.out.mkdir(parents=True, exist_ok=True)
+    options.save()
+    trainer.train(watch=best)
+    best.model.config.freeze_backbone = was_frozen
+    save_model(best.model, options.out / "model")
+    table = compare(before, best.model, {name: micrographs[name] for name in kept_back})
+    table.to_csv(options.out / "fine_tuning.csv", index=False)
+    print(f"trained on {len(training)} micrographs, {len(kept_back)} kept back to judge:\n\n{as_text(table)}\n")
+    if best.step == 0:
+        print("No step was better than the model at the start, which is what was saved.")
+    print(f"model of step {best.step} saved to {options.out / 'model'}")
+    return table
+
+
+def read_labelled_folder(folder: Path) -> dict[str, RealMicrograph]:
+    """Read every labelled micrograph of a folder; lines drawn between grains belong to the grain that is nearest.
+
+    Args:
+        folder: Holds `images/` beside `instances/` or `masks/`.
+
+    Returns:
+        Micrographs by the stem of their file, with ids, 0 in gaps and -1 where it is not known.
+
+    Raises:
+        LabelledDataError: If the folder is not laid out so.
+        ImageError: If a micrograph cannot be read.
+    """
+    read = {}
+    for source in find_labelled_micrographs(folder):
+        pixels, labels = source.read()
+        unknown = labels == UNKNOWN_STORED
+        ids = without_lines(np.where(unknown, 0, labels))
+        read[source.name] = RealMicrograph(pixels, np.where(unknown, UNKNOWN, ids).astype(np.int32))
+    return read
+
+
+def without_lines(labels: np.ndarray) -> np.ndarray:
+    """Give the lines between grains to the grain that is nearest and leave gaps as they are.
+
+    Args:
+        labels: int32 (H, W), 0 on lines and in gaps.
+
+    Returns:
+        int32 (H, W), 0 in gaps alone.
+    """
+    empty = (labels == 0).astype(np.uint8)
+    disk = cv2.getStructuringElement(cv2.MORPH_ELLIPSE, (WIDEST_LINE + 2, WIDEST_LINE + 2))
+    gaps = cv2.morphologyEx(empty, cv2.MORPH_OPEN, disk) > 0
+    return np.where(gaps, 0, expand_labels(labels, distance=WIDEST_LINE)).astype(np.int32)
+
+
+def keep_back(names: Sequence[str] | dict[str, RealMicrograph], seed: int) -> tuple[list[str], list[str]]:
+    """Choose at random what is trained on and what is kept back to judge by.
+
+    Args:
+        names: Of the micrographs, at least two.
+        seed: Of the choice.
+
+    Returns:
+        Names for training and names kept back: a fifth, at least one, at most `MOST_KEPT_BACK`.
+
+    Raises:
+        FitError: If there are fewer than two.
+    """
+    if len(names) < 2:
+        raise FitError(
+            f"There is {len(names)} labelled micrograph. Expected are at least two, one of which is kept back to "
+            "judge by; five are a good start. Label another, or cut this one in two."
+        )
+    shuffled = np.random.default_rng(seed).permutation(sorted(names)).tolist()
+    number = min(max(round(SHARE_KEPT_BACK * len(names)), 1), MOST_KEPT_BACK)
+    return sorted(shuffled[number:]), sorted(shuffled[:number])
+
+
+def at_known_scale(micrograph: RealMicrograph) -> RealMicrograph:
+    """Resample a micrograph as `count_grains` does before the network sees it, judged by its true grains."""
+    areas = np.bincount(micrograph.labels[micrograph.labels > 0])
+    factor = factor_for_grains(areas[areas > 0]) if areas.any() else 1.0
+    if factor == 1:
+        return micrograph
+    method = cv2.INTER_AREA if factor < 1 else cv2.INTER_CUBIC
+    image = cv2.resize(micrograph.image, None, fx=factor, fy=factor, interpolation=method)
+    size = image.shape[1], image.shape[0]
+    return RealMicrograph(image, cv2.resize(micrograph.labels, size, interpolation=cv2.INTER_NEAREST_EXACT))
+
+
+def score_micrographs(model: GrainForInstanceSegmentation, micrographs: Sequence[RealMicrograph]) -> pd.DataFrame:
+    """Score a model: one row a micrograph with the columns of `score_labels`."""
+    rows = []
+    for micrograph in micrographs:
+        found = count_grains(micrograph.image, model=model).labels
+        found = np.where(micrograph.labels == UNKNOWN, 0, found)
+        rows.append(score_labels(prepare_labels(np.maximum(micrograph.labels, 0)), prepare_labels(found)))
+    return pd.DataFrame(rows)
+
+
+def compare(
+    before: GrainForInstanceSegmentation,
+    after: GrainForInstanceSegmentation,
+    micrographs: dict[str, RealMicrograph],
+) -> pd.DataFrame:
+    """Score two models on the same micrographs; the columns are those of `fine_tune`."""
+    old, new = (score_micrographs(model, list(micrographs.values())) for model in (before, after))
+    return pd.DataFrame(
+        {
+            "picture": list(micrographs),
+            "grains": old["n_true"],
+            "count_before": old["n_pred"],
+            "count_after": new["n_pred"],
+            "f1_before": old["f1"],
+            "f1_after": new["f1"],
+        }
+    )
+
+
+def as_text(table: pd.DataFrame) -> str:
+    """Write the table of `fine_tune` with its means for reading."""
+    means = {"picture": "mean", **table.mean(numeric_only=True)}
+    header = ("picture", "grains", "count before", "count after", "F1 before", "F1 after")
+    rows = [
+        (row["picture"], *(f"{row[c]:.0f}" for c in COUNTS), *(f"{row[c]:.3f}" for c in SCORES))
+        for row in [*table.to_dict("records"), means]
+    ]
+    return markdown_table(header, rows)
