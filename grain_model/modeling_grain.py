@@ -2,12 +2,14 @@
 
 import os
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 import torch
 from torch import nn
 from torch.nn import functional as F
 from transformers import AutoModel, AutoModelForImageSegmentation, Dinov2Model, PreTrainedModel
+from transformers.dynamic_module_utils import custom_object_save
 from transformers.utils import ModelOutput
 
 from .configuration_grain import GrainConfig
@@ -160,6 +162,25 @@ class GrainPreTrainedModel(PreTrainedModel):
         super()._init_weights(module)
         if isinstance(module, nn.Conv2d) and module.kernel_size == (3, 3):
             nn.init.kaiming_normal_(module.weight, nonlinearity="relu")
+
+    def save_pretrained(self, save_directory: str | os.PathLike, **options: Any) -> None:
+        """Save weights, configuration and code, so that every auto class and the pipeline load the folder anywhere.
+
+        Args:
+            save_directory: Where to; made if it does not exist.
+            options: Passed on to `PreTrainedModel.save_pretrained`.
+        """
+        # Here, because the pipeline's modules build on this one.
+        from .pipeline_grain import CUSTOM_PIPELINES, GrainCountingPipeline
+
+        Path(save_directory).mkdir(parents=True, exist_ok=True)
+        # A class has one auto class of its own, which transformers adds; this is the second.
+        second = {"AutoModelForImageSegmentation": f"modeling_grain.{type(self).__name__}"}
+        self.config.auto_map = {**(getattr(self.config, "auto_map", None) or {}), **second}
+        self.config.custom_pipelines = CUSTOM_PIPELINES
+        # Before the weights, which `push_to_hub=True` uploads together with what lies beside them.
+        custom_object_save(GrainCountingPipeline, save_directory)
+        super().save_pretrained(save_directory, **options)
 
 
 class GrainForInstanceSegmentation(GrainPreTrainedModel):

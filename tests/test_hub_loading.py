@@ -3,14 +3,20 @@
 from __future__ import annotations
 
 import json
+import shutil
 import subprocess
 import sys
+from collections.abc import Iterable
+from importlib.metadata import PackageNotFoundError, distribution, packages_distributions
 from pathlib import Path
 
 import numpy as np
 import pytest
 import torch
+from packaging.requirements import Requirement
+from packaging.utils import canonicalize_name
 from PIL import Image
+from transformers import AutoModel
 from transformers.dynamic_module_utils import get_imports, get_relative_import_files
 
 import grain_model
@@ -24,14 +30,38 @@ from train.fit import save_model
 
 ROOT = Path(grain_model.__file__).parents[1]
 # An environment in which a saved model has to work, with what these packages bring along.
+ENOUGH = ("torch", "transformers", "numpy", "opencv-python-headless", "scikit-image", "pandas", "pillow")
 ALLOWED = {"PIL", "cv2", "huggingface_hub", "numpy", "pandas", "scipy", "skimage", "tifffile", "torch", "transformers"}
-# What else may be installed; none of it may be needed.
-BLOCKED = "grain_model train accelerate gradio imagecodecs matplotlib onnxruntime rapidocr sklearn torchvision".split()
+
+
+def modules_beyond(packages: Iterable[str]) -> list[str]:
+    """Every top-level module of this environment that these packages and what they require do not bring."""
+    kept: set[str] = set()
+    waiting = [canonicalize_name(name) for name in packages]
+    while waiting:
+        name = waiting.pop()
+        if name in kept:
+            continue
+        try:
+            lines = distribution(name).requires or []
+        except PackageNotFoundError:
+            continue
+        kept.add(name)
+        needed = [Requirement(line) for line in lines]
+        waiting += [
+            canonicalize_name(each.name)
+            for each in needed
+            if each.marker is None or each.marker.evaluate({"extra": ""})
+        ]
+    owners = packages_distributions()
+    beyond = [name for name, held_by in owners.items() if not {canonicalize_name(each) for each in held_by} & kept]
+    return sorted({*beyond, "grain_model", "train"})
+
 
 LOAD = """
 import sys
 
-folder, picture, out, *blocked = sys.argv[1:]
+folder, picture, out, again, *blocked = sys.argv[1:]
 sys.modules.update(dict.fromkeys(blocked))
 
 import numpy as np
@@ -49,9 +79,12 @@ for auto_class in (AutoModel, AutoModelForImageSegmentation):
         output = model(**inputs)
     logits.append(output.logits.numpy())
 grains = processor.post_process_instance_segmentation(output)[0]["segmentation"]
-counter = pipeline("grain-counting", model=folder, trust_remote_code=True, device="cpu")
+remote = {"trust_remote_code": True, "device": "cpu"}
+counter = pipeline("grain-counting", model=folder, **remote)
 result = counter(picture)
 assert sorted(result) == ["count", "labels", "mask", "table"] and len(result["table"]) == result["count"]
+model.save_pretrained(again)
+assert np.array_equal(pipeline("grain-counting", model=again, **remote)(picture)["labels"], result["labels"])
 homes = {type(part).__module__.split(".")[0] for part in (processor, model, model.config, counter)}
 np.savez(
     out,
@@ -78,7 +111,8 @@ def run_fresh(code: str, *arguments: object, cache: Path, cwd: Path) -> subproce
 
 def load_fresh(folder: str | Path, picture: Path, tmp_path: Path, *blocked: str, cwd: Path) -> dict[str, np.ndarray]:
     out = tmp_path / "out.npz"
-    run = run_fresh(LOAD, folder, picture, out, *blocked, cache=tmp_path / "cache", cwd=cwd)
+    arguments = (folder, picture, out, tmp_path / "again", *blocked)
+    run = run_fresh(LOAD, *arguments, cache=tmp_path / "cache", cwd=cwd)
     assert run.returncode == 0, run.stderr
     with np.load(out) as arrays:
         return dict(arrays)
@@ -114,8 +148,8 @@ def picture(tmp_path_factory) -> Path:
 # Folders that carry their code
 
 
-def test_a_saved_folder_works_without_the_package(model, folder, picture, tmp_path):
-    found = load_fresh(folder, picture, tmp_path, *BLOCKED, cwd=tmp_path)
+def test_a_saved_folder_works_with_few_packages_and_without_this_one(model, folder, picture, tmp_path):
+    found = load_fresh(folder, picture, tmp_path, *modules_beyond(ENOUGH), cwd=tmp_path)
     assert found["homes"].tolist() == ["transformers_modules"]
     expected = logits_of(model, picture)
     for logits in found["logits"]:
@@ -162,12 +196,72 @@ def test_saved_code_is_complete_and_needs_few_packages(folder):
     }
 
 
-def test_what_a_user_saves_carries_its_code_too(model, folder, tmp_path):
+def test_what_a_user_saves_is_complete_but_for_the_processor(model, folder, tmp_path):
+    """`save_pretrained` alone brings the pipeline's code, like `save_model`; the processor saves itself."""
     GrainForInstanceSegmentation.from_pretrained(folder).save_pretrained(tmp_path)
+    missing = {file.name for file in folder.iterdir()} - {file.name for file in tmp_path.iterdir()}
+    assert missing == {"preprocessor_config.json"}
+    saved, again = (json.loads((place / "config.json").read_text()) for place in (folder, tmp_path))
+    for key in ("auto_map", "custom_pipelines"):
+        assert again[key] == saved[key]
     GrainImageProcessor.from_pretrained(folder).save_pretrained(tmp_path)
-    for name in ("config.json", "preprocessor_config.json"):
-        for reference in json.loads((tmp_path / name).read_text())["auto_map"].values():
-            assert (tmp_path / f"{reference.partition('.')[0]}.py").is_file(), reference
+    name = "preprocessor_config.json"
+    assert json.loads((tmp_path / name).read_text()) == json.loads((folder / name).read_text())
+
+
+# Ways to hold a model
+
+
+@pytest.mark.parametrize("dtype", [torch.float32, torch.float16, torch.bfloat16], ids=str)
+def test_counts_in_each_precision(model, folder, picture, dtype):
+    loaded = AutoModel.from_pretrained(folder, dtype=dtype).eval()
+    assert loaded.dtype == dtype
+    analysis = count_grains(picture, model=loaded)
+    assert analysis.probabilities.dtype == np.float32
+    np.testing.assert_allclose(analysis.probabilities, count_grains(picture, model=model).probabilities, atol=0.03)
+    assert analysis.labels.max() == analysis.count == len(analysis.table)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("dtype", [torch.float16, torch.bfloat16], ids=str)
+def test_the_embedded_weights_count_alike_in_each_precision(dtype):
+    example = ROOT / "examples" / "etched_steel.png"
+    expected = count_grains(example).count
+    loaded = AutoModel.from_pretrained(EMBEDDED_WEIGHTS, dtype=dtype).eval()
+    assert count_grains(example, model=loaded).count == pytest.approx(expected, rel=0.03)
+
+
+def test_a_device_map_puts_the_whole_model_on_one_device(folder, picture, model):
+    spread = AutoModel.from_pretrained(folder, device_map="auto").eval()
+    assert len({parameter.device for parameter in spread.parameters()}) == 1
+    np.testing.assert_allclose(
+        count_grains(picture, model=spread).probabilities, count_grains(picture, model=model).probabilities, atol=1e-3
+    )
+
+
+def compiled_agrees(model: GrainForInstanceSegmentation, picture: Path, backend: str) -> bool:
+    torch.compiler.reset()
+    compiled = torch.compile(model, backend=backend, fullgraph=True)
+    found = count_grains(picture, model=compiled).probabilities
+    return np.allclose(found, count_grains(picture, model=model).probabilities, atol=1e-4)
+
+
+def test_a_compiled_model_is_one_graph(model, picture):
+    assert compiled_agrees(model, picture, "eager")
+
+
+@pytest.mark.slow
+@pytest.mark.skipif(shutil.which("g++") is None, reason="compiling for the CPU needs a C++ compiler")
+def test_a_compiled_model_counts_alike(model, picture):
+    assert compiled_agrees(model, picture, "inductor")
+
+
+@pytest.mark.skipif(not torch.cuda.is_available(), reason="needs CUDA")
+@pytest.mark.parametrize("dtype", [torch.float32, torch.float16, torch.bfloat16], ids=str)
+def test_counts_on_the_gpu(folder, picture, model, dtype):
+    loaded = AutoModel.from_pretrained(folder, dtype=dtype, device_map="cuda").eval()
+    expected = count_grains(picture, model=model).probabilities
+    np.testing.assert_allclose(count_grains(picture, model=loaded).probabilities, expected, atol=0.03)
 
 
 # The embedded folder, whose code is the package

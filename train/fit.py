@@ -438,17 +438,10 @@ def save_model(model: GrainForInstanceSegmentation, folder: Path, dtype: torch.d
         folder: Where to; made if it does not exist.
         dtype: What the weights are stored as, in shards; they are loaded as float32 all the same.
     """
-    from transformers.dynamic_module_utils import custom_object_save
-
     from grain_model.image_processing_grain import GrainImageProcessor
-    from grain_model.pipeline_grain import CUSTOM_PIPELINES, GrainCountingPipeline
 
     stored = deepcopy(model).to("cpu", dtype)
-    # A class has one auto class of its own, which transformers adds; this is the second.
-    stored.config.auto_map = {"AutoModelForImageSegmentation": "modeling_grain.GrainForInstanceSegmentation"}
-    stored.config.custom_pipelines = CUSTOM_PIPELINES
     stored.save_pretrained(folder, max_shard_size=SHARD_SIZE)
-    custom_object_save(GrainCountingPipeline, folder)
     path = folder / "config.json"
     config = json.loads(path.read_text())
     config["dtype"] = "float32"
