@@ -6,6 +6,9 @@ import os
 os.environ["HF_HUB_OFFLINE"] = "1"
 os.environ["GRADIO_ANALYTICS_ENABLED"] = "False"
 
+from collections.abc import Iterator
+from typing import Any
+
 import pytest
 import torch
 
@@ -45,3 +48,23 @@ def tiny_model(tiny_config: GrainConfig) -> GrainForInstanceSegmentation:
     with torch.random.fork_rng():
         torch.manual_seed(0)
         return GrainForInstanceSegmentation(tiny_config).eval()
+
+
+@pytest.fixture(scope="module")
+def browser() -> Iterator[Any]:
+    """A headless Chromium."""
+    pytest.importorskip("playwright.sync_api", reason="playwright is not installed")
+    from tests.browser import start_chromium
+
+    with start_chromium() as chromium:
+        yield chromium
+
+
+@pytest.fixture
+def page(browser: Any, site: Any) -> Iterator[Any]:
+    """A fresh visitor at a desktop's width of what the module's `site` serves."""
+    from tests.browser import visit
+
+    visitor = visit(browser, site.url)
+    yield visitor
+    visitor.close()

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import io
 import json
-import os
 import zipfile
 from collections.abc import Iterator
 from dataclasses import replace
@@ -17,85 +16,27 @@ import pytest
 import tifffile
 from PIL import Image
 
-from grain_model import analysis as analysis_module
 from grain_model.analysis import count_grains
 from grain_model.micrograph import read_micrograph
-from grain_model.modeling_grain import GrainForInstanceSegmentation
-from grain_model.ui import build_page, launch_page
+from grain_model.ui import build_page
 from grain_model.ui.actions import archive_analysis, describe_count, grain_table, plot_distribution
 from grain_model.ui.count_tab import list_examples
-from tests.conftest import make_tiny_config
-from tests.drawn import draw_grid, predict_drawn
+from tests.browser import Site, needs_chromium, serve, write_grid
+from tests.drawn import draw_grid
 
-playwright = pytest.importorskip("playwright.sync_api", reason="playwright is not installed")
-
-CHROMIUM = Path(os.environ.get("CHROMIUM", "/usr/bin/chromium"))
-# On CI a missing browser is a failure, not a reason to skip.
-pytestmark = pytest.mark.skipif(
-    not CHROMIUM.exists() and "CI" not in os.environ, reason=f"there is no Chromium at {CHROMIUM}"
-)
-
-CHROMIUM_ARGUMENTS = [
-    "--no-sandbox",
-    "--disable-gpu",
-    "--disable-quic",
-    "--no-first-run",
-    "--disable-background-networking",
-    "--disable-component-update",
-    "--disable-sync",
-]
+pytestmark = needs_chromium
 
 PICTURES = ("mask", "overlay")
-
-
-class Site:
-    """A served page whose network sees what is drawn and counts how often it runs."""
-
-    def __init__(self, examples: Path) -> None:
-        self.runs = 0
-        self.model = GrainForInstanceSegmentation(make_tiny_config()).eval()
-        self.page = build_page(examples, self.model)
-        _, self.url, _ = launch_page(
-            self.page, examples, server_name="127.0.0.1", prevent_thread_lock=True, quiet=True, inbrowser=False
-        )
-
-    def predict(self, model: object, image: np.ndarray, **options: object) -> np.ndarray:
-        self.runs += 1
-        return predict_drawn(model, image)
 
 
 @pytest.fixture(scope="module")
 def site(tmp_path_factory) -> Iterator[Site]:
     examples = tmp_path_factory.mktemp("examples")
     for name, rows, columns in (("etched_lines", 4, 6), ("dark-gaps", 5, 5)):
-        Image.fromarray(draw_grid(rows, columns)).save(examples / f"{name}.png")
+        write_grid(examples / f"{name}.png", rows, columns)
     (examples / "counts.csv").write_text("file,count\netched_lines.png,24\ndark-gaps.png,25\n")
-    with pytest.MonkeyPatch.context() as patch:
-        served = Site(examples)
-        patch.setattr(analysis_module, "predict_at_canonical_scale", served.predict)
+    with serve(examples) as served:
         yield served
-        served.page.close(verbose=False)
-
-
-@pytest.fixture(scope="module")
-def browser():
-    with playwright.sync_playwright() as driver:
-        chromium = driver.chromium.launch(executable_path=str(CHROMIUM), args=CHROMIUM_ARGUMENTS)
-        yield chromium
-        chromium.close()
-
-
-@pytest.fixture
-def page(browser, site):
-    """A fresh visitor at a desktop's width; whatever the page asks for is listed in `page.requested`."""
-    visitor = browser.new_page(viewport={"width": 1280, "height": 900})
-    visitor.set_default_timeout(20_000)
-    visitor.requested = []
-    visitor.on("request", lambda request: visitor.requested.append(request.url))
-    visitor.goto(site.url)
-    visitor.wait_for_selector("#count-button")
-    yield visitor
-    visitor.close()
 
 
 def upload(page, path: Path) -> None:
@@ -122,11 +63,6 @@ def picture(page, name: str) -> np.ndarray:
     page.wait_for_function(f"document.querySelector('{selector}')?.naturalWidth > 0")
     response = page.request.get(page.locator(selector).get_attribute("src"))
     return np.asarray(Image.open(io.BytesIO(response.body())))
-
-
-def write_grid(path: Path, rows: int, columns: int) -> Path:
-    Image.fromarray(draw_grid(rows, columns)).save(path)
-    return path
 
 
 def test_upload_gives_mask_overlay_and_count(page, site, tmp_path):

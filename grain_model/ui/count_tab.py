@@ -26,6 +26,7 @@ from .actions import (
     open_micrograph,
     plot_distribution,
 )
+from .endpoints import add_count_endpoint
 
 MODEL_QUEUE = "model"
 """Events that run the network share this queue, one at a time."""
@@ -137,7 +138,7 @@ def build_count_tab(examples: Path | None, model: str | os.PathLike | PreTrained
         trigger_mode="always_last",
         api_visibility="private",
     )
-    _add_endpoint(count, entry, results, run_model)
+    add_count_endpoint(count, vars(entry), results.counted, run_model)
 
 
 @clear_errors
@@ -306,21 +307,3 @@ def _lay_out_results() -> Results:
                 )
         download = gr.DownloadButton("Download all files (zip)", variant="secondary", elem_id="download")
     return Results(panel, mask, overlay, card, plot, table, download, gr.State(None))
-
-
-def _add_endpoint(count: Any, entry: Entry, results: Results, run_model: dict[str, Any]) -> None:
-    """Gives programs an endpoint of plain inputs and files, apart from what the page draws."""
-    with gr.Row(visible=False):
-        gr.Button().click(
-            count,
-            [entry.image, entry.um_per_pixel, entry.method, entry.boundary_sensitivity],
-            [
-                gr.JSON(label="summary"),
-                gr.Image(label="mask", format="png"),
-                gr.Image(label="overlay", format="png"),
-                gr.File(label="archive"),
-                results.counted,  # owns the archive until it has been fetched; programs do not see it
-            ],
-            api_name="count",
-            **run_model,
-        )
