@@ -127,7 +127,7 @@ class GrainDecoder(nn.Module):
         """
         height, width = pixel_values.shape[-2:]
         skips: list[torch.Tensor | None] = [None, None, None]
-        grid = (-(-height // DETAIL_STRIDE), -(-width // DETAIL_STRIDE))
+        grid = (_cells(height, DETAIL_STRIDE), _cells(width, DETAIL_STRIDE))
         features = self.tokens(states, token_grid, grid)
         if self.has_detail:
             # A side that the stride does not divide is repeated at its end; the logits are cropped back.
@@ -143,6 +143,11 @@ class GrainDecoder(nn.Module):
             features = F.interpolate(features, scale_factor=2.0, mode="nearest")
             features = stage(features if skip is None else torch.cat([features, skip], dim=1))
         return self.head(features)[..., :height, :width]
+
+
+def _cells(length: int, step: int) -> int:
+    """Cells of `step` that cover `length`; of positive numbers only, since ONNX rounds negative quotients upwards."""
+    return (length + step - 1) // step
 
 
 class GrainPreTrainedModel(PreTrainedModel):
@@ -273,7 +278,7 @@ class GrainForInstanceSegmentation(GrainPreTrainedModel):
         """
         height, width = pixel_values.shape[-2:]
         patch = self.config.backbone_config.patch_size
-        rows, columns = -(-height // patch), -(-width // patch)
+        rows, columns = _cells(height, patch), _cells(width, patch)
         pixel_values = pixel_values.to(self.dtype)
         # Right and bottom only: pixel (0, 0) of the logits stays pixel (0, 0) of the image.
         padded = F.pad(pixel_values, (0, columns * patch - width, 0, rows * patch - height), mode="replicate")
