@@ -19,6 +19,7 @@ COMMANDS = {
     "fit": ("train.fit", "train the model"),
     "self-label": ("train.self_label", "label micrographs with a trained model, to train on"),
     "evaluate": ("train.evaluate", "score the model beside classical methods"),
+    "publish": ("train.publish", "put the model and its page on the Hugging Face Hub"),
 }
 """Module and one-line help of every subcommand."""
 
