@@ -103,7 +103,11 @@ class _Source:
 
 
 def read_micrograph(
-    source: str | os.PathLike | Image.Image | np.ndarray, um_per_pixel: float | None = None, *, page: int = 0
+    source: str | os.PathLike | Image.Image | np.ndarray,
+    um_per_pixel: float | None = None,
+    *,
+    page: int = 0,
+    max_pixels: int = MAX_PIXELS,
 ) -> Micrograph:
     """Reads a micrograph and finds its scale.
 
@@ -115,6 +119,7 @@ def read_micrograph(
             (H, W, 4) of bool, integers or floats.
         um_per_pixel: scale in um per pixel; wins over the file's own, with a warning if they differ by over 5 %.
         page: which page of a TIFF or frame of an animation, from 0.
+        max_pixels: more are refused, in a file before any is decoded.
 
     Returns:
         The micrograph.
@@ -124,9 +129,9 @@ def read_micrograph(
         ScaleError: if `um_per_pixel` is not positive and finite.
     """
     given = as_scale(um_per_pixel)
-    opened = _open(source, page)
+    opened = _open(source, page, max_pixels)
     check_picture(opened.pixels)
-    _check_size(opened.pixels.shape[:2])
+    _check_size(opened.pixels.shape[:2], max_pixels)
     notes = list(opened.notes)
     if is_see_through(opened.pixels):
         notes.append("The image has transparent pixels; they were laid on white.")
@@ -139,11 +144,11 @@ def read_micrograph(
     )
 
 
-def _open(source: str | os.PathLike | Image.Image | np.ndarray, page: int) -> _Source:
+def _open(source: str | os.PathLike | Image.Image | np.ndarray, page: int, max_pixels: int) -> _Source:
     if isinstance(source, (str, os.PathLike)):
-        return _open_file(Path(source), page)
+        return _open_file(Path(source), page, max_pixels)
     if isinstance(source, Image.Image):
-        _check_size(source.size)
+        _check_size(source.size, max_pixels)
         return _read_pil(source, Path(getattr(source, "filename", "") or "image").name, page)
     if isinstance(source, np.ndarray):
         return _Source(source)
@@ -153,7 +158,7 @@ def _open(source: str | os.PathLike | Image.Image | np.ndarray, page: int) -> _S
     )
 
 
-def _open_file(path: Path, page: int) -> _Source:
+def _open_file(path: Path, page: int, max_pixels: int) -> _Source:
     path = path.expanduser()
     if path.is_dir():
         raise ImageError(
@@ -173,14 +178,14 @@ def _open_file(path: Path, page: int) -> _Source:
         raise ImageError(f"{path} is empty. An image file is expected. Copy or export it again.")
     try:
         if start.startswith(_TIFF_STARTS):
-            return _read_tiff(path, page)
+            return _read_tiff(path, page, max_pixels)
         if start.startswith(_PNG_START) and start[_PNG_DEPTH_BYTE] == 16:
-            return _read_deep_png(path)
+            return _read_deep_png(path, max_pixels)
         with warnings.catch_warnings():
             # PIL's own limit is lower than ours; the size is checked before a pixel is decoded.
             warnings.simplefilter("ignore", Image.DecompressionBombWarning)
             with Image.open(path, formats=_PIL_FORMATS) as image:
-                _check_size(image.size)
+                _check_size(image.size, max_pixels)
                 return _read_pil(image, path.name, page, read_sidecar_pixel_size(path))
     except ImageError:
         raise
@@ -209,7 +214,7 @@ def _read_pil(image: Image.Image, name: str, page: int, pixel_size: PixelSize | 
     return _Source(from_pil(image), name, pixel_size, _page_notes(page, frames, "frames"))
 
 
-def _read_deep_png(path: Path) -> _Source:
+def _read_deep_png(path: Path, max_pixels: int) -> _Source:
     # PIL drops the lower 8 of 16 bits of a colour PNG.
     try:
         from imagecodecs import png_decode
@@ -220,7 +225,7 @@ def _read_deep_png(path: Path) -> _Source:
         ) from error
 
     with Image.open(path) as image:
-        _check_size(image.size)
+        _check_size(image.size, max_pixels)
         orientation = image.getexif().get(_ORIENTATION_TAG, 1)
     pixels = png_decode(path.read_bytes())
     if pixels.ndim == 3 and pixels.shape[2] == 2:
@@ -228,7 +233,7 @@ def _read_deep_png(path: Path) -> _Source:
     return _Source(turn_upright(pixels, orientation), path.name, read_sidecar_pixel_size(path))
 
 
-def _read_tiff(path: Path, page: int) -> _Source:
+def _read_tiff(path: Path, page: int, max_pixels: int) -> _Source:
     from tifffile import TiffFile
 
     with TiffFile(path) as tiff:
@@ -237,7 +242,7 @@ def _read_tiff(path: Path, page: int) -> _Source:
             raise ValueError("no page in it")
         _check_page(page, len(pages))
         chosen = pages[page]
-        _check_size((chosen.imagelength, chosen.imagewidth))
+        _check_size((chosen.imagelength, chosen.imagewidth), max_pixels)
         pixel_size = read_tiff_pixel_size(tiff) or read_sidecar_pixel_size(path) or read_resolution_pixel_size(chosen)
         pixels = turn_upright(_tiff_pixels(chosen), chosen.tags.valueof(_ORIENTATION_TAG, 1))
         return _Source(pixels, path.name, pixel_size, _page_notes(page, len(pages), "pages"))
@@ -269,7 +274,7 @@ def _tiff_pixels(page: TiffPage) -> np.ndarray:
     return pixels[..., :colours]
 
 
-def _check_size(shape: tuple[int, int]) -> None:
+def _check_size(shape: tuple[int, int], max_pixels: int) -> None:
     """Refuses pictures that are too small or too large, from their two sides in any order."""
     if len(shape) != 2:
         return
@@ -278,9 +283,9 @@ def _check_size(shape: tuple[int, int]) -> None:
             f"The image has {min(shape)} px on its shorter side. At least {MIN_SIDE} px are expected. "
             "Take a larger part of the micrograph."
         )
-    if math.prod(shape) > MAX_PIXELS:
+    if math.prod(shape) > max_pixels:
         raise ImageError(
-            f"The image has {math.prod(shape) / 1e6:.0f} million pixels. At most {MAX_PIXELS / 1e6:.0f} million are "
+            f"The image has {math.prod(shape) / 1e6:.0f} million pixels. At most {max_pixels / 1e6:.0f} million are "
             "expected. Cut it into parts, or make it smaller."
         )
 

@@ -229,22 +229,6 @@ def test_pictures_and_fields_have_names_for_screen_readers(page, tmp_path):
     assert page.get_by_label("Scale (µm per pixel)").count() == 1
 
 
-def test_programs_get_what_count_grains_gives(site, tmp_path):
-    from gradio_client import Client, handle_file
-
-    path = write_grid(tmp_path / "steel.png", 4, 5)
-    client = Client(site.url, verbose=False)
-    summary, mask, overlay, archive = client.predict(
-        image=handle_file(path), um_per_pixel=0.5, method="watershed", boundary_sensitivity=0.5, api_name="/count"
-    )
-    expected = count_grains(path, 0.5, site.model)
-    assert summary == json.loads(json.dumps(expected.summary()))
-    assert np.array_equal(np.asarray(Image.open(mask)), expected.mask * 255)
-    assert np.array_equal(np.asarray(Image.open(overlay)), expected.overlay())
-    assert zipfile.is_zipfile(archive)
-    assert list(client.view_api(return_format="dict")["named_endpoints"]) == ["/count"]
-
-
 def test_examples_are_captioned_with_their_true_count(tmp_path):
     assert list_examples(None) == list_examples(tmp_path / "nowhere") == []
     write_grid(tmp_path / "fine_steel.png", 2, 2)

@@ -23,9 +23,9 @@ from gradio.utils import get_upload_folder
 from ..analysis import GrainAnalysis, write_png
 from ..errors import GrainError
 from ..grain_size import RuleResult
-from ..micrograph import read_micrograph
 from ..plots import figure_to_array, plot_size_distribution
 from ..rendering import OverlayStyle
+from .limits import read_upload
 
 P = ParamSpec("P")
 T = TypeVar("T")
@@ -126,7 +126,7 @@ def open_micrograph(path: str) -> OpenedMicrograph:
     Raises:
         ImageError: if it is no image that can be read.
     """
-    micrograph = read_micrograph(path)
+    micrograph = read_upload(path)
     if Path(path).suffix.lower() in BROWSER_SUFFIXES:
         return OpenedMicrograph(path, path, micrograph.um_per_pixel)
     copies = tempfile.TemporaryDirectory(prefix="grain_model-")

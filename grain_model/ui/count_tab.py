@@ -12,7 +12,7 @@ import gradio as gr
 from gradio.data_classes import ImageData
 from transformers import PreTrainedModel
 
-from ..analysis import METHODS, LabelSettings, count_grains
+from ..analysis import METHODS, LabelSettings
 from ..errors import ImageError
 from ..micrograph import read_micrograph
 from ..rendering import OVERLAY_STYLES
@@ -26,10 +26,7 @@ from .actions import (
     open_micrograph,
     plot_distribution,
 )
-from .endpoints import add_count_endpoint
-
-MODEL_QUEUE = "model"
-"""Events that run the network share this queue, one at a time."""
+from .limits import MODEL_QUEUE, count_upload
 
 
 @dataclass(frozen=True)
@@ -63,12 +60,15 @@ class Results:
     counted: gr.State
 
 
-def build_count_tab(examples: Path | None, model: str | os.PathLike | PreTrainedModel | None) -> None:
+def build_count_tab(examples: Path | None, model: str | os.PathLike | PreTrainedModel | None) -> gr.State:
     """Lays out the tab and binds its events, inside the current `gr.Blocks`.
 
     Args:
         examples: folder with example micrographs and `counts.csv`, if there is one.
         model: what `load_model` takes.
+
+    Returns:
+        What holds the visitor's `CountedMicrograph`, `None` before the first.
     """
     opened = gr.State(None)
     pictures = list_examples(examples)
@@ -99,20 +99,13 @@ def build_count_tab(examples: Path | None, model: str | os.PathLike | PreTrained
             scale = None  # the file's own, which the analysis then names as such
         return _present(_count(source, scale, method, boundary_sensitivity), show)
 
-    @clear_errors
-    def count(image: str, um_per_pixel: float | None, method: str, boundary_sensitivity: float) -> tuple[Any, ...]:
-        """Counts the grains of one micrograph: summary, mask, overlay, and a zip with every file."""
-        counted = _count(image, um_per_pixel, method, boundary_sensitivity)
-        mask, overlay = str(counted.saved / "mask.png"), counted.draw_overlay("fill")
-        return counted.analysis.summary(), mask, overlay, counted.archive, counted
-
     def _count(path: str | None, scale: float | None, method: str, boundary_sensitivity: float) -> CountedMicrograph:
         if path is None:
             raise ImageError(
                 "There is no image yet. A micrograph is expected: PNG, JPEG, TIFF, BMP or WebP. "
                 "Load one, or choose one of the examples."
             )
-        analysis = count_grains(path, scale, model, method=method, boundary_sensitivity=boundary_sensitivity)
+        analysis = count_upload(path, scale, model, method=method, boundary_sensitivity=boundary_sensitivity)
         return archive_analysis(path, analysis)
 
     # A number without a value is shown as 0 until it is told so, and 0 is no scale.
@@ -138,7 +131,7 @@ def build_count_tab(examples: Path | None, model: str | os.PathLike | PreTrained
         trigger_mode="always_last",
         api_visibility="private",
     )
-    add_count_endpoint(count, vars(entry), results.counted, run_model)
+    return results.counted
 
 
 @clear_errors

@@ -1,35 +1,218 @@
-"""What programs call: named endpoints of plain inputs and files, apart from what the page draws."""
+"""What programs call: named endpoints of plain inputs and files, which an MCP server offers as tools too.
+
+A count is kept for an hour under a name that only its caller is told (`result`). With that name `settings` counts again
+without running the network, and `export` writes files; neither needs a session, so that plain HTTP and MCP work too.
+"""
 
 from __future__ import annotations
 
+import os
+import secrets
+import shutil
+import tempfile
+import threading
+import time
+from collections import OrderedDict
 from collections.abc import Callable
+from dataclasses import dataclass, replace
+from pathlib import Path
 from typing import Any
 
 import gradio as gr
+from transformers import PreTrainedModel
+
+from ..analysis import METHODS, GrainAnalysis, Method
+from ..errors import ImageError, MeasurementError
+from ..export import FORMATS, GrainExport, export_grains
+from .actions import archive_analysis, clear_errors
+from .limits import MODEL_QUEUE, count_upload, read_upload
+
+KEPT_SECONDS = 3600
+"""How long a result can be named."""
+
+KEPT_PIXELS = 40_000_000
+"""Results are forgotten, the oldest first, when they hold more pixels than this together; one takes about 20 bytes."""
 
 
-def add_count_endpoint(
-    count: Callable[..., Any], entry: dict[str, Any], counted: gr.State, run_model: dict[str, Any]
-) -> None:
-    """Adds `/count`.
+@dataclass(frozen=True)
+class CountedUpload:
+    """A count and the file that it is of."""
+
+    source: str
+    analysis: GrainAnalysis
+
+
+class RecentResults:
+    """The latest counts of programs, each under a name that cannot be guessed."""
+
+    def __init__(self, clock: Callable[[], float] = time.monotonic) -> None:
+        self._clock = clock
+        self._kept: OrderedDict[str, tuple[float, CountedUpload]] = OrderedDict()
+        self._lock = threading.Lock()
+
+    def keep(self, counted: CountedUpload) -> str:
+        """Keeps a result.
+
+        Args:
+            counted: the result.
+
+        Returns:
+            Its name.
+        """
+        name = secrets.token_urlsafe(18)
+        with self._lock:
+            self._kept[name] = (self._clock(), counted)
+            self._forget()
+        return name
+
+    def find(self, name: str) -> CountedUpload:
+        """Finds a result by its name.
+
+        Args:
+            name: what `keep` returned.
+
+        Raises:
+            MeasurementError: if there is none of this name, or none any more.
+        """
+        with self._lock:
+            self._forget()
+            if name in self._kept:
+                return self._kept[name][1]
+        raise MeasurementError(
+            f"There is no result {name!r}. The `result` of a count not older than {KEPT_SECONDS // 60} minutes is "
+            "expected. Count the image again."
+        )
+
+    def _forget(self) -> None:
+        """Drops what is too old, then the oldest until the rest is small enough; the latest always stays."""
+        while self._kept and self._clock() - next(iter(self._kept.values()))[0] > KEPT_SECONDS:
+            self._kept.popitem(last=False)
+        pixels = sum(counted.analysis.labels.size for _, counted in self._kept.values())
+        while len(self._kept) > 1 and pixels > KEPT_PIXELS:
+            _, (_, oldest) = self._kept.popitem(last=False)
+            pixels -= oldest.analysis.labels.size
+
+
+def add_endpoints(model: str | os.PathLike | PreTrainedModel | None) -> None:
+    """Adds the endpoints to the current `gr.Blocks`; nothing of them is seen on the page.
 
     Args:
-        count: what it does.
-        entry: the page's input components by name.
-        counted: owns the archive until it has been fetched; programs do not see it.
-        run_model: how the queue treats what runs the network.
+        model: what `load_model` takes.
     """
+    results = RecentResults()
+
+    def answer(counted: CountedUpload) -> tuple[Any, ...]:
+        files = archive_analysis(counted.source, counted.analysis)
+        mask, overlay = str(files.saved / "mask.png"), str(files.saved / "overlay.png")
+        return counted.analysis.summary(), mask, overlay, files.archive, results.keep(counted), files
+
+    @clear_errors
+    def count(
+        image: str,
+        um_per_pixel: float | None = None,
+        method: Method = "watershed",
+        boundary_sensitivity: float = 0.5,
+        min_grain_area: float | None = None,
+    ) -> tuple[Any, ...]:
+        """Counts and measures the grains of one micrograph, with the ASTM grain-size number.
+
+        Args:
+            image: the micrograph: PNG, JPEG, TIFF, BMP or WebP, 8 or 16 bit.
+            um_per_pixel: scale in um per pixel; null takes the file's own, if it states one.
+            method: "watershed" separates grains that touch, "components" does not.
+            boundary_sensitivity: 0 to 1; higher finds weaker boundaries, so more grains.
+            min_grain_area: smallest grain kept, in pixels; null follows the image's own grains.
+
+        Returns:
+            Summary (count, grain size by five rules, scale, warnings), mask, overlay, zip of all files, and the name
+            of the result for `settings` and `export`.
+        """
+        if not image:
+            raise ImageError("There is no image. A micrograph is expected as `image`. Name a file.")
+        options = _checked(method, boundary_sensitivity, min_grain_area)
+        return answer(CountedUpload(image, count_upload(image, um_per_pixel, model, **options)))
+
+    @clear_errors
+    def settings(
+        result: str,
+        um_per_pixel: float | None = None,
+        method: Method = "watershed",
+        boundary_sensitivity: float = 0.5,
+        min_grain_area: float | None = None,
+    ) -> tuple[Any, ...]:
+        """Counts an image again with other settings, from what the network saw the first time; takes about a second.
+
+        Args:
+            result: the name of an earlier result, not older than an hour.
+            um_per_pixel: scale in um per pixel; null takes the file's own, if it states one.
+            method: "watershed" separates grains that touch, "components" does not.
+            boundary_sensitivity: 0 to 1; higher finds weaker boundaries, so more grains.
+            min_grain_area: smallest grain kept, in pixels; null follows the image's own grains.
+
+        Returns:
+            The same as `count`, with the name of a result of its own.
+        """
+        earlier = results.find(result)
+        analysis = earlier.analysis.relabel(**_checked(method, boundary_sensitivity, min_grain_area))
+        # Read again, so that a scale that contradicts the file's own is remarked on here too.
+        analysis = replace(analysis, micrograph=read_upload(earlier.source, um_per_pixel))
+        return answer(CountedUpload(earlier.source, analysis))
+
+    @clear_errors
+    def export(result: str, formats: list[str]) -> tuple[Any, ...]:
+        """Writes the grains of an earlier result in the formats of other tools.
+
+        Args:
+            result: the name of an earlier result, not older than an hour.
+            formats: some of "csv", "xlsx", "json", "tiff", "coco", "imagej", "geojson".
+
+        Returns:
+            Zip of one file for each format.
+        """
+        analysis = results.find(result).analysis
+        folder = tempfile.TemporaryDirectory(prefix="grain_model-")
+        written = Path(folder.name) / "export"
+        export_grains(GrainExport.of_analysis(analysis), written, formats or list(FORMATS))
+        stem = Path(analysis.name).stem or "grains"
+        return shutil.make_archive(str(Path(folder.name) / f"{stem}-export"), "zip", root_dir=written), folder
+
     with gr.Row(visible=False):
-        gr.Button().click(
-            count,
-            [entry[name] for name in ("image", "um_per_pixel", "method", "boundary_sensitivity")],
-            [
-                gr.JSON(label="summary"),
-                gr.Image(label="mask", format="png"),
-                gr.Image(label="overlay", format="png"),
-                gr.File(label="archive"),
-                counted,
-            ],
-            api_name="count",
-            **run_model,
+        owner = gr.State(None)  # keeps an answer's files until they have been fetched; programs do not see it
+        image, result = gr.File(label="image", type="filepath"), gr.Textbox(label="result")
+        options = [
+            gr.Number(label="um_per_pixel", value=None),
+            gr.Radio(list(METHODS), value="watershed", label="method"),
+            gr.Number(label="boundary_sensitivity", value=0.5),
+            gr.Number(label="min_grain_area", value=None),
+        ]
+        formats = gr.CheckboxGroup(list(FORMATS), value=list(FORMATS), label="formats")
+        answers = [
+            gr.JSON(label="summary"),
+            gr.Image(label="mask", format="png"),
+            gr.Image(label="overlay", format="png"),
+            gr.File(label="archive"),
+            gr.Textbox(label="result"),
+            owner,
+        ]
+        run_model = {"concurrency_limit": 1, "concurrency_id": MODEL_QUEUE}
+        gr.Button().click(count, [image, *options], answers, api_name="count", **run_model)
+        gr.Button().click(settings, [result, *options], answers, api_name="settings")
+        gr.Button().click(export, [result, formats], [gr.File(label="archive"), owner], api_name="export")
+
+
+def _checked(method: str, boundary_sensitivity: float | None, min_grain_area: float | None) -> dict[str, Any]:
+    """Settings of a count, within their bounds.
+
+    Raises:
+        MeasurementError: if one is not.
+    """
+    if boundary_sensitivity is None or not 0 <= boundary_sensitivity <= 1:
+        raise MeasurementError(
+            f"The boundary sensitivity is {boundary_sensitivity}. A number from 0 to 1 is expected. Try 0.5."
         )
+    if min_grain_area is not None and not min_grain_area >= 0:
+        raise MeasurementError(
+            f"The smallest grain is {min_grain_area} px. An area of 0 or more is expected. Leave it out to follow the "
+            "image's own grains."
+        )
+    return {"method": method, "boundary_sensitivity": boundary_sensitivity, "min_grain_area": min_grain_area}

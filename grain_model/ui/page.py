@@ -10,9 +10,9 @@ import gradio as gr
 from transformers import PreTrainedModel
 
 from .count_tab import build_count_tab
+from .endpoints import add_endpoints
+from .limits import MAX_UPLOAD_BYTES
 from .style import CSS, HEAD, THEME
-
-MAX_UPLOAD = "200mb"
 
 INTRODUCTION = """# Grain counter
 Segments, counts and measures the grains on a micrograph. Nothing you load leaves the machine that serves this page."""
@@ -31,6 +31,7 @@ def build_page(examples: Path | None = None, model: str | os.PathLike | PreTrain
     with gr.Blocks(title="Grain counter", analytics_enabled=False, delete_cache=(3600, 86400)) as page:
         gr.Markdown(INTRODUCTION, elem_id="introduction")
         build_count_tab(examples, model)
+        add_endpoints(model)
     return page
 
 
@@ -49,7 +50,7 @@ def launch_page(page: gr.Blocks, examples: Path | None = None, **options: Any) -
         "theme": THEME,
         "css": CSS,
         "head": HEAD,
-        "max_file_size": MAX_UPLOAD,
+        "max_file_size": MAX_UPLOAD_BYTES,
         "footer_links": ["api"],
         "allowed_paths": [str(examples.resolve())] if examples else [],
     }

@@ -1,0 +1,61 @@
+"""What the page bounds: the size of what visitors load, and one run of the network at a time."""
+
+from __future__ import annotations
+
+import os
+import threading
+from typing import Any
+
+from transformers import PreTrainedModel
+
+from ..analysis import GrainAnalysis, count_grains
+from ..micrograph import Micrograph, read_micrograph
+
+MAX_UPLOAD_BYTES = 200 * 1024**2
+"""Largest file that a visitor may load."""
+
+MAX_UPLOAD_PIXELS = 64_000_000
+"""Largest micrograph on the page: minutes on two processor cores, and about 3 GB of memory."""
+
+MODEL_QUEUE = "model"
+"""Events that count one micrograph wait in this queue, and are told their place in it."""
+
+_model_turn = threading.Lock()
+
+
+def read_upload(path: str | os.PathLike, um_per_pixel: float | None = None) -> Micrograph:
+    """Reads what a visitor loaded.
+
+    Args:
+        path: the file.
+        um_per_pixel: see `read_micrograph`.
+
+    Raises:
+        ImageError: if it cannot be read, or is larger than `MAX_UPLOAD_PIXELS`.
+        ScaleError: if `um_per_pixel` is no positive length.
+    """
+    return read_micrograph(path, um_per_pixel, max_pixels=MAX_UPLOAD_PIXELS)
+
+
+def count_upload(
+    path: str | os.PathLike,
+    um_per_pixel: float | None = None,
+    model: str | os.PathLike | PreTrainedModel | None = None,
+    **settings: Any,
+) -> GrainAnalysis:
+    """Counts what a visitor loaded, when it is its turn: the network runs for one micrograph at a time.
+
+    A batch takes a turn for each of its files, so that others need not wait for all of them.
+
+    Args:
+        path: the file.
+        um_per_pixel: see `count_grains`.
+        model: see `count_grains`.
+        settings: see `count_grains`.
+
+    Raises:
+        GrainError: as `read_upload` and `count_grains`.
+    """
+    micrograph = read_upload(path, um_per_pixel)
+    with _model_turn:
+        return count_grains(micrograph, model=model, **settings)
