@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+from collections.abc import Iterable
 from dataclasses import dataclass, field, replace
 from functools import cached_property
 from pathlib import Path
@@ -14,6 +15,7 @@ import pandas as pd
 from PIL import Image
 from transformers import PreTrainedModel
 
+from .correction import Edit, replay
 from .errors import ModelError
 from .grain_size import GrainSize, grain_size
 from .image_processing_grain import standardize
@@ -23,7 +25,7 @@ from .loading import describe_weights, load_model
 from .measurement import measure_grains
 from .micrograph import Micrograph, read_micrograph
 from .quality import QualityFlag, assess_quality
-from .rendering import OverlayStyle, render_mask, render_overlay
+from .rendering import CORRECTED_COLOUR, OverlayStyle, mark_grains, render_mask, render_overlay
 from .scale import predict_at_canonical_scale
 from .version import __version__
 
@@ -56,12 +58,15 @@ class GrainAnalysis:
     Attributes:
         micrograph: the picture, its name and its scale.
         labels: int32 (H, W) at the image's own size, 1..count without gaps, 0 = boundary, gap, strip or not a grain.
-        confidence: float32 (count,), 0 to 1, the network's own certainty of each grain.
+        confidence: float32 (count,), 0 to 1, the network's own certainty of each grain; NaN for a grain corrected by
+            hand, of which the network has none and which a person's 1 would make look measured.
         probabilities: float32 (C, field height, W), 0 to 1: grain interior, grain boundary, and what else the model
             gives.
         settings: how the labels were drawn from the probabilities.
         flags: what makes this result doubtful as a whole, in words; empty when nothing does.
         weights: name and version of the weights that were used.
+        edits: the corrections by hand that are in the labels, in their order.
+        corrected_ids: labels of the grains that a correction made: merged, split or added.
     """
 
     micrograph: Micrograph
@@ -71,6 +76,8 @@ class GrainAnalysis:
     settings: LabelSettings = LabelSettings()
     flags: tuple[QualityFlag, ...] = ()
     weights: dict[str, str | None] = field(default_factory=dict)
+    edits: tuple[Edit, ...] = ()
+    corrected_ids: tuple[int, ...] = ()
 
     @property
     def count(self) -> int:
@@ -107,8 +114,12 @@ class GrainAnalysis:
 
     @cached_property
     def table(self) -> pd.DataFrame:
-        """Measurements, one row a grain; row i is label i + 1. Columns: see `measure_grains`."""
-        return measure_grains(self._field_labels, self.um_per_pixel, self.confidence)
+        """Measurements, one row a grain; row i is label i + 1.
+
+        Columns: see `measure_grains`; and `corrected`, true where a correction by hand made the grain.
+        """
+        table = measure_grains(self._field_labels, self.um_per_pixel, self.confidence)
+        return table.assign(corrected=table["label"].isin(self.corrected_ids))
 
     @cached_property
     def grain_size(self) -> GrainSize:
@@ -127,9 +138,10 @@ class GrainAnalysis:
             show: `"fill"`, `"outlines"`, `"ids"` or `"confidence"`; see `render_overlay`.
 
         Returns:
-            uint8 (H, W, 3), RGB.
+            uint8 (H, W, 3), RGB; grains corrected by hand have a white outline with a dark rim.
         """
-        return render_overlay(self.micrograph.pixels, self.labels, alpha=alpha, show=show, confidence=self.confidence)
+        drawn = render_overlay(self.micrograph.pixels, self.labels, alpha=alpha, show=show, confidence=self.confidence)
+        return mark_grains(drawn, self.labels, self.corrected_ids, CORRECTED_COLOUR)
 
     def relabel(
         self,
@@ -146,19 +158,49 @@ class GrainAnalysis:
             min_grain_area: see `LabelSettings`.
 
         Returns:
-            A new analysis of the same micrograph; this one stays as it is.
+            A new analysis of the same micrograph, without corrections; this one stays as it is.
         """
         settings = LabelSettings(method, boundary_sensitivity, min_grain_area)
-        return replace(self, settings=settings, **_labelled(self.micrograph, self.probabilities, settings))
+        drawn = _labelled(self.micrograph, self.probabilities, settings)
+        return replace(self, settings=settings, edits=(), corrected_ids=(), **drawn)
+
+    def correct(self, edits: Iterable[Edit]) -> GrainAnalysis:
+        """Corrects the grains by hand; everything measured follows.
+
+        Args:
+            edits: what to do, in this order; see `Edit`.
+
+        Returns:
+            A new analysis of the same micrograph with labels 1..count without gaps; this one stays as it is, so undoing
+            the last edit is correcting anew without it.
+
+        Raises:
+            CorrectionError: if an edit does not fit the grains that are there.
+        """
+        edits = tuple(edits)
+        corrected = replay(self._field_labels, edits)
+        origins = corrected.origins
+        # A grain of an earlier correction stays one.
+        by_hand = (origins == 0) | np.isin(origins, self.corrected_ids)
+        confidence = np.append(np.float32(np.nan), self.confidence)[origins]
+        return replace(
+            self,
+            labels=_with_strip(corrected.labels, self.micrograph),
+            confidence=confidence,
+            flags=assess_quality(self.micrograph.field, corrected.labels, self.probabilities),
+            edits=self.edits + edits,
+            corrected_ids=tuple((np.flatnonzero(by_hand) + 1).tolist()),
+        )
 
     def summary(self) -> dict[str, Any]:
         """Collects the result as plain values for JSON: numbers, strings, lists and None, no NaN.
 
         Returns:
-            Count, image, scale, settings, grain size by each rule, warnings, quality flags, and the software and
-            weights that made it.
+            Count, image, scale, settings, corrections by hand, grain size by each rule, warnings, quality flags, and
+            the software and weights that made it.
         """
         height, width = self.labels.shape
+        known = self.confidence[np.isfinite(self.confidence)]
         return {
             "name": self.name,
             "count": self.count,
@@ -169,8 +211,12 @@ class GrainAnalysis:
                 "boundary_sensitivity": self.settings.boundary_sensitivity,
                 "min_grain_area": self.settings.min_grain_area,
             },
+            "corrections": {
+                "corrected_grains": len(self.corrected_ids),
+                "edits": [edit.to_dict() for edit in self.edits],
+            },
             "grain_size": self.grain_size.to_dict(),
-            "mean_confidence": float(self.confidence.mean()) if self.count else None,
+            "mean_confidence": float(known.mean()) if len(known) else None,
             "warnings": list(self.warnings),
             "quality_flags": [{"code": flag.code, "message": flag.message} for flag in self.flags],
             "software": {"name": "grain_model", "version": __version__},
@@ -267,5 +313,9 @@ def _labelled(micrograph: Micrograph, probabilities: np.ndarray, settings: Label
         min_grain_area=settings.min_grain_area,
     )
     flags = assess_quality(micrograph.field, labels, probabilities)
-    strip = len(micrograph.pixels) - len(labels)
-    return {"labels": np.pad(labels, ((0, strip), (0, 0))), "confidence": confidence, "flags": flags}
+    return {"labels": _with_strip(labels, micrograph), "confidence": confidence, "flags": flags}
+
+
+def _with_strip(labels: np.ndarray, micrograph: Micrograph) -> np.ndarray:
+    """Labels of the field at the whole picture's size; nothing in the strip under it is a grain."""
+    return np.pad(labels, ((0, len(micrograph.pixels) - len(labels)), (0, 0)))

@@ -22,3 +22,7 @@ class ModelError(GrainError):
 
 class MeasurementError(GrainError, ValueError):
     """The labels or settings do not allow the measurement that was asked for."""
+
+
+class CorrectionError(GrainError, ValueError):
+    """A correction by hand does not fit the grains that are there."""

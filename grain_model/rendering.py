@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Literal, get_args
 
 import cv2
@@ -16,6 +17,12 @@ OVERLAY_STYLES: tuple[str, ...] = get_args(OverlayStyle)
 
 OUTLINE_COLOUR = (255, 72, 0)
 """RGB of outlines: vermilion stands out on bright and on dark metal."""
+
+CORRECTED_COLOUR = (255, 255, 255)
+"""RGB of the outline of a grain corrected by hand: a colour that no grain is tinted with."""
+
+CHOSEN_COLOUR = (255, 230, 0)
+"""RGB of the outline of the grain that a reader has chosen."""
 
 _GOLDEN_RATIO = 0.6180339887498949
 
@@ -48,7 +55,7 @@ def render_overlay(
         alpha: opacity of the colour inside a grain, 0 (micrograph only) to 1 (colour only).
         show: `"fill"` tints and outlines every grain in a colour of its own, `"outlines"` draws the outlines alone,
             `"ids"` adds each grain's number, `"confidence"` tints by confidence from dark blue (0) to yellow (1).
-        confidence: float (n,), 0 to 1, one a grain; needed for `"confidence"`.
+        confidence: float (n,), 0 to 1, one a grain; needed for `"confidence"`; NaN, where there is none, is drawn grey.
 
     Returns:
         uint8 (H, W, 3), RGB.
@@ -83,6 +90,30 @@ def render_overlay(
     )
 
 
+def mark_grains(
+    picture: np.ndarray, labels: np.ndarray, ids: Sequence[int], colour: tuple[int, int, int]
+) -> np.ndarray:
+    """Makes grains stand out by a strong outline with a dark rim, which shows on bright and on dark tints.
+
+    Args:
+        picture: uint8 (H, W, 3), such as an overlay.
+        labels: int (H, W), 0 = not a grain.
+        ids: labels of the grains to mark.
+        colour: RGB of the outline.
+
+    Returns:
+        uint8 (H, W, 3), a copy; the picture itself where there is nothing to mark.
+    """
+    if len(ids) == 0:
+        return picture
+    marked = np.where(np.isin(labels, ids), labels, 0)
+    width = _line_width(labels.shape) + 1
+    drawn = picture.copy()
+    drawn[_rim(marked, 2 * width) & (marked > 0)] = 0
+    drawn[_rim(marked, width) & (marked > 0)] = colour
+    return drawn
+
+
 def label_colours(count: int) -> np.ndarray:
     """Chooses a colour for each of the labels 1..count.
 
@@ -104,12 +135,19 @@ def label_colours(count: int) -> np.ndarray:
 
 def _outlines(labels: np.ndarray) -> np.ndarray:
     """Returns bool (H, W): the grains' own pixels along their edge, thicker in large pictures so that they show."""
-    width = max(1, round(min(labels.shape, default=0) / 700))
+    return _rim(labels, _line_width(labels.shape)) & (labels > 0)
+
+
+def _line_width(shape: tuple[int, int]) -> int:
+    return max(1, round(min(shape, default=0) / 700))
+
+
+def _rim(labels: np.ndarray, width: int) -> np.ndarray:
+    """Returns bool (H, W): pixels with another label within `width` px."""
     window = np.ones((2 * width + 1, 2 * width + 1), np.uint8)
     # float32 is what OpenCV's morphology takes and holds every label below 2**24 exactly.
     values = labels.astype(np.float32)
-    edge = (cv2.dilate(values, window) != values) | (cv2.erode(values, window) != values)
-    return edge & (labels > 0)
+    return (cv2.dilate(values, window) != values) | (cv2.erode(values, window) != values)
 
 
 def _tint(pixels: np.ndarray, labels: np.ndarray, colours: np.ndarray, alpha: float) -> np.ndarray:
@@ -127,10 +165,12 @@ def _confidence_colours(confidence: np.ndarray | None, count: int) -> np.ndarray
             "The confidence overlay needs one value from 0 to 1 for every grain. "
             "Pass the analysis' own `confidence`, or choose another style."
         )
-    levels = np.rint(np.clip(np.asarray(confidence, dtype=float), 0, 1) * 255).astype(np.uint8)
     if not count:
         return np.zeros((0, 3), np.uint8)
-    return cv2.applyColorMap(levels[:, None], cv2.COLORMAP_VIRIDIS)[:, 0, ::-1]
+    values = np.asarray(confidence, dtype=float)
+    levels = np.rint(np.clip(np.nan_to_num(values), 0, 1) * 255).astype(np.uint8)
+    colours = cv2.applyColorMap(levels[:, None], cv2.COLORMAP_VIRIDIS)[:, 0, ::-1]
+    return np.where(np.isnan(values)[:, None], np.uint8(128), colours)
 
 
 def _draw_ids(picture: np.ndarray, labels: np.ndarray) -> np.ndarray:

@@ -38,6 +38,7 @@ from .batch import (
     refuse,
     show_progress,
 )
+from .correction import describe_edits
 from .errors import GrainError, MeasurementError, ScaleError
 from .grain_size import GrainSize, average_fields
 from .plots import (
@@ -254,6 +255,10 @@ def _compose_field(analysis: GrainAnalysis) -> ReportField:
         ("Scale", _scale_text(scale, analysis.scale_source)),
         ("Grains", f"{analysis.count}, {len(whole)} of them whole"),
     ]
+    if analysis.edits:
+        drawn = len(analysis.corrected_ids)
+        by_hand = f"{describe_edits(analysis.edits)}; {drawn} grain{'' if drawn == 1 else 's'} drawn by hand"
+        facts.append(("Corrected by hand", by_hand))
     if len(whole):
         facts += [
             ("Diameter (ECD)", f"median {whole[column].median():.3g}, mean {whole[column].mean():.3g} {unit}"),
@@ -268,8 +273,8 @@ def _compose_field(analysis: GrainAnalysis) -> ReportField:
     ]
     warnings = [*analysis.warnings, *(flag.message for flag in analysis.flags), *sizes.flags]
     warnings += [f"{rule.title}: {flag}" for rule in sizes.rules for flag in rule.flags]
-    drawn = [(caption, figure_to_array(figure, PICTURE_DPI)) for caption, figure in pictures]
-    return ReportField(analysis.name, facts, _rule_rows(sizes), _unique(warnings), drawn)
+    figures = [(caption, figure_to_array(figure, PICTURE_DPI)) for caption, figure in pictures]
+    return ReportField(analysis.name, facts, _rule_rows(sizes), _unique(warnings), figures)
 
 
 def _headline(sizes: GrainSize) -> str:
