@@ -9,6 +9,7 @@ from pathlib import Path
 
 import torch
 from transformers import PreTrainedConfig, PreTrainedModel
+from transformers.utils import cached_file, extract_commit_hash
 
 from .configuration_grain import GrainConfig
 from .errors import ModelError
@@ -18,14 +19,15 @@ from .version import __version__
 EMBEDDED_WEIGHTS = Path(__file__).parent / "weights"
 """Folder of the checkpoint that comes with the package."""
 
-_HUB_ID = re.compile(r"[\w][\w.-]*(/[\w][\w.-]*)?")
+_HUB_ID = re.compile(r"(?P<repository>\w[\w.-]*(/\w[\w.-]*)?)(@(?P<revision>[\w./-]+))?")
 
 
 def load_model(model: str | os.PathLike | PreTrainedModel | None = None) -> PreTrainedModel:
     """Loads a grain model once and hands out the same one afterwards.
 
     Args:
-        model: a folder or Hub id; a loaded model, which is returned as it is; `None` for the embedded weights.
+        model: a folder; a Hub id, with `@` and a tag, branch or commit to pin one (`user/name@v0.1.0`); a loaded model,
+            which is returned as it is; `None` for the embedded weights.
 
     Returns:
         The model in evaluation mode and, if it was loaded here, in float32 on the GPU where CUDA has one.
@@ -40,12 +42,18 @@ def load_model(model: str | os.PathLike | PreTrainedModel | None = None) -> PreT
     folder = Path(model).expanduser()
     if folder.is_dir():
         return _load_folder(folder, "This is no model folder", "Name the folder that `save_pretrained` wrote.")
-    if not _HUB_ID.fullmatch(str(model)):
+    if str(model).lower().endswith(".onnx"):
+        raise ModelError(
+            f"{str(model)!r} is a model exported to ONNX, which torch does not run. A folder or Hub id is expected. "
+            "Name one, or choose the backend 'onnx'."
+        )
+    hub_id = _HUB_ID.fullmatch(str(model))
+    if hub_id is None:
         raise ModelError(
             f"There is no model folder {str(model)!r}. A model is a folder with config.json and weights, or a Hub id "
-            "such as user/name. Check the path, or leave the model out to use the embedded weights."
+            "such as user/name or user/name@v0.1.0. Check the path, or leave the model out to use the embedded weights."
         )
-    return _load(str(model), 0)
+    return _load(hub_id["repository"], hub_id["revision"])
 
 
 def describe_weights(model: PreTrainedModel) -> dict[str, str | None]:
@@ -72,24 +80,28 @@ def _load_folder(folder: Path, missing: str, remedy: str) -> PreTrainedModel:
         )
     # A folder that a training run writes again must not be answered from the cache.
     changed = max(file.stat().st_mtime_ns for file in folder.iterdir())
-    return _load(str(folder.resolve()), changed)
+    return _load(str(folder.resolve()), None, changed)
 
 
 @lru_cache(maxsize=4)
-def _load(source: str, _changed: int) -> PreTrainedModel:
+def _load(source: str, revision: str | None, _changed: int = 0) -> PreTrainedModel:
     """Loads from a folder or the Hub; `_changed` is part of the cache's key only."""
     try:
-        config, _ = PreTrainedConfig.get_config_dict(source)
+        # All files of one commit, which the results name.
+        commit = extract_commit_hash(cached_file(source, "config.json", revision=revision), None)
+        revision = commit or revision
+        config, _ = PreTrainedConfig.get_config_dict(source, revision=revision)
         if config.get("model_type") != GrainConfig.model_type:
             raise _wrong_kind(source, config.get("model_type"))
         model, report = GrainForInstanceSegmentation.from_pretrained(
-            source, dtype=torch.float32, output_loading_info=True
+            source, revision=revision, dtype=torch.float32, output_loading_info=True
         )
     except (OSError, ValueError, RuntimeError) as error:
         raise ModelError(
-            f"The model {source!r} could not be loaded: {_first_line(error)} A folder or Hub repository with "
-            "config.json and safetensors is expected, and the network for one that is not in the cache yet. "
-            "Check the name and the connection, or leave the model out to use the embedded weights."
+            f"The model {source!r}{f' at {revision!r}' if revision else ''} could not be loaded: {_first_line(error)} "
+            "A folder or Hub repository with config.json and safetensors is expected, and the network for one that is "
+            "not in the cache yet. Check the name and the connection, or leave the model out to use the embedded "
+            "weights."
         ) from error
     if report["missing_keys"] or report["mismatched_keys"]:
         raise ModelError(
@@ -97,6 +109,7 @@ def _load(source: str, _changed: int) -> PreTrainedModel:
             f"{len(report['missing_keys'])} tensors are missing, {len(report['mismatched_keys'])} have another shape. "
             "Weights and configuration have to come from one training run. Save the model again with `save_pretrained`."
         )
+    model.config._commit_hash = commit
     return model.eval().to("cuda" if torch.cuda.is_available() else "cpu")
 
 

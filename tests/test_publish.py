@@ -195,6 +195,47 @@ def test_what_was_published_is_loaded_bit_by_bit_and_survives_a_broken_update(hu
     assert np.array_equal(found["v1"], old)
 
 
+PIN = """
+import sys
+
+import numpy as np
+import torch
+
+from grain_model import GrainImageProcessor
+from grain_model.errors import ModelError
+from grain_model.loading import describe_weights, load_model
+
+picture, out, repo_id = sys.argv[1:]
+torch.set_num_threads(1)
+inputs = GrainImageProcessor()(picture, return_tensors="pt")
+found = {}
+for name in (f"{repo_id}@v1", f"{repo_id}@main", repo_id):
+    model = load_model(name).cpu()
+    with torch.no_grad():
+        found[name.partition("@")[2] or "none"] = model(**inputs).logits.numpy()
+    print(*describe_weights(model).values())
+np.savez(out, **found)
+try:
+    load_model(f"{repo_id}@v7")
+except ModelError as error:
+    print(error)
+"""
+
+
+def test_this_package_pins_a_revision_too(published, models, folders, picture, tmp_path):
+    assert run_online(published, UPLOAD, folders[1], REPO_ID, "v2", home=tmp_path).returncode == 0
+    run = run_online(published, PIN, picture, tmp_path / "logits.npz", REPO_ID, home=tmp_path)
+    assert run.returncode == 0, run.stderr
+    old, new = (logits_of(model, picture) for model in models)
+    with np.load(tmp_path / "logits.npz") as found:
+        assert np.array_equal(found["v1"], old)
+        assert np.array_equal(found["main"], new) and np.array_equal(found["none"], new)
+    pinned, *latest, missing = run.stdout.splitlines()
+    tags = published.repository(REPO_ID).tags
+    assert pinned == f"{REPO_ID} {tags['v1']}" and latest == [f"{REPO_ID} {tags['v2']}"] * 2
+    assert f"The model '{REPO_ID}' at 'v7' could not be loaded" in missing
+
+
 @pytest.mark.slow
 def test_the_command_publishes_a_model_of_ones_own_once(hub, models, folders, card, picture, tmp_path):
     for expected in ("published", "unchanged"):
