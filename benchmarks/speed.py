@@ -1,7 +1,7 @@
 """How long counting takes, stage by stage, beside the backbone's own forward pass on the same pixels.
 
 `python -m benchmarks.speed` counts an example of 400x300 again and again and prints medians, their ratio to the
-backbone and the memory that it took, all from one run.
+backbone and the memory that it took, all from one run; then the same with the network in onnxruntime.
 """
 
 from __future__ import annotations
@@ -13,6 +13,7 @@ import sys
 import tempfile
 import time
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 
 import torch
@@ -21,12 +22,15 @@ from torch.nn import functional as F
 from transformers import PreTrainedModel
 
 from grain_model.analysis import count_grains
+from grain_model.errors import ModelError
 from grain_model.grain_size import grain_size
 from grain_model.image_processing_grain import standardize
 from grain_model.instances import label_grains
 from grain_model.loading import load_model
 from grain_model.measurement import measure_grains
 from grain_model.micrograph import read_micrograph
+from grain_model.onnx_backend import load_onnx
+from grain_model.onnx_export import export_onnx
 from grain_model.quality import assess_quality
 from grain_model.scale import predict_at_canonical_scale
 
@@ -74,6 +78,7 @@ def main(arguments: list[str] | None = None) -> int:
         share = medians[name] / medians["backbone"]
         print(f"  {name:<40}{1000 * medians[name]:9.1f} ms {share:6.2f} of the backbone")
     print(f"memory: {loaded:.0f} MiB with the model loaded, {peak_memory():.0f} MiB at most")
+    print_backends(path, model, options.repeats)
     return 0 if ratio < RATIO_GOAL else 1
 
 
@@ -116,6 +121,32 @@ def stages_of(path: Path, model: PreTrainedModel) -> dict[str, Callable[[], obje
         "[overlay]": analysis.overlay,
         "[save]": save,
     }
+
+
+def print_backends(path: Path, model: PreTrainedModel, repeats: int) -> None:
+    """Times counting with the network in onnxruntime, on the CPU, beside counting with torch.
+
+    Args:
+        path: the micrograph.
+        model: the network; exported into a temporary folder.
+        repeats: rounds.
+    """
+    with tempfile.TemporaryDirectory() as folder:
+        try:
+            networks = {
+                name: load_onnx(export_onnx(model, Path(folder) / f"{name}.onnx", int8=name == "int8"))
+                for name in ("float32", "int8")
+            }
+        except ModelError as error:
+            print(f"onnxruntime: {error}")
+            return
+    runs: dict[str, Callable[[], object]] = {"torch": lambda: count_grains(path, model=model)}
+    for name, network in networks.items():
+        runs[f"onnxruntime, {name}"] = partial(count_grains, path, model=network, backend="onnx")
+    medians = measure(runs, repeats)
+    print("counting by backend")
+    for name, seconds in medians.items():
+        print(f"  {name:<40}{1000 * seconds:9.1f} ms {medians['torch'] / seconds:6.2f} times as fast as torch")
 
 
 def backbone_pass(path: Path, model: PreTrainedModel) -> Callable[[], object]:

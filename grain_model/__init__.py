@@ -21,6 +21,7 @@ if TYPE_CHECKING:
     from .image_processing_grain import GrainImageProcessor
     from .micrograph import Micrograph, read_micrograph
     from .modeling_grain import GrainForInstanceSegmentation
+    from .onnx_export import export_onnx
 
 _HOMES = {
     "GrainAnalysis": "analysis",
@@ -34,6 +35,7 @@ _HOMES = {
     "ModelError": "errors",
     "ScaleError": "errors",
     "count_grains": "analysis",
+    "export_onnx": "onnx_export",
     "read_micrograph": "micrograph",
 }
 
@@ -50,6 +52,7 @@ __all__ = [
     "ScaleError",
     "__version__",
     "count_grains",
+    "export_onnx",
     "read_micrograph",
 ]
 

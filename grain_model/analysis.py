@@ -24,6 +24,7 @@ from .label_tiff import write_label_tiff
 from .loading import describe_weights, load_model
 from .measurement import measure_grains
 from .micrograph import Micrograph, read_micrograph
+from .onnx_backend import OnnxNetwork, load_onnx
 from .quality import QualityFlag, assess_quality
 from .rendering import CORRECTED_COLOUR, OverlayStyle, mark_grains, render_mask, render_overlay
 from .scale import predict_at_canonical_scale
@@ -31,6 +32,7 @@ from .version import __version__
 
 Method = Literal["watershed", "components"]
 METHODS: tuple[str, ...] = get_args(Method)
+Backend = Literal["torch", "onnx"]
 
 
 @dataclass(frozen=True)
@@ -249,23 +251,25 @@ class GrainAnalysis:
 def count_grains(
     image: Any,
     um_per_pixel: float | None = None,
-    model: str | os.PathLike | PreTrainedModel | None = None,
+    model: str | os.PathLike | PreTrainedModel | OnnxNetwork | None = None,
     *,
     method: Method = "watershed",
     boundary_sensitivity: float = 0.5,
     min_grain_area: float | None = None,
-    backend: Literal["torch"] = "torch",
+    backend: Backend = "torch",
 ) -> GrainAnalysis:
     """Finds, counts and measures the grains of a micrograph.
 
     Args:
         image: path, PIL image, numpy array (H, W) or (H, W, 3) of 8 or 16 bit or float, or a `Micrograph` already read.
         um_per_pixel: scale in um per pixel; wins over one found in the file.
-        model: folder, Hub id or a loaded model; `None` uses the embedded weights, with no network.
+        model: folder, Hub id or a loaded model; `None` uses the embedded weights, with no network. For the backend
+            `"onnx"` also a file that `export_onnx` wrote, or what `load_onnx` returned.
         method: `"watershed"` separates grains that touch, `"components"` is plain connected components.
         boundary_sensitivity: 0 to 1; higher draws boundaries from weaker evidence, so it splits more.
         min_grain_area: smallest grain kept, px; `None` follows the image's own grain size.
-        backend: what runs the network.
+        backend: what runs the network: `"torch"`, or `"onnx"` (onnxruntime, on the CPU), which exports the model on
+            first use unless `model` is an exported file; see `load_onnx`.
 
     Returns:
         The analysis: `.count`, `.labels`, `.mask`, `.table`, `.grain_size`, `.overlay()`, `.save(folder)`.
@@ -273,23 +277,19 @@ def count_grains(
     Raises:
         ImageError: if the image cannot be read.
         ScaleError: if `um_per_pixel` is no positive length.
-        ModelError: if the model cannot be loaded or the backend is unknown.
+        ModelError: if the model cannot be loaded, or the backend is unknown or not installed.
     """
-    if backend != "torch":
-        raise ModelError(
-            f"The backend {backend!r} is unknown. The network runs on 'torch'. Leave `backend` out, or pass 'torch'."
-        )
     micrograph = image if isinstance(image, Micrograph) else read_micrograph(image, um_per_pixel)
     if micrograph is image and um_per_pixel is not None:
         micrograph = micrograph.with_scale(um_per_pixel)
-    network = load_model(model)
+    network, weights = _load_network(model, backend)
     probabilities = predict_at_canonical_scale(network, standardize(micrograph.field))
     settings = LabelSettings(method, boundary_sensitivity, min_grain_area)
     return GrainAnalysis(
         micrograph=micrograph,
         probabilities=probabilities,
         settings=settings,
-        weights=describe_weights(network),
+        weights=weights,
         **_labelled(micrograph, probabilities, settings),
     )
 
@@ -302,6 +302,20 @@ def write_png(path: Path, picture: np.ndarray) -> None:
         picture: uint8 (H, W) or (H, W, 3).
     """
     Image.fromarray(picture).save(path, compress_level=3)
+
+
+def _load_network(model: Any, backend: str) -> tuple[PreTrainedModel | OnnxNetwork, dict[str, str | None]]:
+    """The network as the backend runs it, and the name and version of its weights."""
+    if backend == "onnx":
+        network = load_onnx(model)
+        return network, network.weights
+    if backend != "torch":
+        raise ModelError(
+            f"The backend {backend!r} is unknown. The network runs on 'torch' or 'onnx'. Leave `backend` out, or pass "
+            "one of these."
+        )
+    network = load_model(model)
+    return network, describe_weights(network)
 
 
 def _labelled(micrograph: Micrograph, probabilities: np.ndarray, settings: LabelSettings) -> dict[str, Any]:

@@ -17,6 +17,8 @@ from .errors import GrainError
 if TYPE_CHECKING:
     from transformers import PreTrainedModel
 
+    from .onnx_backend import OnnxNetwork
+
 T = TypeVar("T")
 
 IMAGE_SUFFIXES = (".png", ".jpg", ".jpeg", ".bmp", ".webp", ".tif", ".tiff")
@@ -39,7 +41,7 @@ class Failure:
 
 
 def add_image_arguments(parser: argparse.ArgumentParser) -> None:
-    """Declares what every command takes: images, their scale, the model, and no bar.
+    """Declares what every command takes: images, their scale, the model, what runs it, and no bar.
 
     Args:
         parser: of one command.
@@ -48,7 +50,18 @@ def add_image_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--um-per-pixel", type=positive_length, metavar="X", help="scale of all images; wins over the files' own"
     )
-    parser.add_argument("--model", metavar="FOLDER_OR_ID", help="other weights than the embedded ones")
+    parser.add_argument(
+        "--model",
+        metavar="MODEL",
+        help="folder or Hub id of other weights than the embedded ones; for onnx also a file",
+    )
+    parser.add_argument(
+        "--backend",
+        choices=("torch", "onnx"),
+        default="torch",
+        help="what runs the network; onnx (onnxruntime) is faster on a CPU and exports the model on first use; "
+        "default: torch",
+    )
     parser.add_argument("--quiet", action="store_true", help="no progress bar")
 
 
@@ -108,11 +121,12 @@ def name_folders(images: Sequence[Path]) -> list[str]:
     return names
 
 
-def load_quietly(model: str | None) -> PreTrainedModel:
+def load_quietly(model: str | None, backend: str = "torch") -> PreTrainedModel | OnnxNetwork:
     """Loads a model without the progress bar of its library, which would stand between ours and the output.
 
     Args:
-        model: folder or Hub id, `None` for the embedded weights.
+        model: folder or Hub id, for onnx also an exported file; `None` for the embedded weights.
+        backend: what is to run it, `"torch"` or `"onnx"`.
 
     Raises:
         ModelError: if it cannot be loaded.
@@ -120,9 +134,10 @@ def load_quietly(model: str | None) -> PreTrainedModel:
     from transformers.utils import logging as transformers_logging
 
     from .loading import load_model
+    from .onnx_backend import load_onnx
 
     transformers_logging.disable_progress_bar()
-    return load_model(model)
+    return load_onnx(model) if backend == "onnx" else load_model(model)
 
 
 def show_progress(images: Sequence[Path], quiet: bool) -> Iterator[Path]:

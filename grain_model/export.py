@@ -263,7 +263,7 @@ def run(options: argparse.Namespace) -> int:
         return refuse(f"--out {options.out} is a file. A folder is expected. Name another one.")
     images, failures = list_images(options.images)
     try:
-        model = load_quietly(options.model)
+        model = load_quietly(options.model, options.backend)
     except GrainError as error:
         return refuse(str(error))
     for image, folder in zip(show_progress(images, options.quiet), name_folders(images), strict=True):
@@ -280,7 +280,7 @@ def run(options: argparse.Namespace) -> int:
 def _export_one(image: Path, model: Any, options: argparse.Namespace, folder: Path) -> list[Path]:
     from .analysis import count_grains
 
-    analysis = count_grains(image, options.um_per_pixel, model)
+    analysis = count_grains(image, options.um_per_pixel, model, backend=options.backend)
     return list(export_grains(GrainExport.of_analysis(analysis), folder, options.formats).values())
 
 

@@ -220,12 +220,12 @@ def run(options: argparse.Namespace) -> int:
         return refuse(f"--out {options.out} ends in neither .pdf nor .html. One of these is expected. Change the name.")
     images, failures = list_images(options.images)
     try:
-        model = load_quietly(options.model)
+        model = load_quietly(options.model, options.backend)
     except GrainError as error:
         return refuse(str(error))
     analyses = []
     for image in show_progress(images, options.quiet):
-        outcome = attempt(image, partial(count_grains, image, options.um_per_pixel, model))
+        outcome = attempt(image, partial(count_grains, image, options.um_per_pixel, model, backend=options.backend))
         (failures if isinstance(outcome, Failure) else analyses).append(outcome)
     name_failures(failures)
     try:

@@ -8,6 +8,7 @@ import numpy as np
 from transformers import PreTrainedModel
 
 from .instances import grain_regions, typical_area
+from .onnx_backend import OnnxNetwork
 from .tiling import predict_probabilities
 
 # The network separates grains of these equivalent diameters equally well (px); outside, the picture is resampled so
@@ -20,7 +21,7 @@ SMALLEST_SIDE = 96
 
 
 def predict_at_canonical_scale(
-    model: PreTrainedModel,
+    model: PreTrainedModel | OnnxNetwork,
     image: np.ndarray,
     *,
     max_pixels: int = 2_000_000,
@@ -29,7 +30,7 @@ def predict_at_canonical_scale(
     """Run the model, look how large the grains are, and run it again at a better scale where that helps.
 
     Args:
-        model: A `GrainForInstanceSegmentation`.
+        model: A `GrainForInstanceSegmentation`, or the same exported to ONNX.
         image: float32 (3, H, W), standardised.
         max_pixels: Largest number of pixels in one forward pass.
         progress: Called with the tiles done and the tiles in all, for each run anew.

@@ -7,12 +7,14 @@ import numpy as np
 import torch
 from transformers import PreTrainedModel
 
+from .onnx_backend import OnnxNetwork
+
 # Neighbouring tiles share this many px, over which one fades into the other.
 OVERLAP = 128
 
 
 def predict_probabilities(
-    model: PreTrainedModel,
+    model: PreTrainedModel | OnnxNetwork,
     image: np.ndarray,
     *,
     max_pixels: int = 2_000_000,
@@ -21,7 +23,7 @@ def predict_probabilities(
     """Run the model over a picture; in one piece if it is small enough.
 
     Args:
-        model: A `GrainForInstanceSegmentation`.
+        model: A `GrainForInstanceSegmentation`, or the same exported to ONNX.
         image: float32 (3, H, W), standardised as a whole, so that all tiles see the same contrast.
         max_pixels: Largest number of pixels in one forward pass.
         progress: Called with the tiles done and the tiles in all.
@@ -50,7 +52,7 @@ def predict_probabilities(
 
 
 @torch.inference_mode()
-def _forward(model: PreTrainedModel, image: np.ndarray) -> np.ndarray:
+def _forward(model: PreTrainedModel | OnnxNetwork, image: np.ndarray) -> np.ndarray:
     pixels = torch.from_numpy(np.ascontiguousarray(image)).to(model.device, model.dtype)[None]
     return model(pixel_values=pixels).logits.float().sigmoid()[0].cpu().numpy()
 

@@ -34,6 +34,8 @@ def analyzed(seed: int, um_per_pixel: float | None = 0.5, grains: int = 90, name
         scale_source=None if um_per_pixel is None else "given",
         warnings=("the scale contradicts the file's by 7 %",) if seed == 0 else (),
         flags=(),
+        edits=(),
+        corrected_ids=(),
         micrograph=SimpleNamespace(pixels=pixels, field=pixels),
         settings=SimpleNamespace(method="watershed", boundary_sensitivity=0.5),
         weights={"name": "embedded", "version": "0.1.0"},
@@ -123,13 +125,13 @@ def test_mixed_scales_and_bad_names_are_refused(report, tmp_path):
 
 
 def test_command_line_survives_a_bad_image(tmp_path, monkeypatch, capsys):
-    def count(image, um_per_pixel, model):
+    def count(image, um_per_pixel, model, backend):
         if image.name == "bad.png":
             raise ImageError("This is no image; one is expected. Name another file.")
         return analyzed(1, um_per_pixel)
 
     monkeypatch.setattr(analysis_module, "count_grains", count)
-    monkeypatch.setattr(report_module, "load_quietly", lambda model: model)
+    monkeypatch.setattr(report_module, "load_quietly", lambda model, backend: model)
     parser = argparse.ArgumentParser()
     report_module.add_arguments(parser)
     out = tmp_path / "new" / "report.html"
