@@ -288,7 +288,7 @@ def refused(hub: HubServer, folder: Path, tmp_path: Path, *arguments: str, token
     [
         (None, "There is no Hugging Face token.*hf auth login"),
         ("hf_unknown", "the token is not valid.*hf auth login"),
-        (READ_TOKEN, "the token has no right to.*write access"),
+        (READ_TOKEN, "the token has no right to do that.*write access"),
     ],
     ids=["none", "unknown", "read only"],
 )
@@ -298,7 +298,7 @@ def test_a_token_that_does_not_do(published, folders, tmp_path, token, expected)
 
 
 def test_another_users_name(hub, folders, tmp_path):
-    assert "no right to" in refused(hub, folders[0], tmp_path, "somebody/grains", "v1")
+    assert "no right to do that" in refused(hub, folders[0], tmp_path, "somebody/grains", "v1")
 
 
 def test_a_name_that_holds_other_work(published, folders, tmp_path):

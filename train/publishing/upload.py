@@ -162,7 +162,7 @@ def _advice(error: BaseException) -> str:
         return f"the token is not valid ({said}). One that has neither expired nor been revoked is needed. {_LOG_IN}"
     if status == 403:
         return (
-            f"the token has no right to ({said}). One with write access to that user's or organisation's "
+            f"the token has no right to do that ({said}). One with write access to that user's or organisation's "
             f"repositories is needed. Choose a name of your own, or another token. {_LOG_IN}"
         )
     if status == 402:
