@@ -9,6 +9,7 @@ import tempfile
 from pathlib import Path
 
 import numpy as np
+import torch
 from transformers import PreTrainedModel
 
 from grain_model.analysis import count_grains
@@ -81,6 +82,8 @@ def _environment(empty: str) -> dict[str, str]:
         "HF_HOME": empty,
         "HF_HUB_OFFLINE": "1",
         "CUDA_VISIBLE_DEVICES": "",
+        # Sums of floats depend on how many threads share them.
+        "OMP_NUM_THREADS": str(torch.get_num_threads()),
         "GRADIO_ANALYTICS_ENABLED": "False",
         "PYTHONDONTWRITEBYTECODE": "1",
     }
