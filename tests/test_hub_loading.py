@@ -335,3 +335,23 @@ def test_imported_classes_are_registered_once(folder, tmp_path):
     run = run_fresh(REGISTERED, folder, cache=tmp_path, cwd=ROOT)
     assert run.returncode == 0, run.stderr
     assert "already registered" not in run.stderr
+
+
+CARRIED = """
+import sys
+
+from transformers import AutoModel
+
+folder, picture = sys.argv[1:]
+carried = AutoModel.from_pretrained(folder, trust_remote_code=True)
+
+from grain_model import count_grains
+
+assert type(carried).__module__.startswith("transformers_modules.")
+assert (count_grains(picture, model=carried).labels == count_grains(picture, model=folder).labels).all()
+"""
+
+
+def test_the_package_counts_with_a_model_that_came_with_its_own_code(folder, picture, tmp_path):
+    run = run_fresh(CARRIED, folder, picture, cache=tmp_path, cwd=ROOT)
+    assert run.returncode == 0, run.stderr

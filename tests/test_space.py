@@ -84,7 +84,8 @@ def test_the_page_is_served(address):
 def test_an_example_is_counted(space, address):
     example = space / "examples" / "etched_steel.png"
     client = Client(address, verbose=False)
-    summary = client.predict(image=handle_file(example), um_per_pixel=0.5, api_name="/count")[0]
+    given = {"image": handle_file(example), "um_per_pixel": 0.5, "min_grain_area": None}
+    summary = client.predict(**given, api_name="/count")[0]
     analysis = count_grains(example, 0.5)
     assert summary["count"] == analysis.count
     assert summary["grain_size"]["saltykov"]["G"] == pytest.approx(analysis.grain_size.saltykov.G)
