@@ -314,7 +314,7 @@ def grain_size(labels: np.ndarray, um_per_pixel: float | None = None) -> GrainSi
     closed = close_boundaries(labels)
 
     rectangle = count_rectangle(labels, boxes)
-    circle = count_circle(labels)
+    circle = count_circle(labels, boxes)
     dispersion = field_dispersion(labels, boxes)
     source = f"counting statistics, {dispersion:.2f} sqrt(n) from quadrats of the field"
     # The edge of the field is known to a pixel, which shifts a count by as much; lattices scatter less than that.

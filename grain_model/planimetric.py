@@ -6,6 +6,8 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from .measurement import touches_edge
+
 #: Counts in quadrats with fewer grains than this say nothing about the field.
 MIN_GRAINS_PER_QUADRAT = 4
 #: Quadrats of fields with fewer grains do not tell structures apart; their counts are taken to scatter as Poisson's.
@@ -63,11 +65,17 @@ def count_rectangle(
     return PlanimetricCount(float(equivalent), int(inside), int(cut), float(field.size))
 
 
-def count_circle(labels: np.ndarray) -> PlanimetricCount:
+def count_circle(labels: np.ndarray, boxes: np.ndarray) -> PlanimetricCount:
     """Count grains in the largest circle of the field by Jeffries' rule (ASTM E112): inside 1, cut by the circle 1/2.
+
+    Where the circle touches the field's edge, a grain that the edge cuts is cut by the circle too, though the part
+    beyond is not in the picture. The rule itself reads one grain too many in the mean over all placements of a circle
+    (convex grains of area a hit pi r^2 + 2 V + a and are inside on pi r^2 - 2 V + a), which Saltykov's quarters at the
+    corners take away from a rectangle: G reads 1.44 / n too high, 0.01 at n = 144 grains.
 
     Args:
         labels: int32 (H, W).
+        boxes: int64 (n, 4), the grains' bounding boxes.
     """
     height, width = labels.shape
     radius = min(height, width) / 2
@@ -75,7 +83,7 @@ def count_circle(labels: np.ndarray) -> PlanimetricCount:
     disk = (rows + 0.5 - height / 2) ** 2 + (columns + 0.5 - width / 2) ** 2 <= radius**2
     count = int(labels.max(initial=0)) + 1
     within = np.bincount(labels[disk], minlength=count)[1:] > 0
-    beyond = np.bincount(labels[~disk], minlength=count)[1:] > 0
+    beyond = (np.bincount(labels[~disk], minlength=count)[1:] > 0) | touches_edge(boxes, labels.shape)
     cut = np.count_nonzero(within & beyond)
     inside = np.count_nonzero(within & ~beyond)
     return PlanimetricCount(float(inside + cut / 2), int(inside), int(cut), float(np.pi * radius**2))

@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 from scipy.spatial import cKDTree
 from scipy.stats import t as student
+from skimage.segmentation import relabel_sequential
 
 from grain_model.errors import MeasurementError, ScaleError
 from grain_model.grain_size import (
@@ -18,6 +19,7 @@ from grain_model.grain_size import (
 )
 from grain_model.intercepts import TestLine as Line
 from grain_model.intercepts import count_intercepts
+from grain_model.measurement import grain_boxes, touches_edge
 from grain_model.planimetric import count_circle, count_rectangle
 
 UM = 0.5
@@ -95,6 +97,40 @@ def test_hexagons():
     assert result.abrams.G == pytest.approx(isotropic, abs=0.05)
 
 
+def planimetric_numbers(fields: list[np.ndarray]) -> tuple[float, float, float]:
+    """G of the mean N_A, by Saltykov's and Jeffries' rule, and of the mean area of whole grains, for pixels of 1 um."""
+    densities, areas = [], []
+    for field in fields:
+        labels = relabel_sequential(field)[0].astype(np.int32)
+        boxes = grain_boxes(labels)
+        counts = count_rectangle(labels, boxes), count_circle(labels, boxes)
+        densities.append([count.equivalent / count.area_px * 1e6 for count in counts])
+        areas.append(np.bincount(labels.ravel())[1:][~touches_edge(boxes, labels.shape)].mean() / 1e6)
+    saltykov, jeffries = np.mean(densities, axis=0)
+    return g_from_density(saltykov), g_from_density(jeffries), g_from_area(np.mean(areas))
+
+
+# A field gains or loses whole rows of a lattice as it moves, so that one field of squares 31 px wide is up to 0.05 off;
+# the mean over all of its places on the lattice is exact but for one grain in the circle and one pixel along the edge.
+@pytest.mark.parametrize("pitch", [13, 19, 31, 45])
+def test_squares_wherever_the_field_lies(pitch):
+    index, side = np.arange(900), 800
+    lattice = (index // pitch)[:, None] * 100 + index // pitch + 1
+    places = [(down, 7 * down % pitch) for down in range(pitch)]
+    fields = [lattice[down : down + side, right : right + side] for down, right in places]
+    assert planimetric_numbers(fields) == pytest.approx([g_from_density(1e6 / pitch**2)] * 3, abs=0.01)
+
+
+@pytest.mark.parametrize("pitch", [15.7, 20.3, 31.0])
+def test_hexagons_wherever_the_field_lies(pitch):
+    side, area = 800, np.sqrt(3) / 2 * pitch**2
+    lattice = hexagons(pitch, side + 60)
+    # Roberts' sequence spreads the places evenly over the lattice's period, with none above another.
+    places = np.arange(40)[:, None] * [0.7549, 0.5698] % 1 * [pitch * np.sqrt(3), pitch]
+    fields = [lattice[down : down + side, right : right + side] for down, right in places.astype(int)]
+    assert planimetric_numbers(fields) == pytest.approx([g_from_density(1e6 / area)] * 3, abs=0.01)
+
+
 def test_saltykov_counts_parts():
     labels = np.kron(np.arange(1, 10).reshape(3, 3), np.ones((10, 10), int)).astype(np.int32)
     boxes = np.array([(r, c, r + 10, c + 10) for r in (0, 10, 20) for c in (0, 10, 20)])
@@ -107,9 +143,16 @@ def test_jeffries_counts_parts():
     labels[45:55, 45:55] = 1  # inside
     labels[20:30, :10] = 2  # cut by the circle
     labels[:5, :5] = 3  # beyond it
-    count = count_circle(labels)
+    count = count_circle(labels, grain_boxes(labels))
     assert (count.inside, count.cut, count.equivalent) == (1, 1, 1.5)
     assert count.area_px == pytest.approx(np.pi * 50**2)
+
+
+def test_jeffries_cuts_grains_where_the_circle_touches_the_edge():
+    labels = np.zeros((1000, 1000), np.int32)
+    labels[:20, 495:505] = 1  # no pixel lies between it and the edge beyond the circle
+    count = count_circle(labels, grain_boxes(labels))
+    assert (count.inside, count.cut) == (0, 1)
 
 
 @pytest.mark.parametrize("width", [1, 2, 3])
