@@ -3,14 +3,13 @@
 from __future__ import annotations
 
 import argparse
-import csv
 import json
 import sys
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from functools import partial
 from importlib import import_module
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from tqdm import tqdm
 
@@ -30,15 +29,17 @@ from .batch import (
     show_progress,
 )
 from .errors import GrainError
+from .fields import CountedField, count_field, describe_fields, mean_of_counted, write_fields
 from .version import __version__
+
+if TYPE_CHECKING:
+    from .analysis import GrainAnalysis
 
 OTHER_COMMANDS = {
     "export": "write the grains of images in the formats of other tools",
     "report": "write a report of one specimen as PDF or HTML",
 }
 """Commands that live in the module of their name, which has `add_arguments(parser)` and `run(options)`."""
-
-SUMMARY_COLUMNS = ("file", "folder", "count", "G_saltykov", "um_per_pixel", "scale_source", "warnings", "quality_flags")
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -86,7 +87,7 @@ def _add_count(commands: argparse._SubParsersAction) -> None:
         type=Path,
         metavar="DIR",
         help="write DIR/<file name>/ for each image (mask.png, overlay.png, labels.tif, grains.csv, summary.json) "
-        "and DIR/summary.csv, a row a file",
+        "and about all of them DIR/summary.csv, a row a file, and DIR/summary.json, with their mean",
     )
     count.add_argument("--method", choices=("watershed", "components"), default="watershed", help="default: watershed")
     count.add_argument(
@@ -141,72 +142,63 @@ def _count(options: argparse.Namespace) -> int:
     except GrainError as error:
         return refuse(str(error))
 
-    results: list[dict[str, Any]] = []
+    fields: list[CountedField] = []
+    count = _counter(model, options)
     for image, folder in zip(show_progress(images, options.quiet), name_folders(images), strict=True):
         into = options.out / folder if options.out else None
-        outcome = attempt(image, partial(_count_one, image, model, options, into))
+        outcome = attempt(image, partial(count_field, image, count, into))
         if isinstance(outcome, Failure):
             failures.append(outcome)
             continue
-        results.append(outcome)
+        fields.append(outcome)
         if not options.json:
             tqdm.write(_line(outcome), file=sys.stdout)
     name_failures(failures)
-    if options.out and results:
-        _write_table(options.out / "summary.csv", results)
+    if options.out and fields:
+        write_fields(options.out, fields, failures)
     if options.json:
-        document = {"results": results, "failed": [vars(failure) for failure in failures]}
-        json.dump(document, sys.stdout, indent=2, ensure_ascii=False, allow_nan=False)
+        json.dump(describe_fields(fields, failures), sys.stdout, indent=2, ensure_ascii=False, allow_nan=False)
         print()
+    elif len(fields) > 1:
+        print(_mean_line(fields))
     return EXIT_SOME_FAILED if failures else EXIT_DONE
 
 
-def _count_one(image: Path, model: Any, options: argparse.Namespace, folder: Path | None) -> dict[str, Any]:
-    """Counts one file and writes its results."""
+def _counter(model: Any, options: argparse.Namespace) -> Callable[[Path], GrainAnalysis]:
     from .analysis import count_grains
 
-    analysis = count_grains(
-        image,
-        options.um_per_pixel,
-        model,
+    return partial(
+        count_grains,
+        um_per_pixel=options.um_per_pixel,
+        model=model,
         method=options.method,
         boundary_sensitivity=options.boundary_sensitivity,
         min_grain_area=options.min_grain_area,
         backend=options.backend,
     )
-    if folder:
-        analysis.save(folder)
-    return {"file": str(image), "folder": str(folder) if folder else None, **analysis.summary()}
 
 
-def _line(result: dict[str, Any]) -> str:
-    grains = "1 grain" if result["count"] == 1 else f"{result['count']} grains"
-    size = _saltykov(result)
+def _line(field: CountedField) -> str:
+    grains = "1 grain" if field.count == 1 else f"{field.count} grains"
+    size = field.grain_size.saltykov.G
     parts = [grains] + ([f"G {size:.2f} (Saltykov)"] if size is not None else [])
-    return f"{result['file']}: {', '.join(parts)}"
+    return f"{field.file}: {', '.join(parts)}"
 
 
-def _saltykov(result: dict[str, Any]) -> float | None:
-    return result["grain_size"]["saltykov"]["G"]
-
-
-def _write_table(path: Path, results: list[dict[str, Any]]) -> None:
-    with path.open("w", newline="", encoding="utf-8") as stream:
-        writer = csv.writer(stream)
-        writer.writerow(SUMMARY_COLUMNS)
-        for result in results:
-            writer.writerow(
-                [
-                    result["file"],
-                    result["folder"],
-                    result["count"],
-                    _saltykov(result),
-                    result["scale"]["um_per_pixel"],
-                    result["scale"]["source"],
-                    " ".join(result["warnings"]),
-                    " ".join(flag["code"] for flag in result["quality_flags"]),
-                ]
-            )
+def _mean_line(fields: list[CountedField]) -> str:
+    try:
+        mean = mean_of_counted(fields).saltykov
+    except GrainError as error:
+        return str(error)
+    start = f"mean of {len(fields)} fields"
+    if mean.G is None:
+        return f"{start}: no G without a scale" if mean.um_per_pixel is None else f"{start}: no grains"
+    if mean.ci95 is None:
+        return f"{start}: G {mean.G:.2f} (Saltykov)"
+    low, high = mean.ci95
+    return (
+        f"{start}: G {mean.G:.2f} (Saltykov), 95 % interval {low:.2f} to {high:.2f}, %RA {mean.relative_accuracy:.1f}"
+    )
 
 
 def _share(text: str) -> float:

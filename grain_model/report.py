@@ -39,8 +39,9 @@ from .batch import (
     show_progress,
 )
 from .correction import describe_edits
-from .errors import GrainError, MeasurementError, ScaleError
-from .grain_size import GrainSize, average_fields
+from .errors import GrainError, MeasurementError
+from .fields import mean_of_fields
+from .grain_size import GrainSize
 from .plots import (
     GREY,
     STYLE,
@@ -125,15 +126,7 @@ def compose_report(
         MeasurementError: There is no field.
         ScaleError: Some fields have a scale and some have none.
     """
-    if not analyses:
-        raise MeasurementError("There is no field to report; one image at least is expected. Name the images to count.")
-    without_scale = [analysis.name for analysis in analyses if analysis.um_per_pixel is None]
-    if 0 < len(without_scale) < len(analyses):
-        raise ScaleError(
-            f"{', '.join(without_scale)} have no scale, the other fields have; one for each, or none at all, is "
-            "expected. Give the scale of all with --um-per-pixel, or report them apart."
-        )
-    sizes = average_fields([analysis.grain_size for analysis in analyses])
+    sizes = mean_of_fields([analysis.grain_size for analysis in analyses], [analysis.name for analysis in analyses])
     first = analyses[0]
     scales = sorted({_scale_text(a.um_per_pixel, a.scale_source) for a in analyses})
     facts = [

@@ -54,7 +54,7 @@ def test_out_gets_a_folder_for_each_image_and_one_table(model, tmp_path, capsys)
     write_grid(tmp_path / "in" / "below" / "b.tif", 2, 3)
     out = tmp_path / "out"
     assert main(["count", str(tmp_path / "in"), "--out", str(out), "--um-per-pixel", "0.5", *model]) == 0
-    assert {path.name for path in out.iterdir()} == {"a.png", "b.tif", "summary.csv"}
+    assert {path.name for path in out.iterdir()} == {"a.png", "b.tif", "summary.csv", "summary.json"}
     for folder in (out / "a.png", out / "b.tif"):
         assert {path.name for path in folder.iterdir()} == RESULT_FILES
     rows = read_rows(out)
@@ -63,6 +63,24 @@ def test_out_gets_a_folder_for_each_image_and_one_table(model, tmp_path, capsys)
         ("b.tif", 6, 0.5),
     ]
     assert json.loads((out / "b.tif" / "summary.json").read_text())["count"] == 6
+
+
+def test_several_images_give_their_mean_as_fields(model, tmp_path, capsys):
+    for columns in (5, 6, 7):
+        write_grid(tmp_path / "in" / f"{columns}.png", 5, columns)
+    out = tmp_path / "out"
+    assert main(["count", str(tmp_path / "in"), "--out", str(out), "--um-per-pixel", "0.5", *model]) == 0
+    document = json.loads((out / "summary.json").read_text())
+    fields = [result["grain_size"]["saltykov"]["value"] for result in document["results"]]
+    mean = document["mean"]["grain_size"]["saltykov"]
+    assert mean["value"] == pytest.approx(sum(fields) / 3) and document["mean"]["n_fields"] == 3
+    printed = capsys.readouterr().out.splitlines()
+    assert len(printed) == 4
+    low, high = mean["ci95"]
+    assert printed[-1] == (
+        f"mean of 3 fields: G {mean['G']:.2f} (Saltykov), 95 % interval {low:.2f} to {high:.2f}, "
+        f"%RA {mean['relative_accuracy_percent']:.1f}"
+    )
 
 
 def test_same_names_do_not_overwrite_each_other(model, tmp_path):
@@ -114,6 +132,7 @@ def test_json_is_one_document_on_stdout(model, tmp_path, capsys):
     assert [(Path(result["file"]).name, result["count"]) for result in document["results"]] == [("a.png", 4)]
     assert [Path(failure["file"]).name for failure in document["failed"]] == ["broken.png"]
     assert document["failed"][0]["reason"]
+    assert document["mean"]["n_fields"] == 1 and document["mean"]["grain_size"]["saltykov"]["G"] is None
 
 
 def test_progress_goes_to_stderr_unless_quiet(model, tmp_path, capsys):

@@ -9,6 +9,8 @@ from typing import Any
 import gradio as gr
 from transformers import PreTrainedModel
 
+from . import batch_tab
+from .batch_tab import build_batch_tab
 from .count_tab import build_count_tab
 from .endpoints import add_endpoints
 from .limits import MAX_UPLOAD_BYTES
@@ -30,7 +32,10 @@ def build_page(examples: Path | None = None, model: str | os.PathLike | PreTrain
     """
     with gr.Blocks(title="Grain counter", analytics_enabled=False, delete_cache=(3600, 86400)) as page:
         gr.Markdown(INTRODUCTION, elem_id="introduction")
-        build_count_tab(examples, model)
+        with gr.Tab("One micrograph", id="count"):
+            build_count_tab(examples, model)
+        with gr.Tab("Batch", id="batch"):
+            build_batch_tab(model)
         add_endpoints(model)
     return page
 
@@ -48,7 +53,7 @@ def launch_page(page: gr.Blocks, examples: Path | None = None, **options: Any) -
     """
     settings = {
         "theme": THEME,
-        "css": CSS,
+        "css": CSS + batch_tab.CSS,
         "head": HEAD,
         "max_file_size": MAX_UPLOAD_BYTES,
         "footer_links": ["api"],

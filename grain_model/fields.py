@@ -1,0 +1,152 @@
+"""Several images as fields of one specimen: what is kept of each, their mean, and the files about all of them."""
+
+from __future__ import annotations
+
+import csv
+import json
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from .batch import Failure
+from .errors import GrainError, MeasurementError, ScaleError
+from .grain_size import GrainSize, average_fields
+
+if TYPE_CHECKING:
+    from .analysis import GrainAnalysis
+
+SUMMARY_COLUMNS = ("file", "folder", "count", "G_saltykov", "um_per_pixel", "scale_source", "warnings", "quality_flags")
+
+
+@dataclass(frozen=True)
+class CountedField:
+    """What is kept of an image when its pixels, labels and probabilities are not: a few kilobytes.
+
+    Attributes:
+        file: the image.
+        folder: where its results were written, if they were.
+        summary: see `GrainAnalysis.summary`.
+        grain_size: its grain size, without the test lines.
+    """
+
+    file: str
+    folder: str | None
+    summary: dict[str, Any]
+    grain_size: GrainSize
+
+    @property
+    def count(self) -> int:
+        """Number of grains."""
+        return self.summary["count"]
+
+    def to_dict(self) -> dict[str, Any]:
+        """The summary with the names of the image and of its folder, ready for JSON."""
+        return {"file": self.file, "folder": self.folder, **self.summary}
+
+
+def count_field(image: Path, count: Callable[[Path], GrainAnalysis], folder: Path | None = None) -> CountedField:
+    """Counts one image and writes its results.
+
+    Args:
+        image: the file.
+        count: counts a file.
+        folder: where `GrainAnalysis.save` writes to; `None` writes nothing.
+
+    Raises:
+        GrainError: as `count` does.
+    """
+    analysis = count(image)
+    if folder:
+        analysis.save(folder)
+    size = replace(analysis.grain_size, test_lines={})
+    return CountedField(str(image), str(folder) if folder else None, analysis.summary(), size)
+
+
+def mean_of_fields(sizes: Sequence[GrainSize], names: Sequence[str]) -> GrainSize:
+    """Averages the grain size of images as fields of one specimen; see `average_fields`.
+
+    Args:
+        sizes: the grain size of each image.
+        names: their names.
+
+    Raises:
+        MeasurementError: if there is no field.
+        ScaleError: if some fields have a scale and some have none.
+    """
+    if not sizes:
+        raise MeasurementError("There is no field to average; one image at least is expected. Count some images first.")
+    without_scale = [name for name, size in zip(names, sizes, strict=True) if size.um_per_pixel is None]
+    if 0 < len(without_scale) < len(sizes):
+        raise ScaleError(
+            f"There is no mean: these fields have no scale and the others have one: {', '.join(without_scale)}. "
+            "A scale for each, or for none, is expected. Give one scale for all, or take them apart."
+        )
+    return average_fields(sizes)
+
+
+def describe_fields(fields: Sequence[CountedField], failures: Sequence[Failure]) -> dict[str, Any]:
+    """Collects a batch as plain values for JSON.
+
+    Args:
+        fields: the images that were counted.
+        failures: those that were not.
+
+    Returns:
+        `results`, one object a counted image; `failed`, file and reason of each other; `mean`, with `n_fields` and
+        `grain_size`, which is None where there is no mean, for the `reason` given.
+    """
+    mean: dict[str, Any] = {"n_fields": len(fields), "grain_size": None}
+    try:
+        mean["grain_size"] = mean_of_counted(fields).to_dict()
+    except GrainError as error:
+        mean["reason"] = str(error)
+    return {
+        "results": [field.to_dict() for field in fields],
+        "failed": [vars(failure) for failure in failures],
+        "mean": mean,
+    }
+
+
+def mean_of_counted(fields: Sequence[CountedField]) -> GrainSize:
+    """Averages counted images; see `mean_of_fields`.
+
+    Args:
+        fields: the images.
+
+    Raises:
+        GrainError: as `mean_of_fields`.
+    """
+    return mean_of_fields([field.grain_size for field in fields], [field.file for field in fields])
+
+
+def write_fields(folder: Path, fields: Sequence[CountedField], failures: Sequence[Failure]) -> None:
+    """Writes what a batch gave beside the images' own folders.
+
+    `summary.csv` has a row a counted image, `summary.json` what `describe_fields` collects.
+
+    Args:
+        folder: where to, which exists.
+        fields: the images that were counted.
+        failures: those that were not.
+    """
+    with (folder / "summary.csv").open("w", newline="", encoding="utf-8") as stream:
+        writer = csv.writer(stream)
+        writer.writerow(SUMMARY_COLUMNS)
+        writer.writerows(_summary_row(field) for field in fields)
+    text = json.dumps(describe_fields(fields, failures), indent=2, ensure_ascii=False, allow_nan=False)
+    (folder / "summary.json").write_text(text + "\n", encoding="utf-8")
+
+
+def _summary_row(field: CountedField) -> list[Any]:
+    scale = field.summary["scale"]
+    return [
+        field.file,
+        field.folder,
+        field.count,
+        field.grain_size.saltykov.G,
+        scale["um_per_pixel"],
+        scale["source"],
+        " ".join(field.summary["warnings"]),
+        " ".join(flag["code"] for flag in field.summary["quality_flags"]),
+    ]

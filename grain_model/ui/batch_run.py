@@ -1,0 +1,209 @@
+"""A batch of uploads: zips unpacked within bounds, the images counted one after another, the results packed."""
+
+from __future__ import annotations
+
+import shutil
+import tempfile
+import zipfile
+import zlib
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass, field, replace
+from functools import partial
+from pathlib import Path, PurePosixPath
+
+from ..analysis import GrainAnalysis
+from ..batch import IMAGE_SUFFIXES, Failure, attempt, find_images, name_folders
+from ..errors import ImageError
+from ..fields import CountedField, count_field, write_fields
+
+MAX_BATCH_FILES = 500
+"""Most images in one batch."""
+
+MAX_ZIPPED_FILES = 5000
+"""Most files of any kind in the zips of one batch."""
+
+MAX_BATCH_BYTES = 2 * 1024**3
+"""Largest batch, unpacked."""
+
+_DAMAGED = (zipfile.BadZipFile, zlib.error, EOFError, OSError, ValueError, RuntimeError, NotImplementedError)
+"""What a zip raises that is damaged, locked, or packed in a way that Python does not unpack."""
+
+
+@dataclass(frozen=True)
+class BatchUpload:
+    """The images of a batch.
+
+    Attributes:
+        images: path of each, and its name for the visitor.
+        failures: uploads that hold none, and files that could not be unpacked.
+        folder: owns what was unpacked.
+    """
+
+    images: list[tuple[Path, str]]
+    failures: list[Failure]
+    folder: tempfile.TemporaryDirectory
+
+
+@dataclass
+class CountedBatch:
+    """A batch while it is counted, and afterwards. No image is kept in memory.
+
+    Attributes:
+        total: number of images.
+        fields: those that were counted.
+        failures: those that were not.
+        current: name of the image whose turn it is; empty at the end.
+        archive: zip with the files of each image in a folder of its own, `summary.csv` and `summary.json`, as the
+            command line writes them; `None` until the end, and where nothing could be counted.
+        folder: owns the zip.
+    """
+
+    total: int
+    fields: list[CountedField] = field(default_factory=list)
+    failures: list[Failure] = field(default_factory=list)
+    current: str = ""
+    archive: str | None = None
+    folder: tempfile.TemporaryDirectory = field(
+        default_factory=partial(tempfile.TemporaryDirectory, prefix="grain_model-")
+    )
+
+    @property
+    def done(self) -> int:
+        """Number of images that have had their turn."""
+        return len(self.fields) + len(self.failures)
+
+
+def open_uploads(uploads: Sequence[str] | None) -> BatchUpload:
+    """Finds the images in what a visitor loaded.
+
+    A zip stands for the images in it and in its folders, without what is hidden, what macOS adds, and the pictures of
+    earlier results; a zip in a zip is not opened. Any other file stands for itself.
+
+    Args:
+        uploads: paths of the files.
+
+    Raises:
+        ImageError: if there are none, or too many, or the zips unpack to too much.
+    """
+    if not uploads:
+        raise ImageError(
+            "There are no images yet. Micrographs, or zips of micrographs, are expected. Load some, then count them."
+        )
+    batch = BatchUpload([], [], tempfile.TemporaryDirectory(prefix="grain_model-"))
+    _check_bytes(sum(Path(upload).stat().st_size for upload in uploads))
+    zips = [Path(upload) for upload in uploads if _is_zip(upload)]
+    members = _list_members(zips, batch.failures)
+    for number, upload in enumerate(map(Path, uploads)):
+        if not _is_zip(upload):
+            batch.images.append((upload, upload.name))
+        elif upload in members:
+            _unpack(upload, members[upload], Path(batch.folder.name) / str(number), batch)
+    if len(batch.images) > MAX_BATCH_FILES:
+        raise ImageError(
+            f"There are {len(batch.images)} images. At most {MAX_BATCH_FILES} at once are expected. "
+            "Count them in several batches."
+        )
+    return batch
+
+
+def count_batch(upload: BatchUpload, count: Callable[[Path], GrainAnalysis]) -> Iterator[CountedBatch]:
+    """Counts the images of a batch; one that fails does not stop the others.
+
+    Args:
+        upload: the images.
+        count: counts a file.
+
+    Yields:
+        The same batch, before each image and at the end.
+    """
+    batch = CountedBatch(len(upload.images) + len(upload.failures), failures=list(upload.failures))
+    folder = Path(batch.folder.name)
+    path = folder / "grains.zip"
+    names = name_folders([Path(name) for _, name in upload.images])
+    with zipfile.ZipFile(path, "w", zipfile.ZIP_DEFLATED, compresslevel=3) as archive:
+        for (image, name), results in zip(upload.images, names, strict=True):
+            batch.current = name
+            yield batch
+            outcome = attempt(image, partial(count_field, image, count, folder / results))
+            if isinstance(outcome, Failure):
+                # Visitors know their file by its name, not by its place on the server.
+                batch.failures.append(Failure(name, outcome.reason.replace(str(image), name)))
+            else:
+                batch.fields.append(replace(outcome, file=name, folder=results))
+            # Packed at once, so that the disk holds the files of one image twice, not those of all.
+            _pack(folder / results, archive, folder)
+        if batch.fields:
+            write_fields(folder, batch.fields, batch.failures)
+            for summary in ("summary.csv", "summary.json"):
+                archive.write(folder / summary, summary)
+    batch.current, batch.archive = "", str(path) if batch.fields else None
+    yield batch
+
+
+def _is_zip(path: str | Path) -> bool:
+    return Path(path).suffix.lower() == ".zip"
+
+
+def _list_members(zips: Sequence[Path], failures: list[Failure]) -> dict[Path, list[zipfile.ZipInfo]]:
+    """What is worth unpacking in each zip; nothing is unpacked before the sum of all is known to be bounded.
+
+    A zip cannot unpack to more than it says: Python stops reading a file at the size that its zip states.
+    """
+    members: dict[Path, list[zipfile.ZipInfo]] = {}
+    for path in zips:
+        try:
+            with zipfile.ZipFile(path) as archive:
+                members[path] = [member for member in archive.infolist() if _is_wanted(member)]
+        except _DAMAGED as error:
+            reason = f"This is no zip that can be opened ({error}). Make it again, or load the images themselves."
+            failures.append(Failure(path.name, reason))
+    listed = [member for of_one in members.values() for member in of_one]
+    _check_bytes(sum(member.file_size for member in listed))
+    if len(listed) > MAX_ZIPPED_FILES:
+        raise ImageError(
+            f"There are {len(listed)} files in the zips. At most {MAX_ZIPPED_FILES} are expected. "
+            "Zip the micrographs only."
+        )
+    return members
+
+
+def _is_wanted(member: zipfile.ZipInfo) -> bool:
+    parts = PurePosixPath(member.filename).parts
+    return not member.is_dir() and not any(part.startswith(".") or part == "__MACOSX" for part in parts)
+
+
+def _check_bytes(size: int) -> None:
+    if size > MAX_BATCH_BYTES:
+        raise ImageError(
+            f"The images take {size / 1024**3:.1f} GB when they are unpacked. At most {MAX_BATCH_BYTES / 1024**3:.0f} "
+            "GB at once are expected. Count them in several batches."
+        )
+
+
+def _unpack(path: Path, members: list[zipfile.ZipInfo], folder: Path, batch: BatchUpload) -> None:
+    """Unpacks a zip into a folder of its own; names that lead out of it are cut by `ZipFile.extract`."""
+    folder.mkdir()
+    unpacked, damaged = set(), []
+    with zipfile.ZipFile(path) as archive:
+        for member in members:
+            try:
+                unpacked.add(Path(archive.extract(member, folder)))
+            except _DAMAGED as error:
+                damaged.append(Failure(f"{path.name}/{member.filename}", f"It could not be unpacked: {error}."))
+    images = [
+        (image, f"{path.name}/{image.relative_to(folder).as_posix()}")
+        for image in find_images(folder)
+        if image in unpacked  # a damaged one may lie there in part
+    ]
+    batch.images.extend(images)
+    batch.failures.extend(failure for failure in damaged if failure.file.lower().endswith(IMAGE_SUFFIXES))
+    if not images and not damaged:
+        suffixes = ", ".join(IMAGE_SUFFIXES)
+        reason = f"There is no image in this zip. Files ending in {suffixes} are expected. Zip the micrographs."
+        batch.failures.append(Failure(path.name, reason))
+
+
+def _pack(results: Path, archive: zipfile.ZipFile, root: Path) -> None:
+    for file in sorted(results.glob("*")):
+        archive.write(file, file.relative_to(root))
+    shutil.rmtree(results, ignore_errors=True)

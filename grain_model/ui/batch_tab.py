@@ -1,0 +1,250 @@
+"""The batch tab: many micrographs of one specimen in; a row for each, their mean and one zip out."""
+
+from __future__ import annotations
+
+import html
+import os
+from collections.abc import Iterator, Sequence
+from functools import partial
+from typing import Any
+
+import gradio as gr
+import pandas as pd
+from transformers import PreTrainedModel
+
+from ..analysis import METHODS
+from ..batch import Failure
+from ..errors import GrainError
+from ..fields import CountedField, mean_of_counted
+from ..grain_size import GrainSize, RuleResult
+from ..measurement import as_scale
+from .actions import clear_errors
+from .batch_run import BatchUpload, CountedBatch, count_batch, open_uploads
+from .limits import MAX_UPLOAD_BYTES, count_upload
+
+BATCH_QUEUE = "batch"
+"""One batch runs at a time; the others wait here and are told their place."""
+
+TABLE_COLUMNS = ("file", "grains", "G", "95 % interval", "µm/px", "remarks")
+
+CSS = """
+#batch-table th * { white-space: nowrap; overflow-wrap: normal; word-break: normal; }
+.batch-card { box-sizing: border-box; padding: .25rem 1rem 1rem; color: var(--body-text-color); }
+.batch-card h3 { margin: 0 0 .5rem; }
+/* The progress bar and the place in the queue stand here meanwhile. */
+.batch-card.unfinished { padding-top: 5rem; }
+.batch-card table { width: 100%; border: 0; border-collapse: collapse; font-variant-numeric: tabular-nums; }
+.batch-card tr { border: 0; }
+.batch-card th, .batch-card td { padding: .3rem .75rem .3rem 0; text-align: left; vertical-align: top;
+  border: 0; border-bottom: 1px solid var(--border-color-primary); }
+.batch-card tr > :last-child { padding-right: 0; }
+@media (max-width: 640px) {
+  .batch-card { padding: .25rem .25rem .75rem; }
+  .batch-card table { font-size: .85em; }
+  .batch-card th, .batch-card td { padding-right: .4rem; }
+}
+.batch-card th { color: var(--body-text-color-subdued); font-weight: 500; }
+.batch-card .number { text-align: right; }
+.batch-card .notes { margin: .75rem 0 0; padding: .5rem .8rem; list-style: none; border-left: 3px solid #d97706;
+  background: color-mix(in srgb, #d97706 12%, transparent); font-size: .9em; overflow-wrap: anywhere; }
+.batch-card .notes li + li { margin-top: .4rem; }
+"""
+
+
+def build_batch_tab(model: str | os.PathLike | PreTrainedModel | None) -> None:
+    """Lays out the tab and binds its events, inside the current `gr.Blocks`.
+
+    Args:
+        model: what `load_model` takes.
+    """
+    with gr.Row():
+        with gr.Column(scale=3, min_width=300):
+            files = gr.File(
+                label=f"Micrographs or zips (up to {MAX_UPLOAD_BYTES // 1024**2} MB each)",
+                file_count="multiple",
+                type="filepath",
+                height=300,
+                elem_id="batch-files",
+            )
+        with gr.Column(scale=2, min_width=300):
+            scale = gr.Number(
+                label="Scale of all files (µm per pixel)",
+                info="Leave it empty to take each file's own.",
+                placeholder="each file's own",
+                elem_id="batch-scale",
+            )
+            with gr.Accordion("Settings of all files", open=False):
+                method = gr.Radio(
+                    list(METHODS),
+                    value="watershed",
+                    label="Method",
+                    info="Watershed separates grains that touch; components does not.",
+                )
+                boundary_sensitivity = gr.Slider(
+                    0.05,
+                    0.95,
+                    value=0.5,
+                    step=0.05,
+                    label="Boundary sensitivity",
+                    info="Higher finds weaker boundaries, so more grains.",
+                )
+            with gr.Row():
+                start = gr.Button("Count all files", variant="primary", size="lg", elem_id="batch-button")
+                stop = gr.Button("Stop", variant="stop", size="lg", visible=False, elem_id="batch-stop")
+    with gr.Column(visible=False, elem_id="batch-results") as panel:
+        card = gr.HTML(container=True, elem_id="batch-card")
+        table = gr.Dataframe(
+            headers=list(TABLE_COLUMNS),
+            label="Files",
+            interactive=False,
+            wrap=True,
+            max_height=420,
+            elem_id="batch-table",
+        )
+        download = gr.DownloadButton("Download all results (zip)", visible=False, elem_id="batch-download")
+    upload, batch = gr.State(None), gr.State(None)
+
+    def forget() -> list[Any]:
+        return [gr.Column(visible=False), None]
+
+    @clear_errors
+    def prepare(paths: list[str] | None, um_per_pixel: float | None) -> list[Any]:
+        as_scale(um_per_pixel)
+        opened = open_uploads(paths)
+        waiting = _card("Waiting for its turn", failures=opened.failures, unfinished=True)
+        return [opened, gr.Column(visible=True), waiting, tabulate([]), gr.DownloadButton(visible=False)]
+
+    def run(
+        opened: BatchUpload,
+        um_per_pixel: float | None,
+        method: str,
+        sensitivity: float,
+        progress: gr.Progress = gr.Progress(),  # noqa: B008  gradio looks for it among the defaults
+    ) -> Iterator[list[Any]]:
+        count = partial(
+            count_upload, um_per_pixel=um_per_pixel, model=model, method=method, boundary_sensitivity=sensitivity
+        )
+        for counted in count_batch(opened, count):
+            if counted.current:
+                progress((counted.done, counted.total), desc=counted.current, unit="files")
+            yield [describe_batch(counted), tabulate(counted.fields), counted, _button(counted)]
+
+    def stopped(counted: CountedBatch | None) -> str:
+        done = counted.done if counted else 0
+        return _card(f"Stopped after {_number(done, 'file')}", failures=counted.failures if counted else [])
+
+    def end() -> list[Any]:
+        return [gr.Button(interactive=True), gr.Button(visible=False), None]
+
+    # A number without a value is shown as 0 until it is told so, and 0 is no scale.
+    gr.on(None, lambda: None, None, scale, api_visibility="private")
+    private = {"api_visibility": "private"}
+    files.change(forget, None, [panel, batch], **private)
+    running = (
+        start.click(prepare, [files, scale], [upload, panel, card, table, download], **private)
+        .success(lambda: [gr.Button(interactive=False), gr.Button(visible=True)], None, [start, stop], **private)
+        .then(
+            run,
+            [upload, scale, method, boundary_sensitivity],
+            [card, table, batch, download],
+            show_progress_on=card,
+            concurrency_limit=1,
+            concurrency_id=BATCH_QUEUE,
+            **private,
+        )
+    )
+    running.then(end, None, [start, stop, upload], **private)
+    stop.click(stopped, batch, card, cancels=running, **private).then(end, None, [start, stop, upload], **private)
+
+
+def describe_batch(batch: CountedBatch) -> str:
+    """Writes the card with the mean of the fields and with what failed.
+
+    Args:
+        batch: maybe not all counted yet.
+
+    Returns:
+        HTML.
+    """
+    if batch.current:
+        return _card(f"{batch.done} of {batch.total} files done", failures=batch.failures, unfinished=True)
+    grains = sum(field.count for field in batch.fields)
+    title = f"{grains} grains in {_number(len(batch.fields), 'file')}"
+    try:
+        mean = mean_of_counted(batch.fields)
+    except GrainError as error:
+        return _card(title, f"<p>{html.escape(str(error))}</p>", batch.failures)
+    return _card(title, _rules_table(mean), batch.failures)
+
+
+def tabulate(fields: Sequence[CountedField]) -> pd.DataFrame:
+    """Makes the table of the files.
+
+    Args:
+        fields: the images that were counted.
+
+    Returns:
+        One row a file, in `TABLE_COLUMNS`; G by the planimetric rule of Saltykov.
+    """
+    return pd.DataFrame([_table_row(field) for field in fields], columns=list(TABLE_COLUMNS))
+
+
+def _table_row(field: CountedField) -> list[Any]:
+    size, scale = field.grain_size.saltykov, field.summary["scale"]["um_per_pixel"]
+    remarks = [*field.summary["warnings"], *(flag["message"] for flag in field.summary["quality_flags"])]
+    return [
+        field.file,
+        field.count,
+        "" if size.G is None else f"{size.G:.2f}",
+        _interval(size),
+        "not known" if scale is None else f"{scale:.4g}",
+        " ".join(remarks),
+    ]
+
+
+def _rules_table(mean: GrainSize) -> str:
+    rows = "".join(
+        f"<tr><td>{html.escape(rule.title)}</td>"
+        + "".join(
+            f"<td class=number>{text}</td>"
+            for text in (
+                "" if rule.G is None else f"{rule.G:.2f}",
+                _interval(rule),
+                "" if rule.relative_accuracy is None else f"{rule.relative_accuracy:.1f}",
+                f"{rule.n:g}",
+            )
+        )
+        + "</tr>"
+        for rule in mean.rules
+    )
+    what = f"Mean of {_number(mean.n_fields, 'field')}"
+    note = "" if mean.um_per_pixel else "<p>There is no G without a scale.</p>"
+    return (
+        f"<table><thead><tr><th>{what}</th>"
+        "<th class=number>G</th><th class=number>95 % interval</th><th class=number>%RA</th>"
+        f"<th class=number>n</th></tr></thead><tbody>{rows}</tbody></table>{note}"
+    )
+
+
+def _interval(size: RuleResult) -> str:
+    return "" if size.ci95 is None else f"{size.ci95[0]:.2f} to {size.ci95[1]:.2f}"
+
+
+def _number(count: int, noun: str) -> str:
+    return f"{count} {noun}" if count == 1 else f"{count} {noun}s"
+
+
+def _card(title: str, content: str = "", failures: Sequence[Failure] = (), unfinished: bool = False) -> str:
+    failed = "".join(
+        f"<li><strong>{html.escape(failure.file)}</strong>: {html.escape(failure.reason)}</li>" for failure in failures
+    )
+    classes = "batch-card unfinished" if unfinished else "batch-card"
+    return (
+        f'<div class="{classes}" role="status"><h3>{html.escape(title)}</h3>{content}'
+        + (f'<ul class="notes" aria-label="Files that failed">{failed}</ul>' if failed else "")
+        + "</div>"
+    )
+
+
+def _button(batch: CountedBatch) -> gr.DownloadButton:
+    return gr.DownloadButton(value=batch.archive, visible=batch.archive is not None)

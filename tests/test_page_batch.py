@@ -1,0 +1,362 @@
+"""The batch tab in a real browser, and what it does with zips and with files that fail."""
+
+from __future__ import annotations
+
+import io
+import json
+import stat
+import threading
+import tracemalloc
+import zipfile
+from collections.abc import Iterator
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+import pytest
+from PIL import Image
+
+from grain_model import analysis as analysis_module
+from grain_model.analysis import count_grains
+from grain_model.batch import Failure
+from grain_model.cli import main
+from grain_model.errors import ImageError
+from grain_model.grain_size import grain_size_fields
+from grain_model.ui import batch_run
+from grain_model.ui.batch_run import CountedBatch, count_batch, open_uploads
+from grain_model.ui.batch_tab import describe_batch, tabulate
+from tests.browser import Site, needs_chromium, serve, visit, write_grid
+from tests.drawn import draw_grid, predict_drawn
+
+RESULT_FILES = ("grains.csv", "labels.tif", "mask.png", "overlay.png", "summary.json")
+
+
+@pytest.fixture(scope="module")
+def site() -> Iterator[Site]:
+    with serve() as served:
+        yield served
+
+
+@pytest.fixture
+def count(monkeypatch, tiny_model):
+    """Counts a file with a network that sees what is drawn."""
+    monkeypatch.setattr(analysis_module, "predict_at_canonical_scale", predict_drawn)
+    return lambda path: count_grains(path, 0.5, tiny_model)
+
+
+def png(rows: int, columns: int) -> bytes:
+    buffer = io.BytesIO()
+    Image.fromarray(draw_grid(rows, columns)).save(buffer, "PNG")
+    return buffer.getvalue()
+
+
+def write_zip(path: Path, **files: bytes) -> str:
+    with zipfile.ZipFile(path, "w") as archive:
+        for name, content in files.items():
+            archive.writestr(name, content)
+    return str(path)
+
+
+def finish(batch: Iterator[CountedBatch]) -> CountedBatch:
+    *_, last = batch
+    return last
+
+
+def open_tab(page) -> None:
+    page.get_by_role("tab", name="Batch").click()
+    page.wait_for_selector("#batch-button")
+
+
+def load(page, paths: list[Path]) -> None:
+    page.locator("#batch-files input[type=file]").set_input_files(paths)
+    page.wait_for_function(f"document.querySelectorAll('#batch-files .file').length == {len(paths)}")
+
+
+def write_five(folder: Path) -> list[Path]:
+    """Four drawings of different grain sizes and a file that is no picture."""
+    paths = [write_grid(folder / f"field_{number}.png", 8, 6 + number) for number in range(4)]
+    (folder / "broken.png").write_bytes(b"\x89PNG no more")
+    return [*paths, folder / "broken.png"]
+
+
+@needs_chromium
+def test_batch_of_five_with_one_corrupt(page, site, tmp_path):
+    paths = write_five(tmp_path)
+    open_tab(page)
+    load(page, paths)
+    page.locator("#batch-scale input").fill("0.5")
+    page.get_by_role("button", name="Count all files").click()
+    page.wait_for_selector("#batch-download", state="visible")
+
+    analyses = [count_grains(path, 0.5, site.model) for path in paths[:4]]
+    mean = grain_size_fields([analysis.labels for analysis in analyses], 0.5).saltykov
+    card = page.locator("#batch-card").inner_text()
+    assert f"{sum(analysis.count for analysis in analyses)} grains in 4 files" in card
+    assert f"{mean.G:.2f}" in card and f"{mean.ci95[0]:.2f} to {mean.ci95[1]:.2f}" in card
+    assert f"{mean.relative_accuracy:.1f}" in card
+    assert card.count("broken.png is no image that can be read") == 1
+    assert "Traceback" not in page.content() and "/tmp/" not in card
+    rows = page.locator("#batch-table [role=row]").all_inner_texts()
+    for path, analysis in zip(paths, analyses, strict=False):
+        row = next(row.split() for row in rows if path.name in row)
+        assert row[1] == str(analysis.count) and row[2] == f"{analysis.grain_size.saltykov.G:.2f}"
+    assert not any("broken" in row for row in rows)
+
+    with page.expect_download() as download:
+        page.locator("#batch-download").click()
+    with zipfile.ZipFile(download.value.path()) as archive:
+        names = [f"{path.name}/{file}" for path in paths[:4] for file in RESULT_FILES]
+        assert sorted(archive.namelist()) == sorted([*names, "summary.csv", "summary.json"])
+        summary = json.load(archive.open("summary.json"))
+        assert summary["mean"]["grain_size"]["saltykov"]["G"] == mean.G
+        assert [failure["file"] for failure in summary["failed"]] == ["broken.png"]
+
+
+@needs_chromium
+def test_a_batch_without_files_or_with_a_wrong_scale_is_explained(page, tmp_path):
+    open_tab(page)
+    page.get_by_role("button", name="Count all files").click()
+    message = page.locator(".toast-body.error").first
+    message.wait_for()
+    assert "no images yet" in message.inner_text()
+    load(page, [write_grid(tmp_path / "a.png", 2, 2)])
+    page.locator("#batch-scale input").fill("-1")
+    page.get_by_role("button", name="Count all files").click()
+    page.wait_for_function("document.body.innerText.includes('positive')")
+    assert not page.locator("#batch-results").is_visible()
+
+
+@needs_chromium
+def test_two_batches_keep_apart_and_the_second_is_told_its_place(browser, site, tmp_path, monkeypatch):
+    turn = threading.Event()
+
+    def wait(model, image, **options):
+        assert turn.wait(30)
+        return site.predict(model, image)
+
+    monkeypatch.setattr(analysis_module, "predict_at_canonical_scale", wait)
+    visitors = []
+    for number in (1, 2):
+        visitor = visit(browser, site.url)
+        open_tab(visitor)
+        load(visitor, [write_grid(tmp_path / f"of_visitor_{number}.png", 2, 2 + number)])
+        visitor.get_by_role("button", name="Count all files").click()
+        visitor.wait_for_selector("#batch-card .wrap:not(.hide)")
+        visitors.append(visitor)
+    visitors[1].wait_for_function("document.querySelector('#batch-card')?.innerText.includes('queue: 1/1')")
+    turn.set()
+    for number, visitor in enumerate(visitors, start=1):
+        visitor.wait_for_selector("#batch-download", state="visible")
+        assert f"{2 * (2 + number)} grains in 1 file" in visitor.locator("#batch-card").inner_text()
+        rows = visitor.locator("#batch-table").inner_text()
+        assert f"of_visitor_{number}.png" in rows and f"of_visitor_{3 - number}.png" not in rows
+        visitor.close()
+
+
+@needs_chromium
+def test_a_batch_can_be_stopped(page, site, tmp_path, monkeypatch):
+    turn = threading.Semaphore(1)
+
+    def wait(model, image, **options):
+        assert turn.acquire(timeout=30)
+        return site.predict(model, image)
+
+    monkeypatch.setattr(analysis_module, "predict_at_canonical_scale", wait)
+    open_tab(page)
+    load(page, [write_grid(tmp_path / f"{number}.png", 2, 2) for number in range(4)])
+    page.get_by_role("button", name="Count all files").click()
+    page.wait_for_function("document.querySelector('#batch-table')?.innerText.includes('0.png')")
+    page.get_by_role("button", name="Stop").click()
+    page.wait_for_function("document.querySelector('#batch-card')?.innerText.includes('Stopped after 1 file')")
+    turn.release(4)
+    page.wait_for_function("!document.querySelector('#batch-button').disabled")
+    assert not page.locator("#batch-download").is_visible()
+
+
+@needs_chromium
+@pytest.mark.parametrize("scheme", ["light", "dark"])
+def test_the_tab_fits_a_phone(browser, site, tmp_path, scheme):
+    phone = visit(browser, site.url, viewport={"width": 360, "height": 740}, color_scheme=scheme)
+    open_tab(phone)
+    load(phone, write_five(tmp_path))
+    phone.get_by_role("button", name="Count all files").click()
+    phone.wait_for_selector("#batch-download", state="visible")
+    assert phone.evaluate("document.documentElement.scrollWidth") <= 360
+    table = phone.locator("#batch-card table").bounding_box()
+    assert table["x"] >= 0 and table["x"] + table["width"] <= 360
+    phone.close()
+
+
+@needs_chromium
+def test_an_upload_over_the_limit_is_named_with_the_limit(browser, tmp_path):
+    (tmp_path / "large.png").write_bytes(b"\0" * 3000)
+    with serve(max_file_size=2048) as small:
+        visitor = visit(browser, small.url)
+        open_tab(visitor)
+        visitor.locator("#batch-files input[type=file]").set_input_files(tmp_path / "large.png")
+        message = visitor.locator(".toast-body.error")
+        message.wait_for()
+        assert "maximum allowed size of 2.0 Kb" in message.inner_text() and "large.png" in message.inner_text()
+        visitor.close()
+
+
+@needs_chromium
+def test_the_first_paint_takes_less_than_two_seconds_and_asks_no_other_host(page, site):
+    paint = page.evaluate("performance.getEntriesByName('first-contentful-paint')[0].startTime")
+    print(f"first contentful paint after {paint:.0f} ms")
+    assert 0 < paint < 2000
+    open_tab(page)
+    assert not {url for url in page.requested if not url.startswith((site.url, "data:", "blob:"))}
+
+
+def test_a_zip_stands_for_its_images_in_all_folders(tmp_path, count):
+    inner = write_zip(tmp_path / "inner.zip", **{"deep.png": png(2, 2)})
+    path = write_zip(
+        tmp_path / "fields.zip",
+        **{
+            "a.png": png(2, 2),
+            "steel/left/a.png": png(2, 3),
+            "__MACOSX/steel/left/._a.png": b"resource fork",
+            "steel/.hidden.png": png(2, 2),
+            "steel/notes.txt": b"500x",
+            "inner.zip": Path(inner).read_bytes(),
+            "earlier/labels.tif": b"",
+            "earlier/summary.json": b"{}",
+            "earlier/mask.png": png(2, 2),
+        },
+    )
+    upload = open_uploads([path])
+    assert [name for _, name in upload.images] == ["fields.zip/a.png", "fields.zip/steel/left/a.png"]
+    assert upload.failures == []
+    batch = finish(count_batch(upload, count))
+    assert [(field.file, field.folder, field.count) for field in batch.fields] == [
+        ("fields.zip/a.png", "a.png", 4),
+        ("fields.zip/steel/left/a.png", "a.png-2", 6),
+    ]
+
+
+def test_names_in_a_zip_cannot_leave_its_folder(tmp_path):
+    path = write_zip(tmp_path / "sly.zip", **{"../../sly.png": b"x", "/sly.png": b"x", "a/../../../sly.png": b"x"})
+    upload = open_uploads([path])
+    root = Path(upload.folder.name)
+    assert all(root in image.parents for image, _ in upload.images)
+    assert not list(tmp_path.parent.glob("sly.png"))
+
+
+def test_a_link_in_a_zip_is_not_followed(tmp_path, count):
+    secret = write_grid(tmp_path / "secret.png", 2, 2)
+    link = zipfile.ZipInfo("link.png")
+    link.external_attr = (stat.S_IFLNK | 0o777) << 16
+    with zipfile.ZipFile(tmp_path / "links.zip", "w") as archive:
+        archive.writestr(link, str(secret))
+    batch = finish(count_batch(open_uploads([str(tmp_path / "links.zip")]), count))
+    assert batch.fields == [] and [failure.file for failure in batch.failures] == ["links.zip/link.png"]
+
+
+def test_a_zip_bomb_is_refused_before_it_unpacks(tmp_path, monkeypatch):
+    with zipfile.ZipFile(tmp_path / "bomb.zip", "w", zipfile.ZIP_DEFLATED) as archive:
+        for number in range(3):
+            archive.writestr(f"{number}.png", bytes(4_000_000))
+    assert (tmp_path / "bomb.zip").stat().st_size < 100_000
+    monkeypatch.setattr(batch_run, "MAX_BATCH_BYTES", 10_000_000)
+    monkeypatch.setattr(zipfile.ZipFile, "extract", lambda *_: pytest.fail("unpacked"))
+    with pytest.raises(ImageError, match="Count them in several batches"):
+        open_uploads([str(tmp_path / "bomb.zip")])
+
+
+def test_a_zip_that_understates_its_size_does_not_unpack_to_more(tmp_path):
+    path = Path(write_zip(tmp_path / "liar.zip", **{"a.png": bytes(100_000)}))
+    stated = (100_000).to_bytes(4, "little")
+    path.write_bytes(path.read_bytes().replace(stated, (10).to_bytes(4, "little")))
+    upload = open_uploads([str(path)])
+    unpacked = sum(file.stat().st_size for file in Path(upload.folder.name).rglob("*") if file.is_file())
+    assert unpacked <= 10
+    assert upload.images == [] and [failure.file for failure in upload.failures] == ["liar.zip/a.png"]
+
+
+def test_too_many_files_are_refused(tmp_path, monkeypatch):
+    path = write_zip(tmp_path / "many.zip", **{f"{number}.png": b"x" for number in range(4)})
+    monkeypatch.setattr(batch_run, "MAX_BATCH_FILES", 3)
+    with pytest.raises(ImageError, match="4 images. At most 3"):
+        open_uploads([path])
+    monkeypatch.setattr(batch_run, "MAX_ZIPPED_FILES", 3)
+    with pytest.raises(ImageError, match="4 files in the zips. At most 3"):
+        open_uploads([path])
+
+
+def test_damaged_and_empty_zips_are_named_and_the_rest_is_counted(tmp_path, count):
+    good = write_grid(tmp_path / "good.png", 2, 2)
+    (tmp_path / "bad.zip").write_bytes(b"no zip")
+    empty = write_zip(tmp_path / "empty.zip", **{"notes.txt": b"nothing"})
+    torn = Path(write_zip(tmp_path / "torn.zip", **{"a.png": png(2, 2), "b.png": b"content" * 9}))
+    torn.write_bytes(torn.read_bytes().replace(b"contentcontent", b"contentcontenT", 1))
+    batch = finish(count_batch(open_uploads([str(tmp_path / "bad.zip"), empty, str(torn), str(good)]), count))
+    assert [field.file for field in batch.fields] == ["torn.zip/a.png", "good.png"]
+    assert {failure.file: failure.reason.split(".")[0] for failure in batch.failures} == {
+        "bad.zip": "This is no zip that can be opened (File is not a zip file)",
+        "empty.zip": "There is no image in this zip",
+        "torn.zip/b.png": "It could not be unpacked: Bad CRC-32 for file 'b",
+    }
+    assert batch.total == batch.done == 5
+
+
+def test_the_zip_is_laid_out_as_the_command_line_writes(tmp_path, tiny_model, count):
+    folder = tmp_path / "in"
+    folder.mkdir()
+    paths = write_five(folder)
+    tiny_model.save_pretrained(tmp_path / "model")
+    out = tmp_path / "out"
+    main(["count", str(folder), "--um-per-pixel", "0.5", "--out", str(out), "--model", str(tmp_path / "model")])
+    batch = finish(count_batch(open_uploads([str(path) for path in paths]), count))
+    with zipfile.ZipFile(batch.archive) as archive:
+        archive.extractall(tmp_path / "zip")
+    written = {path.relative_to(out) for path in out.rglob("*")}
+    assert {path.relative_to(tmp_path / "zip") for path in (tmp_path / "zip").rglob("*")} == written
+    rows = [pd.read_csv(root / "summary.csv").drop(columns=["file", "folder"]) for root in (out, tmp_path / "zip")]
+    pd.testing.assert_frame_equal(rows[0].sort_values("count"), rows[1].sort_values("count"))
+    means = [json.loads((root / "summary.json").read_text())["mean"] for root in (out, tmp_path / "zip")]
+    assert means[0] == means[1]
+
+
+def test_a_scale_for_some_files_only_gives_no_mean(tmp_path, monkeypatch, tiny_model):
+    monkeypatch.setattr(analysis_module, "predict_at_canonical_scale", predict_drawn)
+    paths = [str(write_grid(tmp_path / f"{name}.png", 3, 3)) for name in ("a", "b")]
+    batch = finish(
+        count_batch(
+            open_uploads(paths), lambda path: count_grains(path, 0.5 if path.name == "a.png" else None, tiny_model)
+        )
+    )
+    assert "these fields have no scale and the others have one: b.png." in describe_batch(batch)
+    assert list(tabulate(batch.fields)["G"])[1] == ""
+
+
+def test_memory_does_not_grow_with_the_number_of_files(tmp_path, count):
+    paths = [str(write_grid(tmp_path / f"{number}.png", 12, 12)) for number in range(12)]
+    held = []
+    tracemalloc.start()
+    for batch in count_batch(open_uploads(paths), count):
+        held.append(tracemalloc.get_traced_memory()[0])
+        on_disk = {path.name for path in Path(batch.folder.name).iterdir()}
+        assert not any(path.is_dir() for path in Path(batch.folder.name).iterdir()) and len(on_disk) <= 3
+    tracemalloc.stop()
+    pixels = draw_grid(12, 12).size
+    # One analysis takes over 20 bytes a pixel.
+    assert (held[-2] - held[2]) / (len(held) - 4) < pixels / 2
+
+
+def test_names_and_reasons_cannot_write_html():
+    batch = CountedBatch(1, failures=[Failure("<b>.png", "<script>alert(1)</script>")])
+    assert "<script>" not in describe_batch(batch) and "<b>" not in describe_batch(batch)
+
+
+def test_a_fault_in_one_file_does_not_end_the_batch(tmp_path, count):
+    def fail_on_wide(path):
+        if path.name == "wide.png":
+            raise MemoryError(f"for {path}")
+        return count(path)
+
+    paths = [str(write_grid(tmp_path / f"{name}.png", 2, 2)) for name in ("a", "wide", "z")]
+    batch = finish(count_batch(open_uploads(paths), fail_on_wide))
+    assert [field.file for field in batch.fields] == ["a.png", "z.png"]
+    assert batch.failures == [Failure("wide.png", "MemoryError: for wide.png")]
+    assert np.isclose(batch.fields[0].grain_size.saltykov.n, 4, atol=3)
