@@ -1,6 +1,7 @@
 """Maps of interior, boundary and distance -> one label a grain."""
 
 import heapq
+import math
 
 import cv2
 import numpy as np
@@ -11,13 +12,18 @@ from .errors import MeasurementError
 INTERIOR, BOUNDARY, DISTANCE = 0, 1, 2
 # Seeds are local maxima of the distance map in a window of this many px; too many do no harm, they are merged below.
 SEED_WINDOW = 7
-# Two neighbours are one grain where the mean boundary probability along their common border is below this, at a
-# boundary sensitivity of 0.5. Chosen once for all materials.
+# Two neighbours are one grain where the mean boundary evidence along their common border is below this, at a boundary
+# sensitivity of 0.5. Chosen once for all materials.
 MERGE_BELOW = 0.6
 # A piece smaller than this share of the image's typical grain is a fragment, unless its borders are all but certain
 # and it is at least a quarter of that. Typical: half of the grains' area lies in larger grains, half in smaller ones.
 FRAGMENT_SHARE = 0.06
 CERTAIN_BORDER = 0.98
+# The network separates grains of these equivalent diameters equally well (px); outside, the picture is resampled so
+# that its typical grain has the diameter beside it. Enlarging beyond LARGEST_FACTOR adds no information.
+SMALLEST_DIAMETER, ENLARGED_DIAMETER = 14.0, 26.0
+LARGEST_DIAMETER, REDUCED_DIAMETER = 70.0, 52.0
+LARGEST_FACTOR = 2.0
 
 
 def label_grains(
@@ -114,13 +120,15 @@ def _flood_and_merge(maps: np.ndarray, sensitivity: float, min_area: float | Non
     seeds = _seeds(distance, interior, ground)
     if seeds.max() == 0:
         return np.zeros(ground.shape, np.int32)
-    # The distance breaks ties where no boundary was seen.
-    height = np.round((boundary + 0.5 * (1 - distance)) * 255).astype(np.int32)
-    regions = watershed(height, seeds, mask=ground).astype(np.int32)
-    # Whatever is not the inside of a grain parts two grains: a seen boundary, or the narrow end of a gap.
+    # Whatever is not the inside of a grain parts two grains: a seen boundary, or a gap. Gaps and wide boundaries are
+    # flooded too, and left out at the end: the border of two grains is all that lies between them, and not only the
+    # narrow places where they touch.
     evidence = np.maximum(boundary, 1 - interior)
-    regions = _merge_weak_borders(regions, evidence, 2 * (1 - sensitivity) * MERGE_BELOW)
-    return _drop_fragments(regions, interior, evidence, min_area)
+    # The distance breaks ties where no boundary was seen.
+    height = np.round((evidence + 0.5 * (1 - distance)) * 255).astype(np.int32)
+    basins = watershed(height, seeds).astype(np.int32)
+    regions = _merge_weak_borders(basins, evidence, 2 * (1 - sensitivity) * MERGE_BELOW)
+    return _drop_fragments(np.where(ground, regions, 0), interior, evidence, min_area)
 
 
 def _distance_from(interior: np.ndarray) -> np.ndarray:
@@ -207,6 +215,22 @@ def typical_area(areas: np.ndarray) -> float:
     ordered = np.sort(np.asarray(areas, np.float64))
     total = np.cumsum(ordered)
     return float(ordered[np.searchsorted(total, 0.5 * total[-1])])
+
+
+def factor_for_grains(areas: np.ndarray) -> float:
+    """Factor by which a picture with grains of these areas should be resampled.
+
+    Args:
+        areas: Areas of the grains in px, at least one.
+
+    Returns:
+        1 where the typical grain (half of the area lies in larger grains) is of a good size; otherwise the wanted over
+        the typical equivalent diameter.
+    """
+    diameter = math.sqrt(4 * typical_area(areas) / math.pi)
+    if diameter < SMALLEST_DIAMETER:
+        return min(ENLARGED_DIAMETER / diameter, LARGEST_FACTOR)
+    return REDUCED_DIAMETER / diameter if diameter > LARGEST_DIAMETER else 1.0
 
 
 def _smallest(areas: np.ndarray, min_area: float | None) -> float:
