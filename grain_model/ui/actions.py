@@ -10,8 +10,8 @@ import html
 import re
 import shutil
 import tempfile
-from collections.abc import Callable
-from dataclasses import dataclass
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import ParamSpec, TypeVar
 
@@ -21,10 +21,11 @@ import pandas as pd
 from gradio.utils import get_upload_folder
 
 from ..analysis import GrainAnalysis, write_png
+from ..correction import Edit, describe_edits
 from ..errors import GrainError
 from ..grain_size import RuleResult
 from ..plots import figure_to_array, plot_size_distribution
-from ..rendering import OverlayStyle
+from ..rendering import CHOSEN_COLOUR, OverlayStyle, mark_grains
 from .limits import read_upload
 
 P = ParamSpec("P")
@@ -37,6 +38,7 @@ _SERVER_FOLDER = re.compile(re.escape(get_upload_folder()) + r"/\w+/")
 
 TABLE_COLUMNS = {
     "label": "grain",
+    "corrected": "by hand",
     "area": "area (px²)",
     "equivalent_diameter_area": "ECD (px)",
     "area_um2": "area (µm²)",
@@ -56,14 +58,18 @@ class OpenedMicrograph:
     Attributes:
         path: the file as it was uploaded.
         shown: what the page shows of it, which is a copy where the browser cannot show the file.
+        shape: height and width in px.
         um_per_pixel: the scale that the file states, if any.
+        example: name of the example that it is, if it is one.
         copies: owns the copy's folder, which goes when the visitor's session does.
     """
 
     path: str
     shown: str
+    shape: tuple[int, int]
     um_per_pixel: float | None
     copies: tempfile.TemporaryDirectory | None = None
+    example: str | None = None
 
 
 @dataclass(frozen=True)
@@ -76,6 +82,8 @@ class CountedMicrograph:
         folder: owns the files.
         saved: folder in it with what `GrainAnalysis.save` wrote.
         archive: zip of `saved`.
+        uncorrected: the grains as the network found them, from which corrections are made anew.
+        undone: corrections that were undone, the last one first.
     """
 
     source: str
@@ -83,20 +91,74 @@ class CountedMicrograph:
     folder: tempfile.TemporaryDirectory
     saved: Path
     archive: str
+    uncorrected: GrainAnalysis
+    undone: tuple[Edit, ...] = ()
 
-    def draw_overlay(self, show: OverlayStyle) -> str:
-        """Draws the overlay in a style.
+    def overlay(self, show: OverlayStyle, opacity: float, chosen: int | None = None) -> np.ndarray:
+        """Draws the overlay.
 
         Args:
             show: see `render_overlay`.
+            opacity: see `render_overlay`.
+            chosen: label of a grain to mark.
+
+        Returns:
+            uint8 (H, W, 3).
+        """
+        drawn = self.analysis.overlay(show=show, alpha=opacity)
+        return drawn if chosen is None else mark_grains(drawn, self.analysis.labels, [chosen], CHOSEN_COLOUR)
+
+    def keep_picture(self, name: str, draw: Callable[[], np.ndarray]) -> str:
+        """Keeps a picture that belongs to the count; drawn at the first time only.
+
+        Args:
+            name: of the picture.
+            draw: gives uint8 (H, W, 3).
 
         Returns:
             Path of a PNG.
         """
-        path = self.saved / ("overlay.png" if show == "fill" else f"overlay-{show}.png")
+        path = Path(self.folder.name) / f"{name}.png"
         if not path.exists():
-            write_png(path, self.analysis.overlay(show=show))
+            write_png(path, draw())
         return str(path)
+
+    def correct(self, edits: Sequence[Edit], undone: Sequence[Edit] = ()) -> CountedMicrograph:
+        """Corrects the network's grains by hand, instead of the corrections so far.
+
+        Args:
+            edits: all corrections.
+            undone: see the attribute.
+
+        Returns:
+            The new count with files of its own.
+
+        Raises:
+            CorrectionError: if a correction does not fit the grains that are there.
+        """
+        edits, done = tuple(edits), self.analysis.edits
+        # Those before stand already, so that a hundredth click takes no longer than the first.
+        goes_on = edits[: len(done)] == done
+        start, further = (self.analysis, edits[len(done) :]) if goes_on else (self.uncorrected, edits)
+        corrected = start.correct(further) if further else start
+        return archive_analysis(self.source, corrected, self.uncorrected, tuple(undone))
+
+    def rescale(self, um_per_pixel: float | None) -> CountedMicrograph:
+        """Takes another scale; everything else stays.
+
+        Args:
+            um_per_pixel: scale, `None` for the file's own or none.
+
+        Returns:
+            The new count with files of its own.
+
+        Raises:
+            ScaleError: if it is no positive length.
+        """
+        # Read again, so that a scale that contradicts the file's own is remarked on.
+        micrograph = read_upload(self.source, um_per_pixel)
+        analyses = (replace(analysis, micrograph=micrograph) for analysis in (self.analysis, self.uncorrected))
+        return archive_analysis(self.source, *analyses, self.undone)
 
 
 def clear_errors(function: Callable[P, T]) -> Callable[P, T]:
@@ -114,11 +176,12 @@ def clear_errors(function: Callable[P, T]) -> Callable[P, T]:
     return wrapped
 
 
-def open_micrograph(path: str) -> OpenedMicrograph:
+def open_micrograph(path: str, example: str | None = None) -> OpenedMicrograph:
     """Reads a file for display and for its scale.
 
     Args:
         path: the uploaded file.
+        example: name of the example that it is, if it is one.
 
     Returns:
         The file with what can be shown of it.
@@ -127,20 +190,25 @@ def open_micrograph(path: str) -> OpenedMicrograph:
         ImageError: if it is no image that can be read.
     """
     micrograph = read_upload(path)
+    shape = micrograph.pixels.shape[:2]
     if Path(path).suffix.lower() in BROWSER_SUFFIXES:
-        return OpenedMicrograph(path, path, micrograph.um_per_pixel)
+        return OpenedMicrograph(path, path, shape, micrograph.um_per_pixel, example=example)
     copies = tempfile.TemporaryDirectory(prefix="grain_model-")
     shown = str(Path(copies.name) / f"{Path(path).stem}.png")
     write_png(Path(shown), micrograph.pixels)
-    return OpenedMicrograph(path, shown, micrograph.um_per_pixel, copies)
+    return OpenedMicrograph(path, shown, shape, micrograph.um_per_pixel, copies, example)
 
 
-def archive_analysis(source: str, analysis: GrainAnalysis) -> CountedMicrograph:
+def archive_analysis(
+    source: str, analysis: GrainAnalysis, uncorrected: GrainAnalysis | None = None, undone: tuple[Edit, ...] = ()
+) -> CountedMicrograph:
     """Writes the files of an analysis and packs them.
 
     Args:
         source: the file that was counted.
         analysis: the count.
+        uncorrected: the same before corrections by hand; the analysis itself if left out.
+        undone: see `CountedMicrograph`.
 
     Returns:
         The analysis with the path of a zip of what `GrainAnalysis.save` writes.
@@ -149,27 +217,42 @@ def archive_analysis(source: str, analysis: GrainAnalysis) -> CountedMicrograph:
     stem = Path(analysis.name).stem or "grains"
     saved = analysis.save(Path(folder.name) / stem)
     archive = shutil.make_archive(str(Path(folder.name) / f"{stem}-grains"), "zip", root_dir=saved)
-    return CountedMicrograph(source, analysis, folder, saved, archive)
+    return CountedMicrograph(source, analysis, folder, saved, archive, uncorrected or analysis, undone)
 
 
-def describe_count(analysis: GrainAnalysis) -> str:
+def describe_count(analysis: GrainAnalysis, edge_rule: str = "all") -> str:
     """Writes the card with the count and the figures that belong to it.
 
     Args:
         analysis: the count.
+        edge_rule: which grains count, one of `EDGE_RULES`; planimetric G goes with all grains and with halves, and
+            mean-area G (ASTM E1382) with whole grains only.
 
     Returns:
         HTML.
     """
+    cut = analysis.table["touches_edge"].to_numpy(bool)
+    sizes = analysis.grain_size
+    number, noun, size = {
+        "all": (analysis.count, "grain", sizes.saltykov),
+        "whole": (int((~cut).sum()), "whole grain", sizes.mean_area),
+        "half": (sizes.saltykov.n, "grain, those cut as half", sizes.saltykov),
+    }[edge_rule]
     unit, diameters = ecd(analysis)
-    rows = []
-    rows.append(("ASTM grain size G", _size_text(analysis.grain_size.saltykov)))
-    if analysis.count:
+    diameters = diameters[~cut] if edge_rule == "whole" else diameters
+    rule = "mean area, E1382" if edge_rule == "whole" else "planimetric"
+    rows = [(f"ASTM grain size G ({rule})", _size_text(size))]
+    if len(diameters):
         rows.append(("mean diameter (ECD)", f"{diameters.mean():.3g} {unit}"))
-        rows.append(("cut by the edge", f"{int(analysis.table['touches_edge'].sum())}"))
+    if analysis.count:
+        rows.append(("cut by the edge", f"{int(cut.sum())}"))
+    if analysis.edits:
+        by_hand = len(analysis.corrected_ids)
+        rows.append(("corrected by hand", f"{by_hand} grain{'' if by_hand == 1 else 's'}"))
+        rows.append(("corrections", describe_edits(analysis.edits)))
     rows.append(("scale", _scale_text(analysis)))
     notes = [*analysis.warnings, *(flag.message for flag in analysis.flags)]
-    return _card(analysis.count, rows, notes)
+    return _card(f"{number:g}", noun if number == 1 else noun.replace("grain", "grains"), rows, notes)
 
 
 def grain_table(analysis: GrainAnalysis) -> pd.DataFrame:
@@ -181,13 +264,14 @@ def grain_table(analysis: GrainAnalysis) -> pd.DataFrame:
     Returns:
         One row a grain, numbers rounded to what can be read.
     """
-    table = analysis.table
+    # A column of empty boxes would only take room where nothing was corrected.
+    table = analysis.table if analysis.edits else analysis.table.drop(columns="corrected")
     shown = table[[column for column in TABLE_COLUMNS if column in table]].rename(columns=TABLE_COLUMNS)
     return shown.round(2)
 
 
 def plot_distribution(analysis: GrainAnalysis) -> np.ndarray:
-    """Draws the size distribution.
+    """Draws the size distribution of the whole grains.
 
     Args:
         analysis: the count.
@@ -224,12 +308,12 @@ def _scale_text(analysis: GrainAnalysis) -> str:
     return f"{analysis.um_per_pixel:.4g} µm/px ({analysis.scale_source})"
 
 
-def _card(count: int, rows: list[tuple[str, str]], notes: list[str]) -> str:
+def _card(count: str, noun: str, rows: list[tuple[str, str]], notes: list[str]) -> str:
     figures = "".join(f"<dt>{html.escape(name)}</dt><dd>{html.escape(value)}</dd>" for name, value in rows)
     remarks = "".join(f"<li>{html.escape(note)}</li>" for note in notes)
     return (
         '<div class="count-card" role="status">'
         f'<div class="count"><strong data-testid="count">{count}</strong>'
-        f"<span>{'grain' if count == 1 else 'grains'}</span></div>"
+        f"<span>{html.escape(noun)}</span></div>"
         f"<dl>{figures}</dl>" + (f'<ul class="notes">{remarks}</ul>' if notes else "") + "</div>"
     )

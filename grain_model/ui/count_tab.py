@@ -1,63 +1,38 @@
-"""The count tab: one micrograph in; mask, overlay, count, distribution, table and files out."""
+"""The count tab: one micrograph in; mask, overlay, count, distribution, table, corrections and files out."""
 
 from __future__ import annotations
 
-import csv
+import html
 import os
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
 import gradio as gr
-from gradio.data_classes import ImageData
 from transformers import PreTrainedModel
 
-from ..analysis import METHODS, LabelSettings
+from ..correction import Edit, describe_edits
 from ..errors import ImageError
-from ..micrograph import read_micrograph
-from ..rendering import OVERLAY_STYLES
-from .actions import (
-    CountedMicrograph,
-    OpenedMicrograph,
-    archive_analysis,
-    clear_errors,
-    describe_count,
-    grain_table,
-    open_micrograph,
-    plot_distribution,
-)
+from .actions import CountedMicrograph, OpenedMicrograph, archive_analysis, clear_errors, open_micrograph
+from .clicks import Point
+from .correction_view import lay_out_correction, redo, reset, take_click, undo
+from .entry import Entry, lay_out_gallery, lay_out_label_settings, lay_out_picture, lay_out_scale, list_examples
 from .limits import MODEL_QUEUE, count_upload
+from .link_view import add_link_view
+from .results import Results, Updates, lay_out_display, lay_out_downloads, lay_out_pictures, lay_out_table
+from .scale_view import add_scale_view
+from .settings import LinkedPage, PageSettings, read_link
 
+QUESTION = """**Your corrections would be lost.** Method, boundary sensitivity, smallest grain and a new count draw all
+grains anew. Scale, overlay and edge rule keep the corrections."""
 
-@dataclass(frozen=True)
-class Entry:
-    """What the visitor fills in."""
+PRIVATE = {"api_visibility": "private"}
 
-    image: gr.Image
-    um_per_pixel: gr.Number
-    method: gr.Radio
-    boundary_sensitivity: gr.Slider
-    show: gr.Radio
-    button: gr.Button
-
-    @property
-    def options(self) -> list[gr.components.Component]:
-        """The components after the image, in the order in which the handlers take them."""
-        return [self.um_per_pixel, self.method, self.boundary_sensitivity, self.show]
-
-
-@dataclass(frozen=True)
-class Results:
-    """What the visitor gets, in the order in which `_present` fills it."""
-
-    panel: gr.Column
-    mask: gr.Image
-    overlay: gr.Image
-    card: gr.HTML
-    plot: gr.Image
-    table: gr.Dataframe
-    download: gr.DownloadButton
-    counted: gr.State
+NO_IMAGE = (
+    "There is no image yet. A micrograph is expected: PNG, JPEG, TIFF, BMP or WebP. "
+    "Load one, or choose one of the examples."
+)
 
 
 def build_count_tab(examples: Path | None, model: str | os.PathLike | PreTrainedModel | None) -> gr.State:
@@ -70,233 +45,289 @@ def build_count_tab(examples: Path | None, model: str | os.PathLike | PreTrained
     Returns:
         What holds the visitor's `CountedMicrograph`, `None` before the first.
     """
-    opened = gr.State(None)
-    pictures = list_examples(examples)
-    entry, gallery = _lay_out_entry(pictures)
-    results = _lay_out_results()
-    shown = list(vars(results).values())
-    loaded = [entry.image, entry.um_per_pixel, opened]
-    outdated = [results.panel, results.counted]
+    return _CountTab(list_examples(examples), model).results.counted
 
-    def forget() -> list[Any]:
-        return [None, None, gr.Column(visible=False), None]
 
-    @clear_errors
-    def open_file(path: str) -> list[Any]:
-        file = open_micrograph(path)
-        return [file.shown, file.um_per_pixel, file]
+@dataclass(frozen=True)
+class Stand:
+    """How a visitor's page stands, as the handlers of a count take it."""
 
-    @clear_errors
-    def open_example(choice: gr.SelectData) -> list[Any]:
-        return [*open_file(str(pictures[choice.index][0])), gr.Column(visible=False), None]
+    counted: CountedMicrograph | None
+    chosen: int | None
+    tool: str
+    pending: tuple[Point, ...]
+    settings: PageSettings
 
-    @clear_errors
-    def count_file(path: str | None, file: OpenedMicrograph | None, *options: Any) -> list[Any]:
-        # The page may show a copy; the count belongs to the file itself.
-        source = file.path if file and path and Path(file.shown).name == Path(path).name else path
-        scale, method, boundary_sensitivity, show = options
-        if file and scale == file.um_per_pixel:
-            scale = None  # the file's own, which the analysis then names as such
-        return _present(_count(source, scale, method, boundary_sensitivity), show)
+    @classmethod
+    def of(cls, values: Sequence[Any]) -> Stand:
+        """From the components' values, in the order of the attributes and of `PageSettings`."""
+        return cls(*values[:4], PageSettings(*values[4:]))
 
-    def _count(path: str | None, scale: float | None, method: str, boundary_sensitivity: float) -> CountedMicrograph:
-        if path is None:
-            raise ImageError(
-                "There is no image yet. A micrograph is expected: PNG, JPEG, TIFF, BMP or WebP. "
-                "Load one, or choose one of the examples."
+
+@dataclass(frozen=True)
+class Question:
+    """Asked before corrections are discarded."""
+
+    panel: gr.Column
+    discard: gr.Button
+    keep: gr.Button
+
+
+def lay_out_question() -> Question:
+    """Lays out the question, hidden at first."""
+    with gr.Column(visible=False, elem_id="question") as panel:
+        gr.Markdown(QUESTION)
+        with gr.Row():
+            keep = gr.Button("Keep the corrections", variant="primary", size="md", elem_id="keep-corrections")
+            discard = gr.Button("Discard them and count anew", size="md", elem_id="discard-corrections")
+    return Question(panel, discard, keep)
+
+
+class _CountTab:
+    """The tab's components and what their events do; all that belongs to a visitor is in the states."""
+
+    def __init__(self, pictures: list[tuple[Path, str]], model: str | os.PathLike | PreTrainedModel | None) -> None:
+        self.model = model
+        self.examples = {path.stem: path for path, _ in pictures}
+        self._lay_out(pictures)
+        self._bind_entry()
+        self._bind_results()
+
+    def _lay_out(self, pictures: list[tuple[Path, str]]) -> None:
+        self.opened, self.linked, counted = gr.State(None), gr.State(None), gr.State(None)
+        with gr.Row(elem_id="entry"):
+            with gr.Column(scale=3, min_width=300):
+                image = lay_out_picture()
+            with gr.Column(scale=2, min_width=300):
+                scale = lay_out_scale()
+                self.scale_view, self.scale_used = add_scale_view(self.opened, scale)
+                label_settings = lay_out_label_settings()
+                button = gr.Button("Count grains", variant="primary", size="lg", elem_id="count-button")
+                gallery = lay_out_gallery(pictures)
+        self.entry = Entry(image, scale, *label_settings, button, gallery)
+        self.question = lay_out_question()
+        with gr.Column(visible=False, elem_id="results") as panel:
+            pictures_and_card = lay_out_pictures()
+            self.display = lay_out_display()
+            self.correction = lay_out_correction()
+            plot_and_table = lay_out_table()
+            downloads = lay_out_downloads(counted)
+            self.settings = [self.entry.um_per_pixel, *self.entry.label_settings, *self.display.all]
+            add_link_view(self.opened, self.settings)
+        self.results = Results(panel, *pictures_and_card, *plot_and_table, *downloads, counted, gr.State(None))
+        # What every handler of a count takes and may fill.
+        correction = self.correction
+        self.stand = [counted, self.results.chosen, correction.tool, correction.pending, *self.settings]
+        filled = [*vars(self.results).values(), *vars(correction).values(), self.question.panel]
+        self.filled = [component for component in filled if component is not correction.tool]
+
+    def _bind_entry(self) -> None:
+        entry, results = self.entry, self.results
+        opening = [entry.image, entry.um_per_pixel, self.opened, *vars(self.scale_view).values()]
+        # Without the picture: an output that is left as it is loses what `lay_out_picture` has set on it.
+        emptied = [*opening[1:], results.panel, results.counted, results.chosen, self.question.panel]
+        counting = {
+            "inputs": [entry.image, self.opened, *self.stand],
+            "outputs": self.filled,
+            "concurrency_limit": 1,
+            "concurrency_id": MODEL_QUEUE,
+            **PRIVATE,
+        }
+        # Forgetting comes first, so that a file that cannot be read leaves nothing of the one before it.
+        entry.image.upload(self.forget, None, emptied, **PRIVATE).then(
+            self.open_file, entry.image, opening, **PRIVATE
+        ).failure(lambda: None, None, entry.image, **PRIVATE)
+        entry.image.clear(self.forget, None, emptied, **PRIVATE)
+        entry.button.click(self.count, **counting)
+        if entry.gallery:
+            entry.gallery.select(self.open_example, None, [entry.image, *emptied], **PRIVATE).success(
+                self.count, **counting
             )
-        analysis = count_upload(path, scale, model, method=method, boundary_sensitivity=boundary_sensitivity)
-        return archive_analysis(path, analysis)
+        gr.on(None, self.follow_link, None, [*self.settings, self.linked], **PRIVATE)
+        # Only an example sets this state; else the picture stays alone, which may be loading already.
+        self.linked.change(self.open_linked, self.linked, opening, **PRIVATE).success(self.count, **counting)
 
-    # A number without a value is shown as 0 until it is told so, and 0 is no scale.
-    gr.on(None, lambda: None, None, entry.um_per_pixel, api_visibility="private")
-    run_model = {"concurrency_limit": 1, "concurrency_id": MODEL_QUEUE}
-    counting = {"fn": count_file, "inputs": [entry.image, opened, *entry.options], "outputs": shown, **run_model}
-    # Forgetting comes first, so that a file that cannot be read leaves nothing of the one before it.
-    entry.image.upload(forget, None, [entry.um_per_pixel, opened, *outdated], api_visibility="private").then(
-        open_file, entry.image, loaded, api_visibility="private"
-    ).failure(lambda: None, None, entry.image, api_visibility="private")
-    entry.image.clear(forget, None, [entry.um_per_pixel, opened, *outdated], api_visibility="private")
-    entry.button.click(**counting, api_visibility="private")
-    if gallery:
-        gallery.select(open_example, None, [*loaded, *outdated], api_visibility="private").success(
-            **counting, api_visibility="private"
+        redrawing = {"inputs": self.stand, "outputs": self.filled, "trigger_mode": "always_last", **PRIVATE}
+        typed = [event for field in (entry.um_per_pixel, entry.min_grain_area) for event in (field.submit, field.blur)]
+        gr.on([entry.method.input, entry.boundary_sensitivity.release, *typed], self.redraw, **redrawing)
+        for used in self.scale_used:
+            used.success(self.redraw, **redrawing)
+        self.question.discard.click(self.discard, self.stand, self.filled, **PRIVATE)
+        self.question.keep.click(
+            self.restore,
+            results.counted,
+            [*entry.label_settings, self.question.panel],
+            show_progress="hidden",
+            **PRIVATE,
         )
-    gr.on(
-        [entry.um_per_pixel.submit, entry.um_per_pixel.blur, entry.method.input, entry.boundary_sensitivity.release]
-        + [entry.show.input],
-        redraw,
-        [results.counted, *entry.options],
-        shown,
-        trigger_mode="always_last",
-        api_visibility="private",
-    )
-    return results.counted
 
+    def _bind_results(self) -> None:
+        results, display, correction = self.results, self.display, self.correction
+        views = [results.overlay, results.slider, results.card, results.chosen, *vars(correction).values()]
+        views.remove(correction.tool)
+        changed = [display.show.input, display.opacity.release, display.edge_rule.input, display.compare.input]
+        gr.on(changed, self.show, self.stand, views, trigger_mode="always_last", **PRIVATE)
+        results.table.select(self.choose, self.stand, views, show_progress="hidden", **PRIVATE)
+        for event in (correction.tool.input, correction.clear.click):
+            event(self.clear_points, self.stand, views, show_progress="hidden", **PRIVATE)
+        # No click is lost while the one before it is at work.
+        working = {"trigger_mode": "multiple", "show_progress": "minimal", "show_progress_on": results.card, **PRIVATE}
+        correction.picture.select(self.click, self.stand, self.filled, **working)
+        correction.confirm.click(self.confirm, self.stand, self.filled, **working)
+        for button, step in ((correction.undo, undo), (correction.redo, redo), (correction.reset, reset)):
+            button.click(self.stepping(step), self.stand, self.filled, **working)
 
-@clear_errors
-def redraw(
-    counted: CountedMicrograph | None, um_per_pixel: float | None, method: str, boundary_sensitivity: float, show: str
-) -> list[Any]:
-    """Brings the results to the settings, from the probabilities that are already there.
+    def forget(self) -> Updates:
+        """Empties the page, but for the picture that may just have come."""
+        return {
+            self.entry.um_per_pixel: None,
+            self.opened: None,
+            self.question.panel: gr.Column(visible=False),
+            **self.scale_view.show(None),
+            **self.results.clear(),
+        }
 
-    Args:
-        counted: the visitor's count, if there is one yet.
-        um_per_pixel: the scale that stands on the page.
-        method: see `LabelSettings`.
-        boundary_sensitivity: see `LabelSettings`.
-        show: see `render_overlay`.
+    @clear_errors
+    def open_file(self, path: str, example: str | None = None) -> Updates:
+        """Shows a file and its scale."""
+        file = open_micrograph(path, example)
+        return {
+            self.entry.image: file.shown,
+            self.entry.um_per_pixel: file.um_per_pixel,
+            self.opened: file,
+            **self.scale_view.show(file),
+        }
 
-    Returns:
-        The results in the order of `Results`.
-    """
-    if counted is None:
-        return [gr.skip()] * len(Results.__dataclass_fields__)
-    analysis = counted.analysis
-    if analysis.settings != LabelSettings(method, boundary_sensitivity):
-        analysis = analysis.relabel(method=method, boundary_sensitivity=boundary_sensitivity)
-    if analysis.um_per_pixel != um_per_pixel:
-        # Read again, so that a scale that contradicts the file's own is remarked on here too.
-        analysis = replace(analysis, micrograph=read_micrograph(counted.source, um_per_pixel))
-    return _present(counted if analysis is counted.analysis else archive_analysis(counted.source, analysis), show)
+    def open_example(self, choice: gr.SelectData) -> Updates:
+        """Shows an example."""
+        example = list(self.examples)[choice.index]
+        return {**self.forget(), **self.open_file(str(self.examples[example]), example)}
 
+    def follow_link(self, request: gr.Request) -> Updates:
+        """Sets the page as its address says; what that says wrongly is named and left out."""
+        link = read_link(request.query_params, self.examples)
+        if link.ignored:
+            told = html.escape(" ".join(link.ignored))
+            gr.Warning(f"{told} That part of the link was ignored.", title="The link does not fit", duration=None)
+        settings = dict(zip(self.settings, vars(link.settings).values(), strict=True))
+        return {**settings, self.linked: link if link.example else None}
 
-def list_examples(folder: Path | None) -> list[tuple[Path, str]]:
-    """Lists the example micrographs.
+    def open_linked(self, link: LinkedPage) -> Updates:
+        """Shows the example that the page's address asks for; the scale that it states wins."""
+        opened = self.open_file(str(self.examples[link.example]), link.example)
+        stated = link.settings.um_per_pixel
+        return opened if stated is None else {**opened, self.entry.um_per_pixel: stated}
 
-    Args:
-        folder: holds `*.png` and `counts.csv`, whose first two columns are the file's name and its true count.
+    @clear_errors
+    def count(self, path: str | None, file: OpenedMicrograph | None, *stand: Any) -> Updates:
+        """Runs the network, unless that would discard corrections of this very picture: then it asks."""
+        now = Stand.of(stand)
+        if path is None:
+            raise ImageError(NO_IMAGE)
+        # The page may show a copy; the count belongs to the file itself.
+        is_opened = file is not None and Path(file.shown).name == Path(path).name
+        source = file.path if is_opened else path
+        if now.counted and now.counted.source == source and now.counted.analysis.edits:
+            return self.ask(now)
+        scale = now.settings.um_per_pixel
+        if is_opened and scale == file.um_per_pixel:
+            scale = None  # the file's own, which the analysis then names as such
+        analysis = count_upload(source, scale, self.model, **vars(now.settings.label_settings))
+        return self.present(archive_analysis(source, analysis), now)
 
-    Returns:
-        Path and caption of each, by name; nothing where there is no folder.
-    """
-    if folder is None or not folder.is_dir():
-        return []
-    counts = folder / "counts.csv"
-    rows = list(csv.reader(counts.read_text(encoding="utf-8").splitlines())) if counts.is_file() else []
-    true_counts = {row[0]: row[1] for row in rows if len(row) > 1}
-    captions = {}
-    for path in sorted(folder.glob("*.png")):
-        style = path.stem.replace("_", " ").replace("-", " ")
-        captions[path] = f"{style}: {true_counts[path.name]} grains" if path.name in true_counts else style
-    return list(captions.items())
+    @clear_errors
+    def redraw(self, *stand: Any) -> Updates:
+        """Brings the results to the settings, from the probabilities that are already there."""
+        now = Stand.of(stand)
+        counted, wanted = now.counted, now.settings
+        if counted is None:
+            return gr.skip()
+        is_relabelled = counted.analysis.settings != wanted.label_settings
+        if is_relabelled and counted.analysis.edits:
+            return self.ask(now)
+        if is_relabelled:
+            analysis = counted.analysis.relabel(**vars(wanted.label_settings))
+            counted = archive_analysis(counted.source, analysis)
+        if counted.analysis.um_per_pixel != wanted.um_per_pixel:
+            counted = counted.rescale(wanted.um_per_pixel)
+        if counted is now.counted:
+            return {self.question.panel: gr.Column(visible=False)}
+        return self.present(counted, now)
 
+    def ask(self, now: Stand) -> Updates:
+        """Asks before corrections are discarded."""
+        edits = now.counted.analysis.edits
+        gr.Warning(f"This would discard your corrections ({describe_edits(edits)}). The page asks below the settings.")
+        return {self.question.panel: gr.Column(visible=True)}
 
-def _present(counted: CountedMicrograph, show: str) -> list[Any]:
-    analysis = counted.analysis
-    return [
-        gr.Column(visible=True),
-        str(counted.saved / "mask.png"),
-        counted.draw_overlay(show),
-        describe_count(analysis),
-        plot_distribution(analysis),
-        grain_table(analysis),
-        counted.archive,
-        counted,
-    ]
+    @clear_errors
+    def discard(self, *stand: Any) -> Updates:
+        """Draws the labels by the settings, without the corrections."""
+        now = Stand.of(stand)
+        analysis = now.counted.uncorrected.relabel(**vars(now.settings.label_settings))
+        return self.present(archive_analysis(now.counted.source, analysis), now)
 
+    def restore(self, counted: CountedMicrograph) -> list[Any]:
+        """Keeps the corrections: the settings go back to those that they were made with."""
+        settings = counted.analysis.settings
+        return [settings.method, settings.boundary_sensitivity, settings.min_grain_area, gr.Column(visible=False)]
 
-def _lay_out_entry(pictures: list[tuple[Path, str]]) -> tuple[Entry, gr.Gallery | None]:
-    with gr.Row(elem_id="entry"):
-        with gr.Column(scale=3, min_width=300):
-            image = gr.Image(
-                label="Micrograph",
-                type="filepath",
-                image_mode=None,
-                format="png",
-                sources=["upload", "clipboard"],
-                height=480,
-                buttons=["fullscreen"],
-                placeholder="Drop a micrograph here, or click to choose one\nPNG, JPEG, TIFF, BMP, WebP; 8 or 16 bit",
-                alt_text="The micrograph that is loaded",
-                elem_id="micrograph",
-                elem_classes="captioned",
-            )
-            # Gradio would open the file with Pillow first, which clips 16-bit pictures and fails on some microscopes'
-            # TIFFs. A subclass would do too, but gradio writes a .pyi file beside the source of each.
-            image.preprocess = _uploaded_path
-        with gr.Column(scale=2, min_width=300):
-            um_per_pixel = gr.Number(
-                label="Scale (µm per pixel)",
-                info="Filled in where the file states it. Without a scale, sizes stay in pixels and there is no G.",
-                placeholder="not known",
-                elem_id="scale",
-            )
-            with gr.Accordion("Settings", open=False, elem_id="settings"):
-                method = gr.Radio(
-                    list(METHODS),
-                    value="watershed",
-                    label="Method",
-                    info="Watershed separates grains that touch; components does not.",
-                )
-                boundary_sensitivity = gr.Slider(
-                    0.05,
-                    0.95,
-                    value=0.5,
-                    step=0.05,
-                    label="Boundary sensitivity",
-                    info="Higher finds weaker boundaries, so more grains.",
-                )
-                show = gr.Radio(list(OVERLAY_STYLES), value="fill", label="Overlay shows")
-            button = gr.Button("Count grains", variant="primary", size="lg", elem_id="count-button")
-            gallery = _lay_out_gallery(pictures) if pictures else None
-    return Entry(image, um_per_pixel, method, boundary_sensitivity, show, button), gallery
+    def show(self, *stand: Any) -> Updates:
+        """Shows the same grains in another way."""
+        return self.show_stand(Stand.of(stand))
 
+    def show_stand(self, now: Stand) -> Updates:
+        """Shows the grains as the page stands."""
+        if now.counted is None:
+            return gr.skip()
+        return {
+            **self.results.display(now.counted, now.settings, now.chosen),
+            **self.correction.present(now.counted, now.settings, now.chosen, now.tool, now.pending),
+        }
 
-def _uploaded_path(payload: ImageData | None) -> str | None:
-    return payload.path if payload else None
+    def choose(self, place: gr.SelectData, *stand: Any) -> Updates:
+        """Marks the grain whose row of the table was chosen."""
+        now = replace(Stand.of(stand), chosen=int(place.row_value[0]))
+        return {**self.show_stand(now), self.results.chosen: now.chosen}
 
+    def clear_points(self, *stand: Any) -> Updates:
+        """Takes up a tool, or takes its points away."""
+        now = replace(Stand.of(stand), pending=())
+        return self.correction.present(now.counted, now.settings, now.chosen, now.tool)
 
-def _lay_out_gallery(pictures: list[tuple[Path, str]]) -> gr.Gallery:
-    return gr.Gallery(
-        [(str(path), caption) for path, caption in pictures],
-        label="Examples: choose one to count it",
-        columns=2 if len(pictures) <= 4 else 3,
-        object_fit="cover",
-        allow_preview=False,
-        interactive=False,
-        buttons=[],
-        format="png",
-        elem_id="examples",
-        elem_classes="captioned",
-    )
+    @clear_errors
+    def click(self, place: gr.SelectData, *stand: Any) -> Updates:
+        """Takes a click in the picture of the correction: a correction, or a point on the way to one."""
+        now = Stand.of(stand)
+        points, edit = take_click(now.counted, now.tool, now.pending, place.index)
+        if edit:
+            return self.correct(now, edit)
+        return self.correction.present(now.counted, now.settings, now.chosen, now.tool, points)
 
+    @clear_errors
+    def confirm(self, *stand: Any) -> Updates:
+        """Corrects by the points that are set."""
+        now = Stand.of(stand)
+        return self.correct(now, Edit(now.tool, now.pending))
 
-def _lay_out_results() -> Results:
-    # PNG, because the default format, WebP, is lossy and alters masks.
-    picture: dict[str, Any] = {
-        "format": "png",
-        "interactive": False,
-        "buttons": ["download", "fullscreen"],
-        "elem_classes": "captioned",
-    }
-    with gr.Column(visible=False, elem_id="results") as panel:
-        with gr.Row(equal_height=True, elem_id="result-pictures"):
-            mask = gr.Image(
-                label="Mask", alt_text="Binary mask, grains white", min_width=280, elem_id="mask", **picture
-            )
-            overlay = gr.Image(
-                label="Overlay",
-                alt_text="The grains drawn over the micrograph",
-                min_width=280,
-                elem_id="overlay",
-                **picture,
-            )
-            with gr.Column(min_width=280):
-                card = gr.HTML(
-                    container=True, label="Count", show_label=True, elem_id="count", elem_classes="captioned"
-                )
-        with gr.Row(equal_height=True):
-            plot = gr.Image(
-                label="Size distribution",
-                alt_text="Histogram of the grains' equivalent circular diameters",
-                min_width=300,
-                elem_id="distribution",
-                **picture,
-            )
-            with gr.Column(min_width=300):
-                table = gr.Dataframe(
-                    label="Grains", interactive=False, max_height=330, buttons=["copy"], elem_id="grains"
-                )
-        download = gr.DownloadButton("Download all files (zip)", variant="secondary", elem_id="download")
-    return Results(panel, mask, overlay, card, plot, table, download, gr.State(None))
+    def correct(self, now: Stand, edit: Edit) -> Updates:
+        """Corrects the grains; what was undone before cannot be made again."""
+        return self.present(now.counted.correct((*now.counted.analysis.edits, edit)), now)
+
+    def stepping(self, step: Callable[[CountedMicrograph], CountedMicrograph]) -> Callable[..., Updates]:
+        """Makes the handler of undo, redo or reset."""
+
+        @clear_errors
+        def take_step(*stand: Any) -> Updates:
+            now = Stand.of(stand)
+            return self.present(step(now.counted), now)
+
+        return take_step
+
+    def present(self, counted: CountedMicrograph, now: Stand) -> Updates:
+        """Fills everything from a new count."""
+        return {
+            **self.results.present(counted, now.settings),
+            **self.correction.present(counted, now.settings, tool=now.tool),
+            self.question.panel: gr.Column(visible=False),
+        }

@@ -1,0 +1,83 @@
+"""Files that the page makes on demand: each export format, and the report."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import gradio as gr
+
+from ..export import FORMATS, GrainExport, export_grains
+from ..report import compose_report, write_report
+from .actions import CountedMicrograph, clear_errors
+
+REPORTS = {"report-pdf": "report.pdf", "report-html": "report.html"}
+
+KINDS = {
+    "report-pdf": "Report to sign (PDF)",
+    "report-html": "Report (HTML)",
+    "xlsx": "Workbook: grains, grain size, origin (XLSX)",
+    "csv": "Table with units in the header (CSV)",
+    "json": "Everything but the pixels (JSON)",
+    "tiff": "Label image with its scale (TIFF)",
+    "imagej": "Regions for ImageJ (ROI zip)",
+    "geojson": "Outlines for QuPath and GIS (GeoJSON)",
+    "coco": "Annotations for training (COCO JSON)",
+}
+"""What can be made, with what it is called on the page."""
+
+
+def make_file(counted: CountedMicrograph, kind: str) -> str:
+    """Writes one file.
+
+    Args:
+        counted: the count.
+        kind: one of `KINDS`.
+
+    Returns:
+        Its path, which begins with the micrograph's name.
+
+    Raises:
+        GrainError: if a package that the format needs is not installed.
+    """
+    stem = Path(counted.analysis.name).stem or "grains"
+    folder = Path(counted.folder.name) / "made"
+    folder.mkdir(exist_ok=True)
+    if kind in REPORTS:
+        written = folder / REPORTS[kind]
+        write_report(compose_report([counted.analysis]), written)
+    else:
+        written = export_grains(GrainExport.of_analysis(counted.analysis), folder, [kind])[kind]
+    return str(written.replace(folder / f"{stem}-{FORMATS[kind][0] if kind in FORMATS else REPORTS[kind]}"))
+
+
+def add_downloads(counted: gr.State) -> gr.File:
+    """Lays out the choice of a file, inside the current `gr.Blocks`.
+
+    Args:
+        counted: holds the visitor's count.
+
+    Returns:
+        What shows the file that was made, to be emptied when it is outdated.
+    """
+    with gr.Accordion("More files: report, workbook, ImageJ, COCO ...", open=False, elem_id="more-files"):
+        with gr.Row(equal_height=True):
+            kind = gr.Dropdown(
+                [(name, kind) for kind, name in KINDS.items()],
+                value="report-pdf",
+                label="File",
+                info="Made from what is shown, corrections included.",
+                min_width=240,
+                elem_id="file-kind",
+            )
+            made = gr.File(label="Your file", interactive=False, visible=False, min_width=240, elem_id="made-file")
+        button = gr.Button("Make the file", elem_id="make-file")
+
+    @clear_errors
+    def make(count: CountedMicrograph | None, chosen: str) -> Any:
+        return gr.skip() if count is None else gr.File(make_file(count, chosen), visible=True)
+
+    hide = {"fn": lambda: gr.File(None, visible=False), "inputs": None, "outputs": made, "api_visibility": "private"}
+    button.click(make, [counted, kind], made, api_visibility="private")
+    kind.input(**hide)
+    return made

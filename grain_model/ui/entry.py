@@ -1,0 +1,134 @@
+"""What the visitor fills in on the count tab: the picture, its scale and the settings, and the examples."""
+
+from __future__ import annotations
+
+import csv
+from dataclasses import dataclass
+from pathlib import Path
+
+import gradio as gr
+from gradio.data_classes import ImageData
+
+from ..analysis import METHODS
+from .settings import PageSettings
+
+
+@dataclass(frozen=True)
+class Entry:
+    """The components to fill in."""
+
+    image: gr.Image
+    um_per_pixel: gr.Number
+    method: gr.Radio
+    boundary_sensitivity: gr.Slider
+    min_grain_area: gr.Number
+    button: gr.Button
+    gallery: gr.Gallery | None
+
+    @property
+    def label_settings(self) -> list[gr.components.Component]:
+        """What draws the labels, in the order of `PageSettings`."""
+        return [self.method, self.boundary_sensitivity, self.min_grain_area]
+
+
+def list_examples(folder: Path | None) -> list[tuple[Path, str]]:
+    """Lists the example micrographs.
+
+    Args:
+        folder: holds `*.png` and `counts.csv`, whose first two columns are the file's name and its true count.
+
+    Returns:
+        Path and caption of each, by name; nothing where there is no folder.
+    """
+    if folder is None or not folder.is_dir():
+        return []
+    counts = folder / "counts.csv"
+    rows = list(csv.reader(counts.read_text(encoding="utf-8").splitlines())) if counts.is_file() else []
+    true_counts = {row[0]: row[1] for row in rows if len(row) > 1}
+    captions = {}
+    for path in sorted(folder.glob("*.png")):
+        style = path.stem.replace("_", " ").replace("-", " ")
+        captions[path] = f"{style}: {true_counts[path.name]} grains" if path.name in true_counts else style
+    return list(captions.items())
+
+
+def lay_out_picture() -> gr.Image:
+    """Lays out where the micrograph is loaded."""
+    image = gr.Image(
+        label="Micrograph",
+        type="filepath",
+        image_mode=None,
+        format="png",
+        sources=["upload", "clipboard"],
+        height=480,
+        buttons=["fullscreen"],
+        placeholder="Drop a micrograph here, or click to choose one\nPNG, JPEG, TIFF, BMP, WebP; 8 or 16 bit",
+        alt_text="The micrograph that is loaded",
+        elem_id="micrograph",
+        elem_classes="captioned",
+    )
+    # Gradio would open the file with Pillow first, which clips 16-bit pictures and fails on some microscopes'
+    # TIFFs. A subclass would do too, but gradio writes a .pyi file beside the source of each.
+    image.preprocess = _uploaded_path
+    return image
+
+
+def lay_out_scale() -> gr.Number:
+    """Lays out the scale."""
+    return gr.Number(
+        label="Scale (µm per pixel)",
+        info="Filled in where the file states it. Without a scale, sizes stay in pixels and there is no G.",
+        placeholder="not known",
+        elem_id="scale",
+    )
+
+
+def lay_out_label_settings() -> tuple[gr.Radio, gr.Slider, gr.Number]:
+    """Lays out what draws the labels: method, boundary sensitivity, smallest grain."""
+    standard = PageSettings()
+    with gr.Accordion("Settings", open=False, elem_id="settings"):
+        method = gr.Radio(
+            list(METHODS),
+            value=standard.method,
+            label="Method",
+            info="Watershed separates grains that touch; components does not.",
+        )
+        boundary_sensitivity = gr.Slider(
+            0.05,
+            0.95,
+            value=standard.boundary_sensitivity,
+            step=0.05,
+            label="Boundary sensitivity",
+            info="Higher finds weaker boundaries, so more grains.",
+            elem_id="sensitivity",
+        )
+        min_grain_area = gr.Number(
+            label="Smallest grain (px²)",
+            info="Smaller pieces go to a neighbour or are left out. Empty: follows the picture's own grains.",
+            placeholder="automatic",
+            minimum=0,
+            elem_id="smallest-grain",
+        )
+    return method, boundary_sensitivity, min_grain_area
+
+
+def lay_out_gallery(pictures: list[tuple[Path, str]]) -> gr.Gallery | None:
+    """Lays out the examples, if there are any."""
+    if not pictures:
+        return None
+    return gr.Gallery(
+        [(str(path), caption) for path, caption in pictures],
+        label="Examples: choose one to count it",
+        columns=2 if len(pictures) <= 4 else 3,
+        object_fit="cover",
+        allow_preview=False,
+        interactive=False,
+        buttons=[],
+        format="png",
+        elem_id="examples",
+        elem_classes="captioned",
+    )
+
+
+def _uploaded_path(payload: ImageData | None) -> str | None:
+    return payload.path if payload else None

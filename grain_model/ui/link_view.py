@@ -1,0 +1,52 @@
+"""The link that reopens the page on the same example and settings."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import gradio as gr
+
+from .actions import OpenedMicrograph
+from .settings import PageSettings, write_link
+
+OWN_PICTURE = "Your own picture is not part of the link: it opens the page with these settings only."
+EXAMPLE = "Opens the page on this example with these settings."
+
+# The page knows its own address best: a server behind a proxy does not. The clipboard is closed to pages served
+# without https, where the text field remains to be copied from.
+_COPY = """(query) => {
+  const link = location.origin + location.pathname + query;
+  navigator.clipboard?.writeText(link).catch(() => {});
+  return link;
+}"""
+
+
+def add_link_view(opened: gr.State, settings: list[gr.components.Component]) -> None:
+    """Lays out the link and binds its event, inside the current `gr.Blocks`.
+
+    Args:
+        opened: holds the `OpenedMicrograph`.
+        settings: the components of `PageSettings`, in its order.
+    """
+    with gr.Row(equal_height=True, elem_id="link-row"):
+        button = gr.Button("Copy a link to this view", min_width=200, scale=1, size="md", elem_id="copy-link")
+        link = gr.Textbox(
+            label="Link",
+            info=EXAMPLE,
+            interactive=False,
+            visible=False,
+            buttons=["copy"],
+            min_width=240,
+            scale=3,
+            elem_id="link",
+        )
+    query = gr.State("")
+
+    def write(file: OpenedMicrograph | None, *values: Any) -> list[Any]:
+        example = file.example if file else None
+        info = OWN_PICTURE if file and not example else EXAMPLE
+        return [write_link(example, PageSettings(*values)), gr.Textbox(visible=True, info=info)]
+
+    button.click(write, [opened, *settings], [query, link], show_progress="hidden", api_visibility="private").success(
+        None, query, link, js=_COPY, api_visibility="private"
+    )

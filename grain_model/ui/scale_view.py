@@ -1,0 +1,157 @@
+"""The scale from the picture: two clicks on its scale bar, or the bar's printed length as read by a machine."""
+
+from __future__ import annotations
+
+import importlib.util
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import gradio as gr
+import numpy as np
+from gradio.events import Dependency
+
+from ..errors import ImageError, ScaleError
+from ..scale_suggestion import ScaleSuggestion, suggest_scale
+from .actions import OpenedMicrograph, clear_errors
+from .clicks import Point, clicked_point, draw_points, enlargement
+from .limits import read_upload
+from .results import PICTURE
+
+HINT = "Click both ends of the scale bar, type its length, and press *Use this scale*."
+
+
+@dataclass(frozen=True)
+class ScaleView:
+    """The components of the measurement that a newly opened file resets.
+
+    Attributes:
+        picture: the micrograph to be clicked at.
+        state: what was found, in words.
+        points: the ends of the bar that are set.
+        accept: uses the suggestion.
+        suggested: um per pixel that a machine read.
+    """
+
+    picture: gr.Image
+    state: gr.Markdown
+    points: gr.State
+    accept: gr.Button
+    suggested: gr.State
+
+    def show(self, opened: OpenedMicrograph | None) -> dict[gr.components.Component, Any]:
+        """Shows a file that was opened, or none."""
+        picture = None
+        if opened is not None:
+            picture = opened.shown if enlargement(opened.shape) == 1 else _draw(opened, ())
+        return {
+            self.picture: picture,
+            self.state: HINT,
+            self.points: (),
+            self.accept: gr.Button(visible=False),
+            self.suggested: None,
+        }
+
+
+def measured_scale(points: Sequence[Point], length_um: float | None) -> float:
+    """Scale from the two ends of a bar.
+
+    Args:
+        points: x and y in px.
+        length_um: the bar's length.
+
+    Returns:
+        um per pixel.
+
+    Raises:
+        ScaleError: if an end or the length is missing, or the ends are the same.
+    """
+    if len(points) != 2 or points[0] == points[1]:
+        raise ScaleError(
+            f"{len(set(points))} of the two ends of the scale bar {'is' if len(set(points)) == 1 else 'are'} set. "
+            "Two different places are expected. Click both ends of the bar in the picture."
+        )
+    if length_um is None or not np.isfinite(length_um) or length_um <= 0:
+        raise ScaleError(
+            f"The bar's length is {'missing' if length_um is None else f'{length_um:g} µm'}. A positive number of µm "
+            "is expected. Type what is printed beside the bar; 1 mm is 1000 µm, 500 nm is 0.5 µm."
+        )
+    return float(length_um / np.hypot(*np.subtract(*points)))
+
+
+def describe_suggestion(suggestion: ScaleSuggestion | None) -> str:
+    """Says what a machine read, for a person to judge."""
+    if suggestion is None:
+        return "No scale bar with a length was found under the picture. Click its ends instead."
+    return (
+        f"The printed length reads **{suggestion.text}** beside a bar of {suggestion.bar_px} px: "
+        f"**{suggestion.um_per_pixel:.4g} µm per pixel**, read with {suggestion.confidence:.0%} confidence. "
+        "Compare it with the picture before you use it."
+    )
+
+
+def add_scale_view(opened: gr.State, um_per_pixel: gr.Number) -> tuple[ScaleView, list[Dependency]]:
+    """Lays out the measurement, closed at first, and binds its events, inside the current `gr.Blocks`.
+
+    Args:
+        opened: holds the `OpenedMicrograph`.
+        um_per_pixel: takes the scale.
+
+    Returns:
+        The components that a newly opened file resets, and the events that fill the scale.
+    """
+    private = {"api_visibility": "private"}
+    with gr.Accordion("Measure the scale in the picture", open=False, elem_id="measure-scale"):
+        state = gr.Markdown(HINT, elem_id="scale-hint")
+        picture = gr.Image(
+            label="Click both ends of the scale bar",
+            alt_text="The micrograph, to be clicked at the ends of its scale bar",
+            elem_id="scale-picture",
+            **{**PICTURE, "buttons": ["fullscreen"]},
+        )
+        with gr.Row(equal_height=True):
+            length = gr.Number(
+                label="Length of the bar (µm)", placeholder="as printed", min_width=140, elem_id="bar-length"
+            )
+            measure = gr.Button("Use this scale", min_width=140, size="md", elem_id="use-measured")
+        can_read = importlib.util.find_spec("rapidocr") is not None
+        read = gr.Button("Read the printed length", size="md", visible=can_read, elem_id="read-scale")
+        accept = gr.Button("Use what was read", size="md", visible=False, elem_id="use-suggested")
+    view = ScaleView(picture, state, gr.State(()), accept, gr.State(None))
+
+    def click(file: OpenedMicrograph | None, points: tuple[Point, ...], place: gr.SelectData) -> list[Any]:
+        if file is None:
+            return [gr.skip()] * 3
+        # A third click begins anew.
+        points = (*(points if len(points) < 2 else ()), clicked_point(place.index, file.shape))
+        found = HINT
+        if len(points) == 2:
+            distance = np.hypot(*np.subtract(*points))
+            found = f"The bar is **{distance:.4g} px** long. Type its length and use it, or click anew."
+        return [_draw(file, points), found, points]
+
+    @clear_errors
+    def use_measured(points: tuple[Point, ...], length_um: float | None) -> float:
+        return measured_scale(points, length_um)
+
+    @clear_errors
+    def suggest(file: OpenedMicrograph | None) -> list[Any]:
+        if file is None:
+            raise ImageError("There is no image yet. A micrograph with a scale bar is expected. Load one first.")
+        suggestion = suggest_scale(read_upload(file.path))
+        found = suggestion is not None
+        return [describe_suggestion(suggestion), gr.Button(visible=found), suggestion.um_per_pixel if found else None]
+
+    picture.select(click, [opened, view.points], [picture, state, view.points], show_progress="hidden", **private)
+    # On the page's start a number without a value is shown as 0 until it is told so.
+    gr.on(None, lambda: None, None, length, **private)
+    read.click(suggest, opened, [state, accept, view.suggested], **private)
+    used = [
+        measure.click(use_measured, [view.points, length], um_per_pixel, **private),
+        accept.click(lambda scale: scale, view.suggested, um_per_pixel, **private),
+    ]
+    return view, used
+
+
+def _draw(opened: OpenedMicrograph, points: Sequence[Point]) -> np.ndarray:
+    return draw_points(read_upload(opened.path).pixels, points)
