@@ -47,7 +47,7 @@ STYLE = {
 }
 #: Inches.
 CHART_SIZE = (5.2, 3.4)
-PICTURE_WIDTH = 6.5
+PICTURE_WIDTH = 4.2
 
 _DIRECTION_COLOURS = {0: BLUE, 45: ORANGE, 90: "#2a8f5b", 135: "#8a4fa3"}
 
@@ -148,12 +148,23 @@ def plot_orientation_rose(table: pd.DataFrame, least_aspect_ratio: float = 1.2) 
         share = 100 * share / (weights.sum() / 2)
     axes.bar(edges[:-1], share, width=np.radians(10), color=BLUE, alpha=0.6, edgecolor="white", linewidth=0.5)
     axes.set_thetagrids(range(0, 360, 45), [f"{angle % 180}\N{DEGREE SIGN}" for angle in range(0, 360, 45)])
-    axes.set_rlabel_position(67.5)
+    axes.set_rlabel_position(10 * (1 + int(share[1:18].argmin())))  # where the shortest bar leaves it legible
     axes.yaxis.set_major_locator(MaxNLocator(4))
     axes.yaxis.set_major_formatter("{x:g} %")
     axes.tick_params(axis="y", labelsize=7)
     axes.set_title(f"Direction of the long axis, by area (n = {len(shown)})", loc="center")
     return figure
+
+
+@_styled
+def plot_micrograph(pixels: np.ndarray, um_per_pixel: float | None = None) -> Figure:
+    """The micrograph as it was counted.
+
+    Args:
+        pixels: uint8 (H, W, 3).
+        um_per_pixel: Draws a scale bar.
+    """
+    return _picture(pixels, um_per_pixel)[0]
 
 
 @_styled

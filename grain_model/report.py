@@ -48,6 +48,7 @@ from .plots import (
     figure_to_array,
     plot_cumulative,
     plot_marked_grains,
+    plot_micrograph,
     plot_orientation_rose,
     plot_size_distribution,
     plot_test_lines,
@@ -60,7 +61,7 @@ if TYPE_CHECKING:
 RULE_COLUMNS = ("Rule", "Standard", "Measured", "G", "95 % interval", "%RA", "n")
 #: A4 in inches, and its margin.
 PAGE, MARGIN = (8.27, 11.69), 0.75
-PICTURE_DPI = 200
+PICTURE_DPI = 300
 
 
 @dataclass(frozen=True)
@@ -72,14 +73,15 @@ class ReportField:
         facts: Pairs of a name and a value.
         rules: Rows of the grain-size table, in RULE_COLUMNS.
         warnings: What a reader has to know.
-        pictures: Captions and pictures, uint8 (H, W, 3): the micrograph and its grains, then test lines and charts.
+        pictures: Rows of captions and pictures, uint8 (H, W, 3), each row of one height: the micrograph and its grains,
+            test lines, charts.
     """
 
     name: str
     facts: list[tuple[str, str]]
     rules: list[tuple[str, ...]]
     warnings: list[str]
-    pictures: list[tuple[str, np.ndarray]]
+    pictures: list[list[tuple[str, np.ndarray]]]
 
 
 @dataclass(frozen=True)
@@ -136,7 +138,7 @@ def compose_report(
         ("Scale", "; ".join(scales)),
         ("Grains found by", f"{first.settings.method}, boundary sensitivity {first.settings.boundary_sensitivity:g}"),
         ("Software", f"grain_model {__version__}"),
-        ("Weights", ", ".join(f"{key} {value}" for key, value in first.weights.items() if value) or "not recorded"),
+        ("Weights", _weights_text(first.weights)),
         ("Date", (date or datetime.date.today()).isoformat()),
         ("Operator", operator),
     ]
@@ -173,14 +175,9 @@ def render_html(report: Report) -> str:
     """The report as one HTML page that needs no other file and no network."""
     sections = []
     for field in report.fields:
-        figures = "".join(
-            f'<figure class="{"half" if index else "wide"}"><img src="{_data_uri(pixels)}" alt="">'
-            f"<figcaption>{_escape(caption)}</figcaption></figure>"
-            for index, (caption, pixels) in enumerate(field.pictures)
-        )
         sections.append(
             f"<section><h2>{_escape(field.name)}</h2>{_html_facts(field.facts)}{_html_rules(field.rules)}"
-            f"{_html_warnings(field.warnings)}<div class=figures>{figures}</div></section>"
+            f"{_html_warnings(field.warnings)}{''.join(map(_html_pictures, field.pictures))}</section>"
         )
     return (
         f'<!doctype html>\n<html lang="en"><head><meta charset="utf-8"><title>{_escape(report.title)}</title>'
@@ -238,7 +235,7 @@ def _compose_field(analysis: GrainAnalysis) -> ReportField:
     labels = analysis.labels[: len(pixels)]
     unit, column = ("\N{MICRO SIGN}m", "equivalent_diameter_area_um") if scale else ("px", "equivalent_diameter_area")
     whole = table[~table["touches_edge"]]
-    height, width = analysis.labels.shape
+    height, width = labels.shape
     facts = [
         (
             "Field",
@@ -257,17 +254,31 @@ def _compose_field(analysis: GrainAnalysis) -> ReportField:
             ("Diameter (ECD)", f"median {whole[column].median():.3g}, mean {whole[column].mean():.3g} {unit}"),
             ("Aspect ratio", f"mean {whole['aspect_ratio'].mean():.2f}"),
         ]
-    pictures = [
-        ("Grains and the largest of them", plot_marked_grains(pixels, labels, sizes.ala, scale, "outlines")),
-        ("Heyn lines and the boundaries they cross", plot_test_lines(pixels, sizes.test_lines["heyn"], scale)),
-        ("Size distribution", plot_size_distribution(table)),
-        ("Cumulative distribution", plot_cumulative(table)),
-        ("Direction of the long axis", plot_orientation_rose(table)),
+    rows = [
+        [
+            ("Micrograph", plot_micrograph(pixels, scale)),
+            (
+                "Grains that were found, and the largest of them",
+                plot_marked_grains(pixels, labels, sizes.ala, scale, "outlines"),
+            ),
+        ],
+        [
+            ("Heyn lines and the boundaries they cross", plot_test_lines(pixels, sizes.test_lines["heyn"], scale)),
+            (
+                "Abrams circles and the boundaries they cross",
+                plot_test_lines(pixels, sizes.test_lines["abrams"], scale),
+            ),
+        ],
+        [
+            ("Grains not cut by the edge, by number and by area", plot_size_distribution(table)),
+            ("Grains of an aspect ratio of 1.2 and more", plot_orientation_rose(table)),
+        ],
+        [("Grains not cut by the edge; dots mark the medians", plot_cumulative(table))],
     ]
     warnings = [*analysis.warnings, *(flag.message for flag in analysis.flags), *sizes.flags]
     warnings += [f"{rule.title}: {flag}" for rule in sizes.rules for flag in rule.flags]
-    figures = [(caption, figure_to_array(figure, PICTURE_DPI)) for caption, figure in pictures]
-    return ReportField(analysis.name, facts, _rule_rows(sizes), _unique(warnings), figures)
+    pictures = [[(caption, figure_to_array(figure, PICTURE_DPI)) for caption, figure in row] for row in rows]
+    return ReportField(analysis.name, facts, _rule_rows(sizes), _unique(warnings), pictures)
 
 
 def _headline(sizes: GrainSize) -> str:
@@ -330,6 +341,12 @@ def _scale_text(um_per_pixel: float | None, source: str | None) -> str:
     return f"{um_per_pixel:.5g} \N{MICRO SIGN}m per pixel" + (f" ({source})" if source else "")
 
 
+def _weights_text(weights: dict[str, str | None]) -> str:
+    if not weights.get("name"):
+        return "not recorded"
+    return weights["name"] + (f", version {weights['version']}" if weights.get("version") else "")
+
+
 def _unique(texts: Sequence[str]) -> list[str]:
     return list(dict.fromkeys(texts))
 
@@ -341,8 +358,9 @@ h1{margin:0 0 .3rem}h2{border-top:2px solid #dde1e6;padding-top:1.2rem;margin-to
 th,td{text-align:left;padding:.3rem .6rem .3rem 0;border-bottom:1px solid #dde1e6;vertical-align:top}
 th{color:#5b6470;font-weight:600}.facts th{width:10rem}.warnings{
   border-left:4px solid #c8102e;padding:.2rem 1rem .2rem 2rem}
-.notes{color:#5b6470;font-size:.9rem}.figures{display:flex;flex-wrap:wrap;gap:1rem}figure{margin:0}
-.wide{width:100%}.half{width:calc(50% - .5rem)}img{max-width:100%}figcaption{color:#5b6470;font-size:.85rem}
+.notes{color:#5b6470;font-size:.9rem}.figures{display:flex;gap:1rem;margin:1rem 0;break-inside:avoid}
+figure{margin:0;min-width:0}img{width:100%}figcaption{color:#5b6470;font-size:.85rem}
+@media(max-width:36rem){.figures{flex-direction:column}}
 .signature{display:flex;gap:2rem;margin-top:4rem}.signature span{flex:1;border-top:1px solid #1c2228;color:#5b6470}
 .scroll{overflow-x:auto}@media print{section{break-before:page}}
 """
@@ -361,6 +379,17 @@ def _html_rules(rules: list[tuple[str, ...]]) -> str:
     head = "".join(f"<th>{_escape(name)}</th>" for name in RULE_COLUMNS)
     body = "".join(f"<tr>{''.join(f'<td>{_escape(cell)}</td>' for cell in row)}</tr>" for row in rules)
     return f"<div class=scroll><table><tr>{head}</tr>{body}</table></div>"
+
+
+def _html_pictures(row: list[tuple[str, np.ndarray]]) -> str:
+    """A row of pictures of one height; a single one takes half of the width."""
+    figures = "".join(
+        f'<figure style="flex:{pixels.shape[1] / pixels.shape[0]:.3f}"><img src="{_data_uri(pixels)}" '
+        f'alt="{_escape(caption)}"><figcaption>{_escape(caption)}</figcaption></figure>'
+        for caption, pixels in row
+    )
+    rest = f'<div style="flex:{row[0][1].shape[1] / row[0][1].shape[0]:.3f}"></div>' if len(row) == 1 else ""
+    return f"<div class=figures>{figures}{rest}</div>"
 
 
 def _html_warnings(warnings: list[str]) -> str:
@@ -391,7 +420,8 @@ def _write_pdf(report: Report, path: str | os.PathLike) -> None:
             page.facts(field.facts)
             page.rules(field.rules)
             page.bullets(field.warnings, "#c8102e")
-            page.pictures(field.pictures)
+            for row in field.pictures:
+                page.pictures(row)
         page.finish()
         pages.infodict().update({"Title": report.title, "Creator": f"grain_model {__version__}"})
 
@@ -411,8 +441,16 @@ class _Page:
         self.figure.text(0.5, 0.35 / PAGE[1], f"{self.title}, page {self.number}", ha="center", size=7.5, color=GREY)
         self.pages.savefig(self.figure)
 
-    def text(self, text: str, size: float = 9, weight: str = "normal", color: Any = "black", gap: float = 0.06) -> None:
-        for line in textwrap.wrap(text, int((PAGE[0] - 2 * MARGIN) * 128 / size)) or [""]:
+    def text(
+        self,
+        text: str,
+        size: float = 9,
+        weight: str = "normal",
+        color: Any = "black",
+        gap: float = 0.06,
+        hang: str = "",
+    ) -> None:
+        for line in textwrap.wrap(text, int((PAGE[0] - 2 * MARGIN) * 128 / size), subsequent_indent=hang) or [""]:
             self._room(size * 1.35 / 72)
             self._put(MARGIN, line, size=size, weight=weight, color=color)
             self.y -= size * 1.35 / 72
@@ -429,7 +467,7 @@ class _Page:
         self.y -= 0.14
 
     def rules(self, rules: list[tuple[str, ...]]) -> None:
-        edges = MARGIN + np.array([0, 1.95, 3.45, 4.85, 5.25, 6.1, 6.45])
+        edges = MARGIN + np.array([0, 1.75, 3.3, 4.6, 5.05, 5.95, 6.4])
         self._room(0.3 * len(rules) + 0.3)
         self._row(edges, RULE_COLUMNS, "bold")
         for row in rules:
@@ -438,7 +476,7 @@ class _Page:
 
     def bullets(self, texts: list[str], color: str) -> None:
         for text in texts:
-            self.text(f"\N{BULLET} {text}", size=8, color=color, gap=0.02)
+            self.text(f"\N{BULLET} {text}", size=8, color=color, gap=0.02, hang="   ")
         self.y -= 0.1
 
     def signature(self) -> None:
@@ -449,30 +487,21 @@ class _Page:
             self._line(left, left + 2.0)
             self._put(left, name, size=8, color=GREY)
 
-    def pictures(self, pictures: list[tuple[str, np.ndarray]]) -> None:
-        """The first over the whole width, the others two in a row."""
-        inner, gutter = PAGE[0] - 2 * MARGIN, 0.2
-        self._picture_row(pictures[:1], inner, gutter)
-        for start in range(1, len(pictures), 2):
-            self._picture_row(pictures[start : start + 2], (inner - gutter) / 2, gutter)
-
-    def _picture_row(self, pictures: list[tuple[str, np.ndarray]], width: float, gutter: float) -> None:
-        left_over = self.y - MARGIN - 0.3
-        # A picture rather shrinks to the rest of its page than leaves that empty.
-        highest = left_over if left_over > 4 else PAGE[1] - 2 * MARGIN - 0.5
-        heights = [min(width * pixels.shape[0] / pixels.shape[1], highest) for _, pixels in pictures]
-        self._room(max(heights) + 0.3)
-        for column, ((caption, pixels), height) in enumerate(zip(pictures, heights, strict=True)):
-            left = MARGIN + column * (width + gutter)
-            box = (left / PAGE[0], (self.y - height) / PAGE[1], width / PAGE[0], height / PAGE[1])
+    def pictures(self, row: list[tuple[str, np.ndarray]], gutter: float = 0.2) -> None:
+        """Pictures side by side, as high as makes them fill the width; a single one takes half of it."""
+        widths = [pixels.shape[1] / pixels.shape[0] for _, pixels in row]
+        room = (PAGE[0] - 2 * MARGIN - gutter) / (2 if len(row) == 1 else 1)
+        height = min(room / sum(widths), PAGE[1] - 2 * MARGIN - 0.5)
+        self._room(height + 0.35)
+        left = MARGIN
+        for (caption, pixels), width in zip(row, widths, strict=True):
+            box = (left / PAGE[0], (self.y - height) / PAGE[1], width * height / PAGE[0], height / PAGE[1])
             axes = self.figure.add_axes(box)
             axes.imshow(pixels, interpolation="antialiased")
             axes.set_axis_off()
-            axes.set_anchor("NW")
-            self.figure.text(
-                left / PAGE[0], (self.y - max(heights) - 0.05) / PAGE[1], caption, size=7.5, color=GREY, va="top"
-            )
-        self.y -= max(heights) + 0.3
+            self.figure.text(box[0], box[1] - 0.05 / PAGE[1], caption, size=7.5, color=GREY, va="top")
+            left += width * height + gutter
+        self.y -= height + 0.35
 
     def _begin(self) -> None:
         self.figure = Figure(figsize=PAGE)

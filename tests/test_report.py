@@ -72,7 +72,7 @@ def test_html_is_one_file(report, tmp_path):
     write_report(report, tmp_path / "report.html")
     page = (tmp_path / "report.html").read_text(encoding="utf-8")
     assert not re.search(r"(src|href)=\"(?!data:)", page) and "http" not in page
-    assert page.count("data:image/png;base64,") == 15
+    assert page.count("data:image/png;base64,") == 3 * 7
     assert "field &lt;0&gt;.png" in page and "A &amp; B" in page and "<0>" not in page
     for row in report.rules:
         assert row[3] in page
@@ -87,6 +87,27 @@ def test_pdf_has_a_page_and_more_a_field(report, tmp_path):
     assert len(texts) >= 4
     assert "ASTM grain size number" in texts[0] and "Signature" in texts[0] and "A & B" in texts[0]
     assert all(any(f"field <{seed}>.png" in text for text in texts[1:]) for seed in range(3))
+
+
+def test_the_micrograph_stands_beside_its_grains(report, tmp_path):
+    for field in report.fields:
+        (first, plain), (second, marked) = field.pictures[0]
+        assert first == "Micrograph" and "Grains" in second
+        assert plain.shape == marked.shape and (plain != marked).any()
+        # Nothing but the pixels and the scale bar, which ends below the middle.
+        half = plain[: len(plain) // 2]
+        assert (half == half[..., :1]).all()
+        assert all(len({pixels.shape[0] for _, pixels in row}) == 1 for row in field.pictures[:2])
+    write_report(report, tmp_path / "report.html")
+    page = (tmp_path / "report.html").read_text(encoding="utf-8")
+    assert 'alt="Micrograph"' in page and 'alt=""' not in page
+
+
+def test_a_field_is_measured_without_the_strip_below_it():
+    analysis = analyzed(1)
+    analysis.micrograph.field = analysis.micrograph.field[:120]
+    field = compose_report([analysis]).fields[0]
+    assert dict(field.facts)["Field"].startswith("200 x 120 px, 100 x 60 ")
 
 
 def test_no_scale_gives_no_number():
