@@ -291,6 +291,8 @@ def _crofton_perimeter(grain: np.ndarray, area: float) -> float:
     The projection along a vector h is the area that a shift by h uncovers, (area - covariogram(h)), over the length of
     h. scikit-image takes vectors of one pixel in four directions and so reads 10 % more when the same image is enlarged
     twofold; here the vectors grow with the grain, and from 12.5 px in diameter the result does not change at all.
+    Below, where the vectors keep to 2 px, it changes: by up to 3 % at 10 px, 7 % at 8 px and 15 % at 6 px in diameter.
+    Vectors in proportion there too would read the staircase of the pixels for the grain, +12 % at 6 px.
     Longer vectors cut corners in proportion to their length and barely touch round outlines: half of the difference
     between those of h and 2 h is added, which leaves +0.2 % on large disks, +3 % on those of 4 px radius and -2 % on
     squares.
