@@ -25,7 +25,7 @@ from grain_model.modeling_grain import GrainForInstanceSegmentation
 from grain_model.version import __version__
 from tests.conftest import make_tiny_config
 from tests.drawn import draw_grid
-from tests.hub_server import OWNER, READ_TOKEN, WRITE_TOKEN, HubServer, StoredFile
+from tests.hub_server import OWNER, READ_TOKEN, WRITE_TOKEN, HubServer, Repository, StoredFile
 from train import publish
 from train.cli import main
 from train.fit import save_model
@@ -266,10 +266,13 @@ def test_the_embedded_weights_and_the_space_are_published(hub, picture, tmp_path
 
 
 @pytest.fixture
-def published(hub, folders, tmp_path) -> HubServer:
+def published(hub, folders) -> HubServer:
     """The server with the first version on it."""
-    run = run_online(hub, UPLOAD, folders[0], REPO_ID, "v1", home=tmp_path)
-    assert run.returncode == 0, run.stderr
+    contents = {path.name: path.read_bytes() for path in folders[0].iterdir()}
+    files = {name: StoredFile(content, name.endswith(".safetensors")) for name, content in contents.items()}
+    hub.lfs.update((file.sha256, file.content) for file in files.values() if file.is_lfs)
+    repository = hub.repositories["models", REPO_ID] = Repository(private=False)
+    repository.tags["v1"] = repository.commit("Version 1", files).oid
     return hub
 
 
@@ -487,7 +490,8 @@ def test_dry_run_writes_a_model_folder_and_needs_no_token(folders, card, tmp_pat
     assert (tmp_path / "model" / "config.json").is_file() and not (tmp_path / "space").exists()
 
 
-def test_both_folders_are_checked_before_any_is_uploaded(monkeypatch, capsys):
+@pytest.mark.parametrize(("tag", "expected"), [([], f"v{__version__}"), (["--tag", "first"], "first")])
+def test_both_folders_are_checked_before_any_is_uploaded(monkeypatch, capsys, tag, expected):
     steps = []
     monkeypatch.setattr(publish, "check_folder", lambda folder, script, *_: steps.append((folder.name, script.stem)))
 
@@ -499,11 +503,11 @@ def test_both_folders_are_checked_before_any_is_uploaded(monkeypatch, capsys):
             yield Published(target.repo_id, tag, changed=target.kind == "model")
 
     monkeypatch.setattr(publish, "publish", pretend)
-    assert main(["publish", "--repo-id", REPO_ID, "--space", SPACE_ID, "--private"]) == 0
+    assert main(["publish", "--repo-id", REPO_ID, "--space", SPACE_ID, "--private", *tag]) == 0
     checked = [("model", "fresh_model"), ("space", "fresh_space")]
-    assert steps == [*checked, (f"v{__version__}", True), ("model", REPO_ID), ("space", SPACE_ID)]
+    assert steps == [*checked, (expected, True), ("model", REPO_ID), ("space", SPACE_ID)]
     last = capsys.readouterr().out.splitlines()[-2:]
-    assert last == [f"published {REPO_ID} v{__version__}", f"unchanged {SPACE_ID} v{__version__}"]
+    assert last == [f"published {REPO_ID} {expected}", f"unchanged {SPACE_ID} {expected}"]
 
 
 @pytest.mark.parametrize(

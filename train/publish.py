@@ -20,7 +20,6 @@ from train.publishing.upload import Target, publish
 
 CARD = ROOT / "model_card.md"
 CHECK_PICTURE = ROOT / "examples" / "etched_steel.png"
-TAG = f"v{__version__}"
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -29,12 +28,13 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--space", type=repo_id, metavar="USER/NAME", help="publish a Space with the page, too")
     parser.add_argument("--dry-run", type=Path, metavar="DIR", help="write DIR/model and DIR/space, upload nothing")
     parser.add_argument("--private", action="store_true", help="for your eyes only; never published to a public one")
+    parser.add_argument("--tag", default=f"v{__version__}", help="names the version on the Hub; default: %(default)s")
     parser.add_argument("--model", type=Path, metavar="FOLDER", help="a model of your own instead of the embedded one")
     parser.add_argument("--card", type=Path, help="its card; the embedded weights have model_card.md")
     parser.add_argument("--report", type=Path, help="its evaluation, instances.json; default: that of the embedded one")
     parser.epilog = (
         "The token comes from HF_TOKEN or `hf auth login`. Both folders are tried in a fresh process before anything "
-        f"is uploaded, as one commit each with the tag {TAG}. What is there already is not uploaded again."
+        "is uploaded, as one commit each with a tag. What is there already is not uploaded again."
     )
 
 
@@ -59,7 +59,7 @@ def run(args: argparse.Namespace) -> int:
         targets = write_folders(args, args.dry_run or Path(temporary))
         if args.dry_run:
             return 0
-        for published in publish(targets, TAG, private=args.private):
+        for published in publish(targets, args.tag, private=args.private):
             print(f"{'published' if published.changed else 'unchanged'} {published.url} {published.tag}")
     return 0
 

@@ -109,7 +109,7 @@ def _prepare(api: HfApi, target: Target, tag: str, private: bool) -> bool:
     if not _same(target.folder, there):
         raise PublishError(
             f"The version {tag} of {target} is published already, with other content. A version names one content for "
-            "good. Raise __version__ in grain_model/version.py and publish again."
+            "good. Raise __version__ in grain_model/version.py, or name another with --tag, and publish again."
         )
     return True
 
