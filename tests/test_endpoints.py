@@ -2,7 +2,12 @@
 
 from __future__ import annotations
 
+import ast
+import asyncio
+import base64
+import io
 import json
+import urllib.request
 import zipfile
 from collections.abc import Iterator
 from dataclasses import replace
@@ -16,10 +21,11 @@ from gradio_client.exceptions import AppError
 from PIL import Image
 
 from grain_model.analysis import GrainAnalysis, count_grains
-from grain_model.errors import MeasurementError
+from grain_model.errors import GrainError, MeasurementError
 from grain_model.export import FORMATS
+from grain_model.grain_size import grain_size_fields
 from grain_model.micrograph import read_micrograph
-from grain_model.ui import endpoints, limits
+from grain_model.ui import build_page, endpoints, launch_page, limits, tools
 from grain_model.ui.endpoints import CountedUpload, RecentResults
 from tests.browser import Site, serve, write_grid
 from tests.drawn import draw_grid
@@ -79,19 +85,39 @@ def test_export_gives_the_formats_of_an_earlier_result(client, path):
     assert len(zipfile.ZipFile(everything).namelist()) == len(FORMATS)
 
 
+def test_batch_gives_the_fields_and_their_mean(client, site, tmp_path):
+    paths = [write_grid(tmp_path / f"{columns}.png", 5, columns) for columns in (5, 6)]
+    broken = tmp_path / "broken.png"
+    broken.write_bytes(b"no picture")
+    zipped = tmp_path / "fields.zip"
+    with zipfile.ZipFile(zipped, "w") as fields:
+        for path in (*paths, broken):
+            fields.write(path, path.name)
+    document, archive = client.predict(archive=handle_file(zipped), um_per_pixel=0.5, api_name="/batch")
+    analyses = [count_grains(path, 0.5, site.model) for path in paths]
+    assert [result["count"] for result in document["results"]] == [analysis.count for analysis in analyses]
+    mean = grain_size_fields([analysis.labels for analysis in analyses], 0.5)
+    assert document["mean"]["grain_size"] == json.loads(json.dumps(mean.to_dict()))
+    assert [failure["file"] for failure in document["failed"]] == ["fields.zip/broken.png"]
+    assert {"5.png/mask.png", "6.png/grains.csv", "summary.csv"} <= set(zipfile.ZipFile(archive).namelist())
+    with pytest.raises(AppError, match="positive"):
+        client.predict(archive=handle_file(zipped), um_per_pixel=-1, api_name="/batch")
+
+
 def test_signatures_are_documented(client):
     documented = client.view_api(return_format="dict")["named_endpoints"]
-    assert set(documented) == {"/count", "/settings", "/export"}
+    assert set(documented) == {"/count", "/settings", "/batch", "/export"}
     names = {name: [parameter["parameter_name"] for parameter in api["parameters"]] for name, api in documented.items()}
     options = ["um_per_pixel", "method", "boundary_sensitivity", "min_grain_area"]
     assert names["/count"] == ["image", *options]
     assert names["/settings"] == ["result", *options]
+    assert names["/batch"] == ["archive", *options]
     assert names["/export"] == ["result", "formats"]
     required = {
         name: [p["parameter_name"] for p in api["parameters"] if not p["parameter_has_default"]]
         for name, api in documented.items()
     }
-    assert required == {"/count": ["image"], "/settings": ["result"], "/export": ["result"]}
+    assert required == {"/count": ["image"], "/settings": ["result"], "/batch": ["archive"], "/export": ["result"]}
 
 
 def test_errors_say_what_is_wrong(client, path, tmp_path):
@@ -99,7 +125,7 @@ def test_errors_say_what_is_wrong(client, path, tmp_path):
     with pytest.raises(AppError, match="notes.png is no image that can be read") as raised:
         client.predict(image=handle_file(tmp_path / "notes.png"), api_name="/count")
     assert "/tmp" not in str(raised.value)
-    with pytest.raises(AppError, match="There is no result"):
+    with pytest.raises(AppError, match="There is no result 'guessed'"):
         client.predict(result="guessed", api_name="/settings")
     with pytest.raises(AppError, match="number from 0 to 1"):
         client.predict(image=handle_file(path), boundary_sensitivity=2, api_name="/count")
@@ -111,6 +137,11 @@ def test_an_image_of_too_many_pixels_is_refused(client, path, monkeypatch):
     monkeypatch.setattr(limits, "MAX_UPLOAD_PIXELS", 10_000)
     with pytest.raises(AppError, match="million pixels"):
         client.predict(image=handle_file(path), api_name="/count")
+
+
+def test_an_upload_over_the_limit_is_refused_by_the_server(path):
+    with serve(max_file_size=100) as small, pytest.raises(Exception, match="413|maximum"):
+        Client(small.url, verbose=False).predict(image=handle_file(path), api_name="/count")
 
 
 def counted(rows: int) -> CountedUpload:
@@ -139,3 +170,49 @@ def test_results_are_bounded_in_pixels(monkeypatch):
         results.find(names[0])
     huge = replace(second, analysis=replace(second.analysis, labels=np.zeros((999, 999), np.int32)))
     assert results.find(results.keep(huge)) is huge
+
+
+def test_an_mcp_server_that_is_not_installed_is_explained(monkeypatch):
+    monkeypatch.setattr(tools, "find_spec", lambda name: None)
+    with pytest.raises(GrainError, match="pip install"):
+        launch_page(build_page(), mcp_server=True)
+    monkeypatch.setenv("GRADIO_MCP_SERVER", "True")
+    with pytest.raises(GrainError, match="package mcp is missing"):
+        launch_page(build_page())
+
+
+async def call_mcp_tools(url: str, image: str) -> tuple[dict, list[dict]]:
+    """Lists the tools of an MCP server and calls three of them one after the other."""
+    from mcp import ClientSession
+    from mcp.client.streamable_http import streamable_http_client
+
+    async with (
+        streamable_http_client(f"{url}gradio_api/mcp/") as (read, write, _),
+        ClientSession(read, write) as session,
+    ):
+        await session.initialize()
+        listed = {tool.name: tool for tool in (await session.list_tools()).tools}
+        first = await session.call_tool("count", {"image": image, "um_per_pixel": 0.5})
+        assert [block.type for block in first.content].count("image") == 2
+        *_, archive, result = (block.text for block in first.content if block.type == "text")
+        with urllib.request.urlopen(archive) as answer:
+            assert "grains.csv" in zipfile.ZipFile(io.BytesIO(answer.read())).namelist()
+        again = await session.call_tool("settings", {"result": result, "min_grain_area": 5000})
+        batch = await session.call_tool("batch", {"archive": image})
+        failed = await session.call_tool("settings", {"result": "guessed"})
+        assert failed.isError and "There is no result 'guessed'" in failed.content[0].text
+        return listed, [ast.literal_eval(answer.content[0].text) for answer in (first, again, batch)]
+
+
+def test_the_endpoints_are_mcp_tools(path):
+    pytest.importorskip("mcp", reason="the extra `mcp` is not installed")
+    image = f"data:image/png;base64,{base64.b64encode(path.read_bytes()).decode()}"
+    with serve(mcp_server=True) as served:
+        listed, (first, again, batch) = asyncio.run(call_mcp_tools(served.url, image))
+        expected = json.loads(json.dumps(count_grains(path, 0.5, served.model).summary()))
+    assert set(listed) == {"count", "settings", "batch", "export"}
+    assert "ASTM grain-size number" in listed["count"].description
+    assert "um per pixel" in listed["count"].inputSchema["properties"]["um_per_pixel"]["description"]
+    assert {**first, "name": "steel.png"} == expected
+    assert again["count"] == 0
+    assert [result["count"] for result in batch["results"]] == [20]

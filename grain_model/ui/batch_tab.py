@@ -20,10 +20,7 @@ from ..grain_size import GrainSize, RuleResult
 from ..measurement import as_scale
 from .actions import clear_errors
 from .batch_run import BatchUpload, CountedBatch, count_batch, open_uploads
-from .limits import MAX_UPLOAD_BYTES, count_upload
-
-BATCH_QUEUE = "batch"
-"""One batch runs at a time; the others wait here and are told their place."""
+from .limits import BATCH_QUEUE, MAX_UPLOAD_BYTES, count_upload
 
 TABLE_COLUMNS = ("file", "grains", "G", "95 % interval", "µm/px", "remarks")
 

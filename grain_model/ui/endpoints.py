@@ -2,10 +2,13 @@
 
 A count is kept for an hour under a name that only its caller is told (`result`). With that name `settings` counts again
 without running the network, and `export` writes files; neither needs a session, so that plain HTTP and MCP work too.
+A batch comes as a zip, because gradio's MCP server takes no list of files.
 """
 
 from __future__ import annotations
 
+import functools
+import html
 import os
 import secrets
 import shutil
@@ -16,7 +19,7 @@ from collections import OrderedDict
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any
+from typing import Any, ParamSpec, TypeVar
 
 import gradio as gr
 from transformers import PreTrainedModel
@@ -24,8 +27,14 @@ from transformers import PreTrainedModel
 from ..analysis import METHODS, GrainAnalysis, Method
 from ..errors import ImageError, MeasurementError
 from ..export import FORMATS, GrainExport, export_grains
+from ..fields import describe_fields
+from ..measurement import as_scale
 from .actions import archive_analysis, clear_errors
-from .limits import MODEL_QUEUE, count_upload, read_upload
+from .batch_run import count_batch, open_uploads
+from .limits import BATCH_QUEUE, MODEL_QUEUE, count_upload, read_upload
+
+P = ParamSpec("P")
+T = TypeVar("T")
 
 KEPT_SECONDS = 3600
 """How long a result can be named."""
@@ -100,13 +109,15 @@ def add_endpoints(model: str | os.PathLike | PreTrainedModel | None) -> None:
         model: what `load_model` takes.
     """
     results = RecentResults()
+    # An endpoint runs once at a time, and its files are copied before its turn ends: those of the turn before can go.
+    written: dict[str, Any] = {}
 
-    def answer(counted: CountedUpload) -> tuple[Any, ...]:
-        files = archive_analysis(counted.source, counted.analysis)
+    def answer(endpoint: str, counted: CountedUpload) -> tuple[Any, ...]:
+        files = written[endpoint] = archive_analysis(counted.source, counted.analysis)
         mask, overlay = str(files.saved / "mask.png"), str(files.saved / "overlay.png")
-        return counted.analysis.summary(), mask, overlay, files.archive, results.keep(counted), files
+        return counted.analysis.summary(), mask, overlay, files.archive, results.keep(counted)
 
-    @clear_errors
+    @plain_errors
     def count(
         image: str,
         um_per_pixel: float | None = None,
@@ -130,9 +141,9 @@ def add_endpoints(model: str | os.PathLike | PreTrainedModel | None) -> None:
         if not image:
             raise ImageError("There is no image. A micrograph is expected as `image`. Name a file.")
         options = _checked(method, boundary_sensitivity, min_grain_area)
-        return answer(CountedUpload(image, count_upload(image, um_per_pixel, model, **options)))
+        return answer("count", CountedUpload(image, count_upload(image, um_per_pixel, model, **options)))
 
-    @clear_errors
+    @plain_errors
     def settings(
         result: str,
         um_per_pixel: float | None = None,
@@ -156,10 +167,39 @@ def add_endpoints(model: str | os.PathLike | PreTrainedModel | None) -> None:
         analysis = earlier.analysis.relabel(**_checked(method, boundary_sensitivity, min_grain_area))
         # Read again, so that a scale that contradicts the file's own is remarked on here too.
         analysis = replace(analysis, micrograph=read_upload(earlier.source, um_per_pixel))
-        return answer(CountedUpload(earlier.source, analysis))
+        return answer("settings", CountedUpload(earlier.source, analysis))
 
-    @clear_errors
-    def export(result: str, formats: list[str]) -> tuple[Any, ...]:
+    @plain_errors
+    def batch(
+        archive: str,
+        um_per_pixel: float | None = None,
+        method: Method = "watershed",
+        boundary_sensitivity: float = 0.5,
+        min_grain_area: float | None = None,
+        progress: gr.Progress = gr.Progress(),  # noqa: B008  gradio looks for it among the defaults
+    ) -> tuple[Any, ...]:
+        """Counts several micrographs as fields of one specimen, with their mean, 95 % interval and %RA.
+
+        Args:
+            archive: a zip of micrographs; one that cannot be counted is named and does not stop the others.
+            um_per_pixel: scale of all files in um per pixel; null takes each file's own.
+            method: "watershed" separates grains that touch, "components" does not.
+            boundary_sensitivity: 0 to 1; higher finds weaker boundaries, so more grains.
+            min_grain_area: smallest grain kept, in pixels; null follows each image's own grains.
+            progress: how far it is; not for callers.
+
+        Returns:
+            Results of the files, those that failed and why, and the mean; and a zip of everything.
+        """
+        options = _checked(method, boundary_sensitivity, min_grain_area)
+        counter = functools.partial(count_upload, um_per_pixel=as_scale(um_per_pixel), model=model, **options)
+        for counted in count_batch(open_uploads([archive] if archive else []), counter):
+            progress((counted.done, counted.total), desc=counted.current, unit="files")
+        written["batch"] = counted
+        return describe_fields(counted.fields, counted.failures), counted.archive
+
+    @plain_errors
+    def export(result: str, formats: list[str]) -> str:
         """Writes the grains of an earlier result in the formats of other tools.
 
         Args:
@@ -170,15 +210,15 @@ def add_endpoints(model: str | os.PathLike | PreTrainedModel | None) -> None:
             Zip of one file for each format.
         """
         analysis = results.find(result).analysis
-        folder = tempfile.TemporaryDirectory(prefix="grain_model-")
-        written = Path(folder.name) / "export"
-        export_grains(GrainExport.of_analysis(analysis), written, formats or list(FORMATS))
+        folder = written["export"] = tempfile.TemporaryDirectory(prefix="grain_model-")
+        files = Path(folder.name) / "export"
+        export_grains(GrainExport.of_analysis(analysis), files, formats or list(FORMATS))
         stem = Path(analysis.name).stem or "grains"
-        return shutil.make_archive(str(Path(folder.name) / f"{stem}-export"), "zip", root_dir=written), folder
+        return shutil.make_archive(str(Path(folder.name) / f"{stem}-export"), "zip", root_dir=files)
 
     with gr.Row(visible=False):
-        owner = gr.State(None)  # keeps an answer's files until they have been fetched; programs do not see it
         image, result = gr.File(label="image", type="filepath"), gr.Textbox(label="result")
+        zipped = gr.File(label="archive", type="filepath")
         options = [
             gr.Number(label="um_per_pixel", value=None),
             gr.Radio(list(METHODS), value="watershed", label="method"),
@@ -192,12 +232,34 @@ def add_endpoints(model: str | os.PathLike | PreTrainedModel | None) -> None:
             gr.Image(label="overlay", format="png"),
             gr.File(label="archive"),
             gr.Textbox(label="result"),
-            owner,
         ]
         run_model = {"concurrency_limit": 1, "concurrency_id": MODEL_QUEUE}
         gr.Button().click(count, [image, *options], answers, api_name="count", **run_model)
         gr.Button().click(settings, [result, *options], answers, api_name="settings")
-        gr.Button().click(export, [result, formats], [gr.File(label="archive"), owner], api_name="export")
+        gr.Button().click(
+            batch,
+            [zipped, *options],
+            [gr.JSON(label="batch"), gr.File(label="archive")],
+            api_name="batch",
+            concurrency_limit=1,
+            concurrency_id=BATCH_QUEUE,
+        )
+        gr.Button().click(export, [result, formats], gr.File(label="archive"), api_name="export")
+
+
+def plain_errors(function: Callable[P, T]) -> Callable[P, T]:
+    """Turns the project's errors into an answer that says what was wrong, as text: `clear_errors` is for HTML."""
+    shown = clear_errors(function)
+
+    @functools.wraps(function)
+    def wrapped(*args: P.args, **kwargs: P.kwargs) -> T:
+        try:
+            return shown(*args, **kwargs)
+        except gr.Error as error:
+            error.message = html.unescape(error.message)
+            raise
+
+    return wrapped
 
 
 def _checked(method: str, boundary_sensitivity: float | None, min_grain_area: float | None) -> dict[str, Any]:

@@ -20,6 +20,9 @@ MAX_UPLOAD_PIXELS = 64_000_000
 MODEL_QUEUE = "model"
 """Events that count one micrograph wait in this queue, and are told their place in it."""
 
+BATCH_QUEUE = "batch"
+"""Batches wait in this one; between two files of a batch others have their turn."""
+
 _model_turn = threading.Lock()
 
 

@@ -15,6 +15,7 @@ from .count_tab import build_count_tab
 from .endpoints import add_endpoints
 from .limits import MAX_UPLOAD_BYTES
 from .style import CSS, HEAD, THEME
+from .tools import answer_in_parts, wants_tools
 
 INTRODUCTION = """# Grain counter
 Segments, counts and measures the grains on a micrograph. Nothing you load leaves the machine that serves this page."""
@@ -40,23 +41,35 @@ def build_page(examples: Path | None = None, model: str | os.PathLike | PreTrain
     return page
 
 
-def launch_page(page: gr.Blocks, examples: Path | None = None, **options: Any) -> tuple[Any, str, str]:
+def launch_page(
+    page: gr.Blocks, examples: Path | None = None, *, mcp_server: bool | None = None, **options: Any
+) -> tuple[Any, str, str]:
     """Serves the page in its own style; it asks no other host for anything.
 
     Args:
         page: what `build_page` made.
         examples: the folder that was given to it.
+        mcp_server: offer the endpoints as tools of an MCP server too; `None` asks the environment variable
+            `GRADIO_MCP_SERVER`.
         options: passed on to `gradio.Blocks.launch`.
 
     Returns:
         Gradio's application, the local address and the public one ("" without).
+
+    Raises:
+        GrainError: if an MCP server is asked for and its packages are not installed.
     """
+    tools = wants_tools(mcp_server)
     settings = {
         "theme": THEME,
         "css": CSS + batch_tab.CSS,
         "head": HEAD,
         "max_file_size": MAX_UPLOAD_BYTES,
         "footer_links": ["api"],
+        "mcp_server": tools,
         "allowed_paths": [str(examples.resolve())] if examples else [],
     }
-    return page.queue(default_concurrency_limit=1).launch(**{**settings, **options})
+    served = page.queue(default_concurrency_limit=1).launch(**{**settings, **options})
+    if tools:
+        answer_in_parts(page)
+    return served
