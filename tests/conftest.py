@@ -7,6 +7,7 @@ os.environ["HF_HUB_OFFLINE"] = "1"
 os.environ["GRADIO_ANALYTICS_ENABLED"] = "False"
 
 from collections.abc import Iterator
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -48,6 +49,13 @@ def tiny_model(tiny_config: GrainConfig) -> GrainForInstanceSegmentation:
     with torch.random.fork_rng():
         torch.manual_seed(0)
         return GrainForInstanceSegmentation(tiny_config).eval()
+
+
+@pytest.fixture
+def start(tiny_model: GrainForInstanceSegmentation, tmp_path: Path) -> Path:
+    """A folder with the tiny model, to start a training run from."""
+    tiny_model.save_pretrained(tmp_path / "start")
+    return tmp_path / "start"
 
 
 @pytest.fixture(scope="module")

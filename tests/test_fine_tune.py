@@ -28,13 +28,6 @@ TINY = {"batch": 2, "reuse": 1, "pool": 1, "side": 48, "sizes": (28,), "steps": 
 
 
 @pytest.fixture
-def start(tiny_model, tmp_path) -> Path:
-    """A folder with a tiny model."""
-    tiny_model.save_pretrained(tmp_path / "start")
-    return tmp_path / "start"
-
-
-@pytest.fixture
 def options(start, tmp_path) -> FitOptions:
     data = write_masks(tmp_path / "mine")
     return FitOptions(out=tmp_path / "run", data=data, init=str(start), device="cpu", check_every=1, patience=2, **TINY)

@@ -21,13 +21,6 @@ TINY = {"batch": 3, "reuse": 2, "pool": 12, "side": 48, "sizes": (28, 42), "step
 
 
 @pytest.fixture
-def start(tiny_model, tmp_path) -> Path:
-    """A folder with a tiny model."""
-    tiny_model.save_pretrained(tmp_path / "start")
-    return tmp_path / "start"
-
-
-@pytest.fixture
 def options(start, tmp_path) -> FitOptions:
     return FitOptions(out=tmp_path / "run", init=str(start), device="cpu", **TINY)
 
