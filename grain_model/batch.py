@@ -133,11 +133,10 @@ def load_quietly(model: str | None, backend: str = "torch") -> PreTrainedModel |
     """
     from transformers.utils import logging as transformers_logging
 
-    from .loading import load_model
-    from .onnx_backend import load_onnx
+    from .analysis import load_network
 
     transformers_logging.disable_progress_bar()
-    return load_onnx(model) if backend == "onnx" else load_model(model)
+    return load_network(model, backend)[0]
 
 
 def show_progress(images: Sequence[Path], quiet: bool) -> Iterator[Path]:

@@ -315,15 +315,15 @@ def test_model_runs_once_for_all_its_rows(monkeypatch):
             self.confidence = np.ones(self.labels.max(), np.float32)
             self.relabel = lambda method: Analysis(method, pixels)
 
-    def count_grains(pixels, model):
-        runs.append(model)
+    def count_grains(pixels, model, backend):
+        runs.append((model, backend))
         return Analysis("watershed", pixels)
 
-    loading = SimpleNamespace(
-        load_model=lambda model: f"loaded {model}", describe_weights=lambda model: {"name": model}
-    )
-    monkeypatch.setitem(sys.modules, "grain_model.analysis", SimpleNamespace(count_grains=count_grains))
-    monkeypatch.setitem(sys.modules, "grain_model.loading", loading)
+    def load_network(model, backend):
+        return f"loaded {model}", {"name": model}
+
+    analysis = SimpleNamespace(count_grains=count_grains, load_network=load_network)
+    monkeypatch.setitem(sys.modules, "grain_model.analysis", analysis)
     contender = model_contender("mine", "folder", ["components", "watershed"])
     predictions = contender.predict(draw_squares(2, 3)[0])
     assert contender.rows == tuple(predictions) == ("mine (components)", "mine")
@@ -331,8 +331,8 @@ def test_model_runs_once_for_all_its_rows(monkeypatch):
         "mine": 6,
         "mine (components)": 0,
     }
-    assert runs == ["loaded folder"]
-    assert contender.weights == {"name": "loaded folder"}
+    assert runs == [("loaded folder", "torch")]
+    assert contender.weights == {"name": "folder"}
 
 
 def test_models_are_named_apart(monkeypatch):

@@ -17,12 +17,14 @@ from grain_model import cli
 from grain_model.analysis import count_grains
 from grain_model.errors import ModelError
 from grain_model.loading import load_model
+from grain_model.micrograph import read_micrograph
 from grain_model.modeling_grain import GrainForInstanceSegmentation
 from grain_model.onnx_backend import OnnxNetwork, load_onnx
 from grain_model.onnx_export import export_onnx
 from grain_model.version import __version__ as VERSION
 from tests.conftest import make_tiny_config
 from tests.drawn import draw_grid
+from train.contenders import model_contender
 from train.matching import match_labels
 
 EXAMPLES = sorted((Path(__file__).parents[1] / "examples").glob("*.png"))
@@ -121,6 +123,13 @@ def test_a_model_is_exported_once_and_again_when_its_weights_change(small, embed
         model.decoder.head.bias += 1
     count_grains(draw_grid(2, 2), model=model, backend="onnx")
     assert len(exported) == 2 and exported[0][1] != exported[1][1]
+
+
+def test_an_exported_file_is_evaluated_like_a_folder(embedded_file):
+    pixels = read_micrograph(EXAMPLES[0]).pixels[:120, :150]
+    exported, loaded = (model_contender("row", model) for model in (str(embedded_file), None))
+    assert np.array_equal(exported.predict(pixels)["row"].labels, loaded.predict(pixels)["row"].labels)
+    assert exported.weights == loaded.weights
 
 
 def test_an_open_network_and_a_file_written_again(embedded_file, tmp_path):

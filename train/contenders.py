@@ -60,20 +60,21 @@ def model_contender(row: str, model: str | None, label_methods: Sequence[str] = 
 
     Args:
         row: Name of the row; a label method other than the default is appended in brackets.
-        model: Folder or Hub id; None for the embedded weights.
+        model: Folder, Hub id or a file of `export_onnx`, which onnxruntime runs; None for the embedded weights.
         label_methods: `"watershed"`, `"components"`, `MASK_METHOD`.
 
     Raises:
         ModelError: If the model cannot be loaded.
     """
     # Evaluating the baselines alone must not wait for torch.
-    from grain_model.analysis import count_grains
+    from grain_model.analysis import count_grains, load_network
     from grain_model.image_processing_grain import standardize
     from grain_model.instances import INTERIOR
-    from grain_model.loading import describe_weights, load_model
+    from grain_model.onnx_backend import is_onnx_file
     from grain_model.tiling import predict_probabilities
 
-    loaded = load_model(model)
+    backend = "onnx" if model is not None and is_onnx_file(model) else "torch"
+    loaded, weights = load_network(model, backend)
     row_of = {method: row if method == DEFAULT_LABEL_METHOD else f"{row} ({method})" for method in label_methods}
 
     def predict(pixels: np.ndarray) -> dict[str, Prediction]:
@@ -82,11 +83,11 @@ def model_contender(row: str, model: str | None, label_methods: Sequence[str] = 
             interior = predict_probabilities(loaded, standardize(pixels))[INTERIOR]
             by_row[row_of[MASK_METHOD]] = Prediction((interior > 0.5).astype(np.int32))
         if row_of.keys() != {MASK_METHOD}:
-            analysis = count_grains(pixels, model=loaded)
+            analysis = count_grains(pixels, model=loaded, backend=backend)
         for method, name in row_of.items():
             if method != MASK_METHOD:
                 labelled = analysis if method == DEFAULT_LABEL_METHOD else analysis.relabel(method=method)
                 by_row[name] = Prediction(labelled.labels, labelled.confidence)
         return by_row
 
-    return Contender(tuple(row_of.values()), predict, describe_weights(loaded))
+    return Contender(tuple(row_of.values()), predict, weights)
