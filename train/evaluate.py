@@ -39,8 +39,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "--model",
         action="append",
         metavar="[NAME=]FOLDER",
-        help=f"checkpoint folder, Hub id or file of export-onnx, {EMBEDDED!r} for the embedded weights (default); repeat "
-        "for more rows",
+        help=f"checkpoint folder, Hub id or file of export-onnx, {EMBEDDED!r} for the embedded weights (default); "
+        "repeat for more rows",
     )
     parser.add_argument(
         "--method",
