@@ -241,15 +241,13 @@ def describe_count(analysis: GrainAnalysis, edge_rule: str = "all") -> str:
     unit, diameters = ecd(analysis)
     diameters = diameters[~cut] if edge_rule == "whole" else diameters
     rule = "mean area, E1382" if edge_rule == "whole" else "planimetric"
-    rows = [(f"ASTM grain size G ({rule})", _size_text(size))]
+    rows = [(f"ASTM G, {rule}", _size_text(size))]
     if len(diameters):
         rows.append(("mean diameter (ECD)", f"{diameters.mean():.3g} {unit}"))
     if analysis.count:
         rows.append(("cut by the edge", f"{int(cut.sum())}"))
     if analysis.edits:
-        by_hand = len(analysis.corrected_ids)
-        rows.append(("corrected by hand", f"{by_hand} grain{'' if by_hand == 1 else 's'}"))
-        rows.append(("corrections", describe_edits(analysis.edits)))
+        rows.append(("corrected by hand", _correction_text(analysis)))
     rows.append(("scale", _scale_text(analysis)))
     notes = [*analysis.warnings, *(flag.message for flag in analysis.flags)]
     return _card(f"{number:g}", noun if number == 1 else noun.replace("grain", "grains"), rows, notes)
@@ -266,8 +264,10 @@ def grain_table(analysis: GrainAnalysis) -> pd.DataFrame:
     """
     # A column of empty boxes would only take room where nothing was corrected.
     table = analysis.table if analysis.edits else analysis.table.drop(columns="corrected")
-    shown = table[[column for column in TABLE_COLUMNS if column in table]].rename(columns=TABLE_COLUMNS)
-    return shown.round(2)
+    shown = table[[column for column in TABLE_COLUMNS if column in table]].rename(columns=TABLE_COLUMNS).round(2)
+    # What is true of few grains is found more easily among empty cells.
+    said = {column: shown[column].map({True: "yes", False: ""}) for column in shown.select_dtypes(bool)}
+    return shown.assign(**said)
 
 
 def plot_distribution(analysis: GrainAnalysis) -> np.ndarray:
@@ -300,6 +300,11 @@ def _size_text(size: RuleResult) -> str:
     if size.G is None:
         return "needs the scale" if size.um_per_pixel is None else "no grains"
     return f"{size.G:.2f}" if size.ci95 is None else f"{size.G:.2f} ({size.ci95[0]:.2f} to {size.ci95[1]:.2f})"
+
+
+def _correction_text(analysis: GrainAnalysis) -> str:
+    drawn, edits = len(analysis.corrected_ids), describe_edits(analysis.edits)
+    return f"{drawn} grain{'' if drawn == 1 else 's'} ({edits})" if drawn else edits
 
 
 def _scale_text(analysis: GrainAnalysis) -> str:

@@ -9,7 +9,7 @@ import numpy as np
 
 Point = tuple[float, float]
 
-SHOWN_SIDE = 640
+SHOWN_SIDE = 1100
 """Smaller pictures are enlarged to about this side, px, so that they can be clicked at."""
 
 _COLOUR, _RIM = (255, 230, 0), (0, 0, 0)

@@ -131,6 +131,8 @@ class _CountTab:
             "outputs": self.filled,
             "concurrency_limit": 1,
             "concurrency_id": MODEL_QUEUE,
+            # The results may not be seen yet; the picture is.
+            "show_progress_on": entry.image,
             **PRIVATE,
         }
         # Forgetting comes first, so that a file that cannot be read leaves nothing of the one before it.
@@ -138,16 +140,22 @@ class _CountTab:
             self.open_file, entry.image, opening, **PRIVATE
         ).failure(lambda: None, None, entry.image, **PRIVATE)
         entry.image.clear(self.forget, None, emptied, **PRIVATE)
-        entry.button.click(self.count, **counting)
+        entry.button.click(self.count_file, **counting)
         if entry.gallery:
             entry.gallery.select(self.open_example, None, [entry.image, *emptied], **PRIVATE).success(
-                self.count, **counting
+                self.count_file, **counting
             )
         gr.on(None, self.follow_link, None, [*self.settings, self.linked], **PRIVATE)
         # Only an example sets this state; else the picture stays alone, which may be loading already.
-        self.linked.change(self.open_linked, self.linked, opening, **PRIVATE).success(self.count, **counting)
+        self.linked.change(self.open_linked, self.linked, opening, **PRIVATE).success(self.count_file, **counting)
 
-        redrawing = {"inputs": self.stand, "outputs": self.filled, "trigger_mode": "always_last", **PRIVATE}
+        redrawing = {
+            "inputs": self.stand,
+            "outputs": self.filled,
+            "trigger_mode": "always_last",
+            "show_progress_on": [results.overlay, results.card],
+            **PRIVATE,
+        }
         typed = [event for field in (entry.um_per_pixel, entry.min_grain_area) for event in (field.submit, field.blur)]
         gr.on([entry.method.input, entry.boundary_sensitivity.release, *typed], self.redraw, **redrawing)
         for used in self.scale_used:
@@ -166,7 +174,7 @@ class _CountTab:
         views = [results.overlay, results.slider, results.card, results.chosen, *vars(correction).values()]
         views.remove(correction.tool)
         changed = [display.show.input, display.opacity.release, display.edge_rule.input, display.compare.input]
-        gr.on(changed, self.show, self.stand, views, trigger_mode="always_last", **PRIVATE)
+        gr.on(changed, self.show_again, self.stand, views, trigger_mode="always_last", **PRIVATE)
         results.table.select(self.choose, self.stand, views, show_progress="hidden", **PRIVATE)
         for event in (correction.tool.input, correction.clear.click):
             event(self.clear_points, self.stand, views, show_progress="hidden", **PRIVATE)
@@ -219,7 +227,7 @@ class _CountTab:
         return opened if stated is None else {**opened, self.entry.um_per_pixel: stated}
 
     @clear_errors
-    def count(self, path: str | None, file: OpenedMicrograph | None, *stand: Any) -> Updates:
+    def count_file(self, path: str | None, file: OpenedMicrograph | None, *stand: Any) -> Updates:
         """Runs the network, unless that would discard corrections of this very picture: then it asks."""
         now = Stand.of(stand)
         if path is None:
@@ -272,7 +280,7 @@ class _CountTab:
         settings = counted.analysis.settings
         return [settings.method, settings.boundary_sensitivity, settings.min_grain_area, gr.Column(visible=False)]
 
-    def show(self, *stand: Any) -> Updates:
+    def show_again(self, *stand: Any) -> Updates:
         """Shows the same grains in another way."""
         return self.show_stand(Stand.of(stand))
 

@@ -28,7 +28,7 @@ def add_link_view(opened: gr.State, settings: list[gr.components.Component]) -> 
         opened: holds the `OpenedMicrograph`.
         settings: the components of `PageSettings`, in its order.
     """
-    with gr.Row(equal_height=True, elem_id="link-row"):
+    with gr.Row(elem_id="link-row"):
         button = gr.Button("Copy a link to this view", min_width=200, scale=1, size="md", elem_id="copy-link")
         link = gr.Textbox(
             label="Link",
@@ -40,13 +40,12 @@ def add_link_view(opened: gr.State, settings: list[gr.components.Component]) -> 
             scale=3,
             elem_id="link",
         )
-    query = gr.State("")
 
-    def write(file: OpenedMicrograph | None, *values: Any) -> list[Any]:
+    def write(file: OpenedMicrograph | None, *values: Any) -> gr.Textbox:
         example = file.example if file else None
         info = OWN_PICTURE if file and not example else EXAMPLE
-        return [write_link(example, PageSettings(*values)), gr.Textbox(visible=True, info=info)]
+        return gr.Textbox(write_link(example, PageSettings(*values)), visible=True, info=info)
 
-    button.click(write, [opened, *settings], [query, link], show_progress="hidden", api_visibility="private").success(
-        None, query, link, js=_COPY, api_visibility="private"
+    button.click(write, [opened, *settings], link, show_progress="hidden", api_visibility="private").success(
+        None, link, link, js=_COPY, api_visibility="private"
     )

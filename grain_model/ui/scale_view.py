@@ -109,7 +109,7 @@ def add_scale_view(opened: gr.State, um_per_pixel: gr.Number) -> tuple[ScaleView
             elem_id="scale-picture",
             **{**PICTURE, "buttons": ["fullscreen"]},
         )
-        with gr.Row(equal_height=True):
+        with gr.Row(elem_id="bar-row"):
             length = gr.Number(
                 label="Length of the bar (µm)", placeholder="as printed", min_width=140, elem_id="bar-length"
             )

@@ -63,6 +63,16 @@ CSS = """
 #examples .caption-label { max-width: calc(100% - .5rem); font-size: .75rem; opacity: 1;
   white-space: normal; }
 
+@media (max-width: 640px) {
+  #examples .grid-container { grid-template-columns: repeat(2, minmax(0, 1fr)) !important; }
+}
+
+/* Buttons beside a field stand at its foot and keep their own height. */
+#bar-row, #link-row { align-items: end; }
+#question { padding: .75rem 1rem; border-left: 3px solid #d97706; border-radius: var(--radius-md);
+  background: color-mix(in srgb, #d97706 12%, transparent); }
+#correction img, #scale-picture img { cursor: crosshair; }
+
 /* The plot is drawn dark on white: its white takes the page's own colour, on a dark page after an inversion. */
 #distribution img { mix-blend-mode: multiply; }
 .dark #distribution img { filter: invert(1) hue-rotate(180deg); mix-blend-mode: screen; }

@@ -1,0 +1,328 @@
+"""Scale, settings, files and link of the count tab: all from the probabilities that are already there."""
+
+from __future__ import annotations
+
+import zipfile
+from collections.abc import Iterator
+from pathlib import Path
+from urllib.parse import parse_qs, urlparse
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from grain_model.errors import ScaleError
+from grain_model.export import FORMATS
+from grain_model.scale_suggestion import ScaleSuggestion
+from grain_model.ui import scale_view
+from grain_model.ui.clicks import clicked_point, draw_points, enlargement
+from grain_model.ui.downloads import KINDS, REPORTS
+from grain_model.ui.scale_view import describe_suggestion, measured_scale
+from grain_model.ui.settings import PageSettings, read_link, write_link
+from tests.browser import Site, needs_chromium, serve, visit, write_grid
+from tests.drawn import LINE, draw_grid
+from tests.page_steps import (
+    click_at,
+    expect_card,
+    expect_count,
+    open_section,
+    picture,
+    press_count,
+    shown_count,
+    source_of,
+    upload,
+    wait_for_change,
+)
+
+WIDTH, HEIGHT = 5 * (40 + LINE) - LINE, 4 * (40 + LINE) - LINE
+
+
+@pytest.fixture(scope="module")
+def site(tmp_path_factory) -> Iterator[Site]:
+    examples = tmp_path_factory.mktemp("examples")
+    write_grid(examples / "etched_lines.png", 4, 6)
+    with serve(examples) as served:
+        yield served
+
+
+def uneven(path: Path) -> Path:
+    """A grid of 20 in which one boundary is faint and one grain small."""
+    picture = draw_grid(4, 5)
+    picture[:40, 43:83] = 40
+    picture[10:30, 53:73] = 210
+    Image.fromarray(picture).save(path)
+    return path
+
+
+@needs_chromium
+def test_smallest_grain_gives_a_new_count_without_a_forward_pass(page, site, tmp_path):
+    upload(page, uneven(tmp_path / "steel.png"))
+    press_count(page)
+    assert shown_count(page) == 20
+    runs = site.runs
+    open_section(page, "Settings")
+    page.locator("#smallest-grain input").fill("800")
+    page.locator("#smallest-grain input").press("Enter")
+    expect_count(page, 19)
+    page.locator("#smallest-grain input").fill("")
+    page.locator("#smallest-grain input").press("Enter")
+    expect_count(page, 20)
+    assert site.runs == runs
+
+
+@needs_chromium
+def test_boundary_sensitivity_gives_a_new_count_without_a_forward_pass(page, site, tmp_path, monkeypatch):
+    def faint(model, image):
+        maps = predict(model, image)
+        weak = np.zeros(maps.shape[1:], bool)
+        weak[:, 40:43] = True
+        # Boundary evidence between the thresholds of a low and of a high sensitivity.
+        maps[1] = np.where(weak & (maps[1] > 0.5), 0.55, maps[1])
+        maps[0] = 1 - maps[1]
+        return maps
+
+    predict = site.predict
+    monkeypatch.setattr("grain_model.analysis.predict_at_canonical_scale", lambda *a, **k: faint(*a))
+    upload(page, write_grid(tmp_path / "steel.png", 4, 5))
+    press_count(page)
+    runs, before = site.runs, shown_count(page)
+    open_section(page, "Settings")
+    slider = page.locator("#sensitivity input[type=range]")
+    slider.fill("0.95")
+    slider.dispatch_event("pointerup")
+    page.wait_for_function("old => document.querySelector('[data-testid=count]').innerText > old", arg=str(before))
+    assert shown_count(page) == 20 > before
+    assert site.runs == runs
+
+
+@needs_chromium
+def test_edge_rule_changes_the_card_only(page, tmp_path):
+    upload(page, write_grid(tmp_path / "steel.png", 4, 5))
+    page.locator("#scale input").fill("0.5")
+    press_count(page)
+    expect_card(page, "planimetric")
+    table, mask = page.locator("#grains").inner_text(), source_of(page, "mask")
+    open_section(page, "Overlay and edge rule")
+    page.get_by_label("Leave out those cut").check()
+    expect_count(page, 6)
+    expect_card(page, "E1382")
+    page.get_by_label("as half").check()
+    expect_count(page, 12)  # 6 inside, 10 at an edge, 4 at a corner
+    expect_card(page, "planimetric")
+    assert page.locator("#grains").inner_text() == table and source_of(page, "mask") == mask
+
+
+@needs_chromium
+def test_opacity_and_slider_show_the_overlay_in_another_way(page, site, tmp_path):
+    path = write_grid(tmp_path / "steel.png", 4, 5)
+    upload(page, path)
+    press_count(page)
+    runs, source, mask = site.runs, source_of(page, "overlay"), page.locator("#mask").bounding_box()
+    open_section(page, "Overlay and edge rule")
+    opacity = page.locator("#opacity input[type=range]")
+    opacity.fill("0")
+    opacity.dispatch_event("pointerup")
+    wait_for_change(page, "overlay", source)
+    inside = np.s_[5:35, 5:35]
+    assert np.array_equal(picture(page, "overlay")[inside][..., 0], np.asarray(Image.open(path))[inside])
+    page.get_by_label("Before and after").check()
+    page.locator("#compare img").first.wait_for()
+    assert page.locator("#compare img").count() == 2 and not page.locator("#overlay").is_visible()
+    box = page.locator("#compare").bounding_box()
+    assert abs(box["width"] - mask["width"]) < 5 and abs(box["height"] - mask["height"]) < 5
+    assert site.runs == runs
+
+
+@needs_chromium
+def test_scale_by_two_clicks_and_a_length(page, site, tmp_path):
+    upload(page, write_grid(tmp_path / "steel.png", 4, 5))
+    press_count(page)
+    runs = site.runs
+    open_section(page, "Measure the scale")
+    source = source_of(page, "scale-picture")
+    click_at(page, "scale-picture", 20, 30, WIDTH)
+    wait_for_change(page, "scale-picture", source)
+    click_at(page, "scale-picture", 120, 30, WIDTH)
+    page.wait_for_function("document.querySelector('#scale-hint').innerText.includes('100 px')")
+    page.locator("#bar-length input").fill("50")
+    page.locator("#use-measured").click()
+    expect_card(page, "0.5 µm/px (given)")
+    assert page.locator("#scale input").input_value() == "0.5"
+    assert "µm²" in page.locator("#grains").inner_text()
+    assert site.runs == runs
+
+
+@needs_chromium
+def test_a_measurement_without_its_length_is_explained(page, tmp_path):
+    upload(page, write_grid(tmp_path / "steel.png", 4, 5))
+    open_section(page, "Measure the scale")
+    source_of(page, "scale-picture")
+    page.locator("#use-measured").click()
+    message = page.locator(".toast-body.error")
+    message.wait_for()
+    assert "Click both ends" in message.inner_text()
+    assert page.locator("#scale input").input_value() == ""
+
+
+@needs_chromium
+def test_a_printed_length_is_offered_and_never_applied_by_itself(page, site, tmp_path, monkeypatch):
+    pytest.importorskip("rapidocr", reason="the page offers no reading without it")
+    monkeypatch.setattr(scale_view, "suggest_scale", lambda micrograph: ScaleSuggestion(0.25, "20 µm", 80, 0.9))
+    upload(page, write_grid(tmp_path / "steel.png", 4, 5))
+    press_count(page)
+    open_section(page, "Measure the scale")
+    page.locator("#read-scale").click()
+    page.wait_for_function("document.querySelector('#scale-hint').innerText.includes('90%')")
+    assert page.locator("#scale input").input_value() == "" and "not known" in page.locator("#count").inner_text()
+    page.locator("#use-suggested").click()
+    expect_card(page, "0.25 µm/px (given)")
+
+
+@needs_chromium
+@pytest.mark.parametrize("kind", ["xlsx", "imagej", "report-html"])
+def test_files_are_made_on_demand(page, tmp_path, kind):
+    upload(page, write_grid(tmp_path / "steel.png", 4, 5))
+    press_count(page)
+    open_section(page, "More files")
+    page.locator("#file-kind input").click()
+    page.get_by_role("option", name=KINDS[kind]).click()
+    page.locator("#make-file").click()
+    with page.expect_download() as download:
+        page.locator("#made-file a[download]").first.click()
+    name = {"xlsx": "steel-grains.xlsx", "imagej": "steel-RoiSet.zip", "report-html": "steel-report.html"}[kind]
+    assert download.value.suggested_filename == name
+    if kind == "imagej":
+        assert len(zipfile.ZipFile(download.value.path()).namelist()) == 20
+    if kind == "report-html":
+        assert "steel.png" in Path(download.value.path()).read_text(encoding="utf-8")
+
+
+@needs_chromium
+def test_a_link_reopens_example_and_settings(page, browser, site):
+    page.locator("#examples").get_by_role("button").first.click()
+    expect_count(page, 24)
+    page.locator("#scale input").fill("0.5")
+    page.locator("#scale input").press("Enter")
+    expect_card(page, "0.5 µm/px")
+    open_section(page, "Overlay and edge rule")
+    page.locator("#show").get_by_label("outlines").check()
+    page.get_by_label("Leave out those cut").check()
+    expect_count(page, 8)
+    page.locator("#copy-link").click()
+    page.wait_for_function("document.querySelector('#link textarea, #link input')?.value.startsWith('http')")
+    link = page.locator("#link textarea, #link input").input_value()
+    assert link.startswith(site.url) and parse_qs(urlparse(link).query)["example"] == ["etched_lines"]
+    again = visit(browser, link)
+    expect_count(again, 8)
+    expect_card(again, "0.5 µm/px (given)")
+    assert np.array_equal(picture(again, "overlay"), picture(page, "overlay"))
+    open_section(again, "Overlay and edge rule")
+    assert again.locator("#show").get_by_label("outlines").is_checked()
+    again.close()
+
+
+@needs_chromium
+def test_what_a_link_says_wrongly_is_named_and_ignored(browser, site):
+    visitor = visit(browser, f"{site.url}?example=nowhere&opacity=3&method=components")
+    message = visitor.locator(".toast-body.warning")
+    message.wait_for()
+    text = message.inner_text()
+    assert "no example 'nowhere'" in text and "'3' is no opacity" in text and "components" not in text
+    open_section(visitor, "Settings")
+    assert visitor.get_by_label("components").is_checked()
+    assert not visitor.locator("#results").is_visible()
+    visitor.close()
+
+
+@needs_chromium
+@pytest.mark.parametrize("scheme", ["light", "dark"])
+def test_every_section_fits_a_phone(browser, site, tmp_path, scheme):
+    phone = visit(browser, site.url, viewport={"width": 360, "height": 740}, color_scheme=scheme)
+    upload(phone, write_grid(tmp_path / "steel.png", 4, 5))
+    press_count(phone)
+    for name in ("Measure the scale", "Settings", "Overlay and edge rule", "Correct by hand", "More files"):
+        open_section(phone, name)
+    phone.locator("#copy-link").click()
+    source_of(phone, "correction")
+    assert phone.evaluate("document.documentElement.scrollWidth") <= 360
+    click_at(phone, "correction", 63, 63, WIDTH)
+    expect_count(phone, 19)
+    phone.close()
+
+
+@needs_chromium
+def test_every_control_has_a_name_and_can_be_reached_by_keyboard(page, tmp_path):
+    upload(page, write_grid(tmp_path / "steel.png", 4, 5))
+    press_count(page)
+    for name in ("Measure the scale", "Settings", "Overlay and edge rule", "Correct by hand", "More files"):
+        open_section(page, name)
+    source_of(page, "correction")
+    for name in ("correction", "scale-picture", "overlay", "mask"):
+        assert page.locator(f"#{name} img").get_attribute("alt")
+    nameless = page.evaluate(
+        """() => [...document.querySelectorAll('#results input, #results textarea, #entry input')].filter(
+            field => field.offsetParent && field.type != 'file'
+            && !field.labels?.length && !field.ariaLabel && !field.closest('label')).map(field => field.outerHTML)"""
+    )
+    assert not nameless
+    for name in ("copy-link", "undo", "make-file"):
+        assert page.locator(f"#{name}").evaluate("button => button.tabIndex") == 0
+    page.locator("#copy-link").focus()
+    page.keyboard.press("Enter")
+    page.locator("#link").wait_for()
+
+
+def test_every_format_and_report_is_offered():
+    assert set(KINDS) == set(FORMATS) | set(REPORTS)
+
+
+def test_links_are_read_as_they_are_written():
+    settings = PageSettings(0.37, "components", 0.7, 40.0, "ids", 0.6, "half", True)
+    query = write_link("steel", settings)
+    read = read_link({name: values[0] for name, values in parse_qs(query[1:]).items()}, ["steel"])
+    assert read.example == "steel" and read.settings == settings and not read.ignored
+    assert write_link(None, PageSettings()) == ""
+    assert read_link({"theme": "dark"}, []).ignored == ()
+
+
+@pytest.mark.parametrize(
+    "name, value",
+    [
+        ("um_per_pixel", "-1"),
+        ("um_per_pixel", "nan"),
+        ("boundary_sensitivity", "2"),
+        ("min_grain_area", "x"),
+        ("show", "<b>"),
+        ("edge_rule", "none"),
+        ("compare", "yes"),
+        ("method", "sam"),
+    ],
+)
+def test_links_that_do_not_fit_leave_the_default(name, value):
+    read = read_link({name: value}, [])
+    assert read.settings == PageSettings() and len(read.ignored) == 1 and value in read.ignored[0]
+
+
+@pytest.mark.parametrize(
+    "points, length", [([], 5), ([(1, 1)], 5), ([(1, 1), (1, 1)], 5), ([(1, 1), (9, 1)], None), ([(1, 1), (9, 1)], 0)]
+)
+def test_a_measurement_that_gives_no_scale_is_refused(points, length):
+    with pytest.raises(ScaleError, match="expected"):
+        measured_scale(points, length)
+
+
+def test_a_slanting_bar_is_measured_along_itself():
+    assert measured_scale([(10, 10), (40, 50)], 25) == pytest.approx(0.5)
+
+
+def test_nothing_to_suggest_is_said():
+    assert "No scale bar" in describe_suggestion(None)
+
+
+def test_small_pictures_are_enlarged_and_clicks_go_to_their_own_pixels():
+    small, large = np.zeros((100, 200, 3), np.uint8), np.zeros((1200, 1500, 3), np.uint8)
+    assert draw_points(small, []).shape == (500, 1000, 3) and draw_points(large, []).shape == large.shape
+    assert clicked_point((504, 24), small.shape) == (100, 4)
+    drawn = draw_points(small, [(100, 4)])
+    assert (drawn[4 * 5 + 2, 100 * 5 + 2] == (255, 230, 0)).all()
+    assert enlargement(large.shape) == 1
