@@ -26,7 +26,8 @@ from grain_model.export import FORMATS
 from grain_model.grain_size import grain_size_fields
 from grain_model.micrograph import read_micrograph
 from grain_model.ui import build_page, endpoints, launch_page, limits, tools
-from grain_model.ui.endpoints import CountedUpload, RecentResults
+from grain_model.ui.actions import CountedMicrograph, archive_analysis
+from grain_model.ui.endpoints import RecentResults
 from tests.browser import Site, serve, write_grid
 from tests.drawn import draw_grid
 
@@ -79,10 +80,12 @@ def test_export_gives_the_formats_of_an_earlier_result(client, path):
     *_, result = client.predict(image=handle_file(path), um_per_pixel=0.5, api_name="/count")
     archive = client.predict(result=result, formats=["csv", "imagej"], api_name="/export")
     with zipfile.ZipFile(archive) as files:
-        assert set(files.namelist()) == {"grains.csv", "RoiSet.zip"}
-        assert len(pd.read_csv(files.open("grains.csv"))) == 20
+        assert set(files.namelist()) == {"steel-grains.csv", "steel-RoiSet.zip"}
+        assert len(pd.read_csv(files.open("steel-grains.csv"))) == 20
     everything = client.predict(result=result, api_name="/export")
     assert len(zipfile.ZipFile(everything).namelist()) == len(FORMATS)
+    report = client.predict(result=result, formats=["report-pdf"], api_name="/export")
+    assert zipfile.ZipFile(report).read("steel-report.pdf").startswith(b"%PDF")
 
 
 def test_batch_gives_the_fields_and_their_mean(client, site, tmp_path):
@@ -144,10 +147,11 @@ def test_an_upload_over_the_limit_is_refused_by_the_server(path):
         Client(small.url, verbose=False).predict(image=handle_file(path), api_name="/count")
 
 
-def counted(rows: int) -> CountedUpload:
+def counted(rows: int) -> CountedMicrograph:
     micrograph = read_micrograph(draw_grid(rows, rows))
     labels = np.zeros(micrograph.pixels.shape[:2], np.int32)
-    return CountedUpload("steel.png", GrainAnalysis(micrograph, labels, np.zeros(0, np.float32), np.zeros((3, 1, 1))))
+    analysis = GrainAnalysis(micrograph, labels, np.zeros(0, np.float32), np.zeros((3, 1, 1)))
+    return archive_analysis("steel.png", analysis)
 
 
 def test_results_are_forgotten_in_time():

@@ -113,6 +113,17 @@ def test_batch_of_five_with_one_corrupt(page, site, tmp_path):
 
 
 @needs_chromium
+def test_the_settings_hold_for_all_files(page, tmp_path):
+    open_tab(page)
+    load(page, [write_grid(tmp_path / f"{number}.png", 2, 2) for number in range(2)])
+    page.get_by_role("button", name="Settings").last.click()
+    page.locator("#batch-smallest-grain input").fill("5000")
+    page.get_by_role("button", name="Count all files").click()
+    page.wait_for_selector("#batch-download", state="visible")
+    assert "0 grains in 2 files" in page.locator("#batch-card").inner_text()
+
+
+@needs_chromium
 def test_a_batch_without_files_or_with_a_wrong_scale_is_explained(page, tmp_path):
     open_tab(page)
     page.get_by_role("button", name="Count all files").click()

@@ -12,7 +12,7 @@ import gradio as gr
 import pandas as pd
 from transformers import PreTrainedModel
 
-from ..analysis import METHODS
+from ..analysis import LabelSettings, Method
 from ..batch import Failure
 from ..errors import GrainError
 from ..fields import CountedField, mean_of_counted
@@ -20,6 +20,7 @@ from ..grain_size import GrainSize, RuleResult
 from ..measurement import as_scale
 from .actions import clear_errors
 from .batch_run import BatchUpload, CountedBatch, count_batch, open_uploads
+from .entry import lay_out_label_settings
 from .limits import BATCH_QUEUE, MAX_UPLOAD_BYTES, count_upload
 
 TABLE_COLUMNS = ("file", "grains", "G", "95 % interval", "µm/px", "remarks")
@@ -70,21 +71,7 @@ def build_batch_tab(model: str | os.PathLike | PreTrainedModel | None) -> None:
                 placeholder="each file's own",
                 elem_id="batch-scale",
             )
-            with gr.Accordion("Settings of all files", open=False):
-                method = gr.Radio(
-                    list(METHODS),
-                    value="watershed",
-                    label="Method",
-                    info="Watershed separates grains that touch; components does not.",
-                )
-                boundary_sensitivity = gr.Slider(
-                    0.05,
-                    0.95,
-                    value=0.5,
-                    step=0.05,
-                    label="Boundary sensitivity",
-                    info="Higher finds weaker boundaries, so more grains.",
-                )
+            label_settings = lay_out_label_settings("batch-")
             with gr.Row():
                 start = gr.Button("Count all files", variant="primary", size="lg", elem_id="batch-button")
                 stop = gr.Button("Stop", variant="stop", size="lg", visible=False, elem_id="batch-stop")
@@ -114,13 +101,13 @@ def build_batch_tab(model: str | os.PathLike | PreTrainedModel | None) -> None:
     def run(
         opened: BatchUpload,
         um_per_pixel: float | None,
-        method: str,
-        sensitivity: float,
+        method: Method,
+        boundary_sensitivity: float,
+        min_grain_area: float | None,
         progress: gr.Progress = gr.Progress(),  # noqa: B008  gradio looks for it among the defaults
     ) -> Iterator[list[Any]]:
-        count = partial(
-            count_upload, um_per_pixel=um_per_pixel, model=model, method=method, boundary_sensitivity=sensitivity
-        )
+        settings = LabelSettings(method, boundary_sensitivity, min_grain_area)
+        count = partial(count_upload, um_per_pixel=um_per_pixel, model=model, **vars(settings))
         for counted in count_batch(opened, count):
             if counted.current:
                 progress((counted.done, counted.total), desc=counted.current, unit="files")
@@ -142,7 +129,7 @@ def build_batch_tab(model: str | os.PathLike | PreTrainedModel | None) -> None:
         .success(lambda: [gr.Button(interactive=False), gr.Button(visible=True)], None, [start, stop], **private)
         .then(
             run,
-            [upload, scale, method, boundary_sensitivity],
+            [upload, scale, *label_settings],
             [card, table, batch, download],
             show_progress_on=card,
             concurrency_limit=1,

@@ -11,13 +11,12 @@ import functools
 import html
 import os
 import secrets
-import shutil
-import tempfile
 import threading
 import time
+import zipfile
 from collections import OrderedDict
 from collections.abc import Callable
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from pathlib import Path
 from typing import Any, ParamSpec, TypeVar
 
@@ -26,11 +25,12 @@ from transformers import PreTrainedModel
 
 from ..analysis import METHODS, GrainAnalysis, Method
 from ..errors import ImageError, MeasurementError
-from ..export import FORMATS, GrainExport, export_grains
+from ..export import FORMATS
 from ..fields import describe_fields
 from ..measurement import as_scale
-from .actions import archive_analysis, clear_errors
+from .actions import CountedMicrograph, archive_analysis, clear_errors
 from .batch_run import count_batch, open_uploads
+from .downloads import KINDS, make_file
 from .limits import BATCH_QUEUE, MODEL_QUEUE, count_upload, read_upload
 
 P = ParamSpec("P")
@@ -43,23 +43,15 @@ KEPT_PIXELS = 40_000_000
 """Results are forgotten, the oldest first, when they hold more pixels than this together; one takes about 20 bytes."""
 
 
-@dataclass(frozen=True)
-class CountedUpload:
-    """A count and the file that it is of."""
-
-    source: str
-    analysis: GrainAnalysis
-
-
 class RecentResults:
     """The latest counts of programs, each under a name that cannot be guessed."""
 
     def __init__(self, clock: Callable[[], float] = time.monotonic) -> None:
         self._clock = clock
-        self._kept: OrderedDict[str, tuple[float, CountedUpload]] = OrderedDict()
+        self._kept: OrderedDict[str, tuple[float, CountedMicrograph]] = OrderedDict()
         self._lock = threading.Lock()
 
-    def keep(self, counted: CountedUpload) -> str:
+    def keep(self, counted: CountedMicrograph) -> str:
         """Keeps a result.
 
         Args:
@@ -74,7 +66,7 @@ class RecentResults:
             self._forget()
         return name
 
-    def find(self, name: str) -> CountedUpload:
+    def find(self, name: str) -> CountedMicrograph:
         """Finds a result by its name.
 
         Args:
@@ -112,10 +104,10 @@ def add_endpoints(model: str | os.PathLike | PreTrainedModel | None) -> None:
     # An endpoint runs once at a time, and its files are copied before its turn ends: those of the turn before can go.
     written: dict[str, Any] = {}
 
-    def answer(endpoint: str, counted: CountedUpload) -> tuple[Any, ...]:
-        files = written[endpoint] = archive_analysis(counted.source, counted.analysis)
-        mask, overlay = str(files.saved / "mask.png"), str(files.saved / "overlay.png")
-        return counted.analysis.summary(), mask, overlay, files.archive, results.keep(counted)
+    def answer(endpoint: str, source: str, analysis: GrainAnalysis) -> tuple[Any, ...]:
+        counted = written[endpoint] = archive_analysis(source, analysis)
+        mask, overlay = str(counted.saved / "mask.png"), str(counted.saved / "overlay.png")
+        return analysis.summary(), mask, overlay, counted.archive, results.keep(counted)
 
     @plain_errors
     def count(
@@ -141,7 +133,7 @@ def add_endpoints(model: str | os.PathLike | PreTrainedModel | None) -> None:
         if not image:
             raise ImageError("There is no image. A micrograph is expected as `image`. Name a file.")
         options = _checked(method, boundary_sensitivity, min_grain_area)
-        return answer("count", CountedUpload(image, count_upload(image, um_per_pixel, model, **options)))
+        return answer("count", image, count_upload(image, um_per_pixel, model, **options))
 
     @plain_errors
     def settings(
@@ -167,7 +159,7 @@ def add_endpoints(model: str | os.PathLike | PreTrainedModel | None) -> None:
         analysis = earlier.analysis.relabel(**_checked(method, boundary_sensitivity, min_grain_area))
         # Read again, so that a scale that contradicts the file's own is remarked on here too.
         analysis = replace(analysis, micrograph=read_upload(earlier.source, um_per_pixel))
-        return answer("settings", CountedUpload(earlier.source, analysis))
+        return answer("settings", earlier.source, analysis)
 
     @plain_errors
     def batch(
@@ -204,17 +196,17 @@ def add_endpoints(model: str | os.PathLike | PreTrainedModel | None) -> None:
 
         Args:
             result: the name of an earlier result, not older than an hour.
-            formats: some of "csv", "xlsx", "json", "tiff", "coco", "imagej", "geojson".
+            formats: some of "csv", "xlsx", "json", "tiff", "coco", "imagej", "geojson", "report-pdf", "report-html".
 
         Returns:
             Zip of one file for each format.
         """
-        analysis = results.find(result).analysis
-        folder = written["export"] = tempfile.TemporaryDirectory(prefix="grain_model-")
-        files = Path(folder.name) / "export"
-        export_grains(GrainExport.of_analysis(analysis), files, formats or list(FORMATS))
-        stem = Path(analysis.name).stem or "grains"
-        return shutil.make_archive(str(Path(folder.name) / f"{stem}-export"), "zip", root_dir=files)
+        counted = written["export"] = results.find(result)
+        archive = Path(counted.folder.name) / f"{Path(counted.archive).stem}-export.zip"
+        with zipfile.ZipFile(archive, "w", zipfile.ZIP_DEFLATED) as packed:
+            for path in (Path(make_file(counted, kind)) for kind in formats or FORMATS):
+                packed.write(path, path.name)
+        return str(archive)
 
     with gr.Row(visible=False):
         image, result = gr.File(label="image", type="filepath"), gr.Textbox(label="result")
@@ -225,7 +217,7 @@ def add_endpoints(model: str | os.PathLike | PreTrainedModel | None) -> None:
             gr.Number(label="boundary_sensitivity", value=0.5),
             gr.Number(label="min_grain_area", value=None),
         ]
-        formats = gr.CheckboxGroup(list(FORMATS), value=list(FORMATS), label="formats")
+        formats = gr.CheckboxGroup(list(KINDS), value=list(FORMATS), label="formats")
         answers = [
             gr.JSON(label="summary"),
             gr.Image(label="mask", format="png"),

@@ -83,10 +83,14 @@ def lay_out_scale() -> gr.Number:
     )
 
 
-def lay_out_label_settings() -> tuple[gr.Radio, gr.Slider, gr.Number]:
-    """Lays out what draws the labels: method, boundary sensitivity, smallest grain."""
+def lay_out_label_settings(prefix: str = "") -> tuple[gr.Radio, gr.Slider, gr.Number]:
+    """Lays out what draws the labels: method, boundary sensitivity, smallest grain.
+
+    Args:
+        prefix: sets the ids of one tab apart from those of another.
+    """
     standard = PageSettings()
-    with gr.Accordion("Settings", open=False, elem_id="settings"):
+    with gr.Accordion("Settings", open=False, elem_id=f"{prefix}settings"):
         method = gr.Radio(
             list(METHODS),
             value=standard.method,
@@ -100,14 +104,14 @@ def lay_out_label_settings() -> tuple[gr.Radio, gr.Slider, gr.Number]:
             step=0.05,
             label="Boundary sensitivity",
             info="Higher finds weaker boundaries, so more grains.",
-            elem_id="sensitivity",
+            elem_id=f"{prefix}sensitivity",
         )
         min_grain_area = gr.Number(
             label="Smallest grain (px²)",
             info="Smaller pieces go to a neighbour or are left out. Empty: follows the picture's own grains.",
             placeholder="automatic",
             minimum=0,
-            elem_id="smallest-grain",
+            elem_id=f"{prefix}smallest-grain",
         )
     return method, boundary_sensitivity, min_grain_area
 

@@ -33,11 +33,12 @@ def build_page(examples: Path | None = None, model: str | os.PathLike | PreTrain
     """
     with gr.Blocks(title="Grain counter", analytics_enabled=False, delete_cache=(3600, 86400)) as page:
         gr.Markdown(INTRODUCTION, elem_id="introduction")
+        # First, so that no handler of the page takes the name of an endpoint.
+        add_endpoints(model)
         with gr.Tab("One micrograph", id="count"):
             build_count_tab(examples, model)
         with gr.Tab("Batch", id="batch"):
             build_batch_tab(model)
-        add_endpoints(model)
     return page
 
 
