@@ -29,7 +29,7 @@ OWNER = "user"
 ALWAYS_LFS = 10_000_000
 """Files from this size up go to LFS whatever .gitattributes says, bytes."""
 
-_REPO = r"(?P<kind>models|spaces)/(?P<id>[^/]+/[^/]+)"
+_REPO = r"(?P<kind>models|datasets|spaces)/(?P<id>[^/]+/[^/]+)"
 
 
 @dataclass(frozen=True)
@@ -100,7 +100,7 @@ class HubServer:
     """The server; use it as a context.
 
     Attributes:
-        repositories: by kind ("models", "spaces") and id.
+        repositories: by kind ("models", "datasets", "spaces") and id.
         lfs: contents that were uploaded, by SHA-256.
         faults: what goes wrong, by the name of the operation ("create", "preupload", "batch", "put", "commit", "tag",
             "resolve"): an HTTP status to answer with, or None to hang up.
@@ -372,7 +372,7 @@ _ROUTES: list[tuple[str, str, Callable[..., None]]] = [
     ("POST", f"/api/{_REPO}/tag/(?P<revision>.+)", _Handler._do_tag),
     ("POST", f"/api/{_REPO}/preupload/(?P<revision>.+)", _Handler._do_preupload),
     ("POST", f"/api/{_REPO}/commit/(?P<revision>.+)", _Handler._do_commit),
-    ("POST", r"/((?P<kind>spaces)/)?(?P<id>[^/]+/[^/]+)\.git/info/lfs/objects/batch", _Handler._do_batch),
+    ("POST", r"/((?P<kind>spaces|datasets)/)?(?P<id>[^/]+/[^/]+)\.git/info/lfs/objects/batch", _Handler._do_batch),
     ("PUT", "/lfs/(?P<oid>[0-9a-f]+)", _Handler._do_put),
     ("GET", "/lfs/(?P<oid>[0-9a-f]+)", _Handler._do_get),
     ("POST", "/lfs-verify", _Handler._do_verify),

@@ -14,11 +14,12 @@ from .batch_tab import build_batch_tab
 from .count_tab import build_count_tab
 from .endpoints import add_endpoints
 from .limits import MAX_UPLOAD_BYTES
+from .sharing import SharedExamples, add_sharing
 from .style import CSS, HEAD, THEME
 from .tools import answer_in_parts, wants_tools
 
 INTRODUCTION = """# Grain counter
-Segments, counts and measures the grains on a micrograph. Nothing you load leaves the machine that serves this page."""
+Segments, counts and measures the grains on a micrograph. Nothing you load leaves the machine that serves this page"""
 
 
 def build_page(examples: Path | None = None, model: str | os.PathLike | PreTrainedModel | None = None) -> gr.Blocks:
@@ -31,12 +32,15 @@ def build_page(examples: Path | None = None, model: str | os.PathLike | PreTrain
     Returns:
         The page, ready for `launch_page`.
     """
+    shared = SharedExamples.from_environment()
     with gr.Blocks(title="Grain counter", analytics_enabled=False, delete_cache=(3600, 86400)) as page:
-        gr.Markdown(INTRODUCTION, elem_id="introduction")
+        gr.Markdown(INTRODUCTION + (", unless you share it." if shared else "."), elem_id="introduction")
         # First, so that no handler of the page takes the name of an endpoint.
         add_endpoints(model)
         with gr.Tab("One micrograph", id="count"):
-            build_count_tab(examples, model)
+            counted = build_count_tab(examples, model)
+            if shared:
+                add_sharing(counted, shared)
         with gr.Tab("Batch", id="batch"):
             build_batch_tab(model)
     return page
