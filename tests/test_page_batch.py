@@ -211,15 +211,6 @@ def test_an_upload_over_the_limit_is_named_with_the_limit(browser, tmp_path):
         visitor.close()
 
 
-@needs_chromium
-def test_the_first_paint_takes_less_than_two_seconds_and_asks_no_other_host(page, site):
-    paint = page.evaluate("performance.getEntriesByName('first-contentful-paint')[0].startTime")
-    print(f"first contentful paint after {paint:.0f} ms")
-    assert 0 < paint < 2000
-    open_tab(page)
-    assert not {url for url in page.requested if not url.startswith((site.url, "data:", "blob:"))}
-
-
 def test_a_zip_stands_for_its_images_in_all_folders(tmp_path, count):
     inner = write_zip(tmp_path / "inner.zip", **{"deep.png": png(2, 2)})
     path = write_zip(

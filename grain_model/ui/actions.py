@@ -36,6 +36,11 @@ BROWSER_SUFFIXES = (".png", ".jpg", ".jpeg", ".webp", ".bmp")
 
 _SERVER_FOLDER = re.compile(re.escape(get_upload_folder()) + r"/\w+/")
 
+UNFORESEEN = (
+    "The server failed at this ({}), which it should not. "
+    "Try again, perhaps with a smaller picture; if it fails again, tell the owner of this page."
+)
+
 TABLE_COLUMNS = {
     "label": "grain",
     "corrected": "by hand",
@@ -162,7 +167,7 @@ class CountedMicrograph:
 
 
 def clear_errors(function: Callable[P, T]) -> Callable[P, T]:
-    """Turns the project's errors into a message on the page."""
+    """Turns errors into a message on the page; what the project did not foresee goes to the server's log as well."""
 
     @functools.wraps(function)
     def wrapped(*args: P.args, **kwargs: P.kwargs) -> T:
@@ -172,6 +177,10 @@ def clear_errors(function: Callable[P, T]) -> Callable[P, T]:
             # Visitors know their file by its name, not by its place on the server.
             message = html.escape(_SERVER_FOLDER.sub("", str(error)))
             raise gr.Error(message, duration=None, title="That did not work", print_exception=False) from error
+        except gr.Error:
+            raise
+        except Exception as error:
+            raise gr.Error(UNFORESEEN.format(type(error).__name__), duration=None, title="That did not work") from error
 
     return wrapped
 
