@@ -346,6 +346,14 @@ def test_memory_does_not_grow_with_the_number_of_files(tmp_path, count):
     assert (held[-2] - held[2]) / (len(held) - 4) < pixels / 2
 
 
+def test_a_batch_in_which_all_failed_gives_no_zip(tmp_path, count):
+    (tmp_path / "a.png").write_bytes(b"no picture")
+    batch = finish(count_batch(open_uploads([str(tmp_path / "a.png")]), count))
+    assert batch.archive is None
+    card = describe_batch(batch)
+    assert "No file could be counted" in card and "a.png is no image" in card
+
+
 def test_names_and_reasons_cannot_write_html():
     batch = CountedBatch(1, failures=[Failure("<b>.png", "<script>alert(1)</script>")])
     assert "<script>" not in describe_batch(batch) and "<b>" not in describe_batch(batch)

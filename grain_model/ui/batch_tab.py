@@ -37,6 +37,7 @@ CSS = """
   border: 0; border-bottom: 1px solid var(--border-color-primary); }
 .batch-card tr > :last-child { padding-right: 0; }
 @media (max-width: 640px) {
+  #batch-card .progress-text.meta-text-center { top: 2.75rem; transform: none; }
   .batch-card { padding: .25rem .25rem .75rem; }
   .batch-card table { font-size: .85em; }
   .batch-card th, .batch-card td { padding-right: .4rem; }
@@ -58,7 +59,7 @@ def build_batch_tab(model: str | os.PathLike | PreTrainedModel | None) -> None:
     with gr.Row():
         with gr.Column(scale=3, min_width=300):
             files = gr.File(
-                label=f"Micrographs or zips (up to {MAX_UPLOAD_BYTES // 1024**2} MB each)",
+                label=f"Micrographs or zips (≤ {MAX_UPLOAD_BYTES // 1024**2} MB each)",
                 file_count="multiple",
                 type="filepath",
                 height=300,
@@ -152,6 +153,8 @@ def describe_batch(batch: CountedBatch) -> str:
     """
     if batch.current:
         return _card(f"{batch.done} of {batch.total} files done", failures=batch.failures, unfinished=True)
+    if not batch.fields:
+        return _card("No file could be counted", failures=batch.failures)
     grains = sum(field.count for field in batch.fields)
     title = f"{grains} grains in {_number(len(batch.fields), 'file')}"
     try:
