@@ -41,8 +41,9 @@ def expect_card(page: Any, text: str) -> None:
 
 
 def open_section(page: Any, name: str) -> None:
-    """Opens an accordion."""
+    """Opens an accordion, and waits as a hand does until its fields, which are made only now, hold their values."""
     page.locator("button.label-wrap").filter(has_text=name).click()
+    page.wait_for_timeout(700)
 
 
 def picture(page: Any, name: str) -> np.ndarray:

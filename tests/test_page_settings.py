@@ -54,6 +54,15 @@ def uneven(path: Path) -> Path:
     return path
 
 
+def slide(page, name: str, value: float) -> None:
+    """Drags a slider to a value, holds it for a moment as a hand does, and lets it go."""
+    slider = page.locator(f"#{name} input[type=range]")
+    slider.fill(str(value))
+    page.wait_for_function(f"document.querySelector('#{name} input[type=number]').value == '{value}'")
+    page.wait_for_timeout(300)
+    slider.dispatch_event("pointerup")
+
+
 @needs_chromium
 def test_smallest_grain_gives_a_new_count_without_a_forward_pass(page, site, tmp_path):
     upload(page, uneven(tmp_path / "steel.png"))
@@ -87,9 +96,7 @@ def test_boundary_sensitivity_gives_a_new_count_without_a_forward_pass(page, sit
     press_count(page)
     runs, before = site.runs, shown_count(page)
     open_section(page, "Settings")
-    slider = page.locator("#sensitivity input[type=range]")
-    slider.fill("0.95")
-    slider.dispatch_event("pointerup")
+    slide(page, "sensitivity", 0.95)
     page.wait_for_function("old => document.querySelector('[data-testid=count]').innerText > old", arg=str(before))
     assert shown_count(page) == 20 > before
     assert site.runs == runs
@@ -119,9 +126,7 @@ def test_opacity_and_slider_show_the_overlay_in_another_way(page, site, tmp_path
     press_count(page)
     runs, source, mask = site.runs, source_of(page, "overlay"), page.locator("#mask").bounding_box()
     open_section(page, "Overlay and edge rule")
-    opacity = page.locator("#opacity input[type=range]")
-    opacity.fill("0")
-    opacity.dispatch_event("pointerup")
+    slide(page, "opacity", 0)
     wait_for_change(page, "overlay", source)
     inside = np.s_[5:35, 5:35]
     assert np.array_equal(picture(page, "overlay")[inside][..., 0], np.asarray(Image.open(path))[inside])

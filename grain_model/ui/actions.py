@@ -308,7 +308,11 @@ def ecd(analysis: GrainAnalysis) -> tuple[str, np.ndarray]:
 def _size_text(size: RuleResult) -> str:
     if size.G is None:
         return "needs the scale" if size.um_per_pixel is None else "no grains"
-    return f"{size.G:.2f}" if size.ci95 is None else f"{size.G:.2f} ({size.ci95[0]:.2f} to {size.ci95[1]:.2f})"
+    if size.ci95 is None:
+        return f"{size.G:.2f}"
+    # On a phone the interval goes to the next line as a whole.
+    low, high = size.ci95
+    return f"{size.G:.2f} ({low:.2f}\N{NO-BREAK SPACE}to\N{NO-BREAK SPACE}{high:.2f})"
 
 
 def _correction_text(analysis: GrainAnalysis) -> str:

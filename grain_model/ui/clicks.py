@@ -48,8 +48,8 @@ def draw_points(picture: np.ndarray, points: Sequence[Point], *, closed: bool = 
     factor = enlargement(picture.shape)
     drawn = cv2.resize(picture, None, fx=factor, fy=factor, interpolation=cv2.INTER_NEAREST)
     places = np.rint((np.array(points, float).reshape(-1, 2) + 0.5) * factor).astype(np.int32)
-    # The picture is shown at most some 700 px wide, and the points have to be seen there.
-    size = max(1, round(max(drawn.shape[:2]) / 700))
+    # A phone shows the picture some 300 px wide, and the points have to be seen there too.
+    size = max(1, round(max(drawn.shape[:2]) / 400))
     for colour, extra in ((_RIM, 2 * size), (_COLOUR, 0)):
         if len(places) > 1:
             cv2.polylines(drawn, [places], closed and len(places) > 2, colour, 2 * size + extra, cv2.LINE_AA)
