@@ -6,6 +6,7 @@ import io
 import json
 import stat
 import threading
+import time
 import tracemalloc
 import zipfile
 from collections.abc import Iterator
@@ -164,8 +165,9 @@ def test_two_batches_keep_apart_and_the_second_is_told_its_place(browser, site, 
         visitor.close()
 
 
-@needs_chromium
-def test_a_batch_can_be_stopped(page, site, tmp_path, monkeypatch):
+@pytest.fixture
+def gate(site, monkeypatch) -> threading.Semaphore:
+    """Lets the network run once, and as often as it is released."""
     turn = threading.Semaphore(1)
 
     def wait(model, image, **options):
@@ -173,15 +175,40 @@ def test_a_batch_can_be_stopped(page, site, tmp_path, monkeypatch):
         return site.predict(model, image)
 
     monkeypatch.setattr(analysis_module, "predict_at_canonical_scale", wait)
+    return turn
+
+
+def start_four(page, folder: Path) -> None:
+    """Starts a batch of four and waits for the first row."""
     open_tab(page)
-    load(page, [write_grid(tmp_path / f"{number}.png", 2, 2) for number in range(4)])
+    load(page, [write_grid(folder / f"{number}.png", 2, 2) for number in range(4)])
     page.get_by_role("button", name="Count all files").click()
     page.wait_for_function("document.querySelector('#batch-table')?.innerText.includes('0.png')")
+
+
+@needs_chromium
+def test_a_batch_can_be_stopped(page, site, gate, tmp_path):
+    runs = site.runs
+    start_four(page, tmp_path)
     page.get_by_role("button", name="Stop").click()
     page.wait_for_function("document.querySelector('#batch-card')?.innerText.includes('Stopped after 1 file')")
-    turn.release(4)
+    gate.release(4)
     page.wait_for_function("!document.querySelector('#batch-button').disabled")
+    page.wait_for_timeout(1500)
+    assert site.runs - runs <= 2, "the file that was at work is finished, no other is begun"
     assert not page.locator("#batch-download").is_visible()
+
+
+@needs_chromium
+def test_a_batch_ends_when_its_visitor_leaves(browser, site, gate, tmp_path):
+    runs = site.runs
+    visitor = visit(browser, site.url)
+    start_four(visitor, tmp_path)
+    visitor.close()
+    time.sleep(2)
+    gate.release(4)
+    time.sleep(1.5)
+    assert site.runs - runs <= 2
 
 
 @needs_chromium
