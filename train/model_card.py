@@ -1,4 +1,4 @@
-"""`python -m train.model_card`: put the table of the last evaluation into model_card.md."""
+"""`python -m train.model_card`: put the table of the last evaluation into model_card.md and README.md."""
 
 import json
 import re
@@ -8,6 +8,7 @@ from .instance_protocol import ALL_PICTURES, MEAN_OF_MATERIALS
 from .report import table
 
 ROOT = Path(__file__).parent.parent
+PAGES = ("model_card.md", "README.md")
 REPORT = Path(__file__).parent / "reports" / "instances.json"
 MARKED = re.compile(r"(<!-- results -->\n).*?(<!-- /results -->)", re.DOTALL)
 
@@ -35,10 +36,11 @@ def results_table(report: Path = REPORT) -> str:
 
 
 def main() -> None:
-    """Rewrite the results of model_card.md."""
-    card = ROOT / "model_card.md"
-    text = card.read_text()
-    card.write_text(MARKED.sub(lambda mark: f"{mark[1]}{results_table()}\n{mark[2]}", text))
+    """Rewrite the results of both pages."""
+    results = results_table()
+    for name in PAGES:
+        page = ROOT / name
+        page.write_text(MARKED.sub(lambda mark: f"{mark[1]}{results}\n{mark[2]}", page.read_text()))
 
 
 if __name__ == "__main__":
