@@ -373,6 +373,15 @@ def test_memory_does_not_grow_with_the_number_of_files(tmp_path, count):
     assert (held[-2] - held[2]) / (len(held) - 4) < pixels / 2
 
 
+def test_fields_that_differ_much_ask_for_more_fields(tmp_path, count):
+    paths = []
+    for number, cell in enumerate((30, 34, 38, 42)):
+        paths.append(str(tmp_path / f"{number}.png"))
+        Image.fromarray(draw_grid(9, 9, cell)).save(paths[-1])
+    card = describe_batch(finish(count_batch(open_uploads(paths), count)))
+    assert "over 10 %; measure more fields" in card and "of 4 fields" in card
+
+
 def test_a_batch_in_which_all_failed_gives_no_zip(tmp_path, count):
     (tmp_path / "a.png").write_bytes(b"no picture")
     batch = finish(count_batch(open_uploads([str(tmp_path / "a.png")]), count))

@@ -36,6 +36,7 @@ CSS = """
 .batch-card th, .batch-card td { padding: .3rem .75rem .3rem 0; text-align: left; vertical-align: top;
   border: 0; border-bottom: 1px solid var(--border-color-primary); }
 .batch-card tr > :last-child { padding-right: 0; }
+.batch-card p { margin: .6rem 0 0; }
 @media (max-width: 640px) {
   #batch-card .progress-text.meta-text-center { top: 2.75rem; transform: none; }
   .batch-card { padding: .25rem .25rem .75rem; }
@@ -205,7 +206,9 @@ def _rules_table(mean: GrainSize) -> str:
         for rule in mean.rules
     )
     what = f"Mean of {_number(mean.n_fields, 'field')}"
-    note = "" if mean.um_per_pixel else "<p>There is no G without a scale.</p>"
+    remarks = [] if mean.um_per_pixel else ["There is no G without a scale."]
+    remarks += [f"{mean.saltykov.title}: {flag}." for flag in mean.saltykov.flags]
+    note = "".join(f"<p>{html.escape(remark)}</p>" for remark in remarks)
     return (
         f"<table><thead><tr><th>{what}</th>"
         "<th class=number>G</th><th class=number>95 % interval</th><th class=number>%RA</th>"
