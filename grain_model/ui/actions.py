@@ -271,8 +271,8 @@ def grain_table(analysis: GrainAnalysis) -> pd.DataFrame:
     Returns:
         One row a grain, numbers rounded to what can be read.
     """
-    # A column of empty boxes would only take room where nothing was corrected.
-    table = analysis.table if analysis.edits else analysis.table.drop(columns="corrected")
+    # An empty column would only take room where no grain was drawn by hand.
+    table = analysis.table if analysis.corrected_ids else analysis.table.drop(columns="corrected")
     shown = table[[column for column in TABLE_COLUMNS if column in table]].rename(columns=TABLE_COLUMNS).round(2)
     # What is true of few grains is found more easily among empty cells.
     said = {column: shown[column].map({True: "yes", False: ""}) for column in shown.select_dtypes(bool)}

@@ -60,7 +60,7 @@ def add_downloads(counted: gr.State) -> gr.File:
     Returns:
         What shows the file that was made, to be emptied when it is outdated.
     """
-    with gr.Accordion("More files: report, Excel, ImageJ, COCO", open=False, elem_id="more-files"):
+    with gr.Accordion("More files and the report", open=False, elem_id="more-files"):
         with gr.Row(equal_height=True):
             kind = gr.Dropdown(
                 [(name, kind) for kind, name in KINDS.items()],

@@ -87,6 +87,7 @@ CSS = """
 .count-card dt { color: var(--body-text-color-subdued); }
 .count-card dd { margin: 0; text-align: right; text-wrap: balance; color: var(--body-text-color);
   font-variant-numeric: tabular-nums; }
+@media (max-width: 640px) { .count-card { padding: .25rem .25rem 1rem; } }
 .count-card .notes { margin: 0; padding: .5rem .8rem; list-style: none; border-left: 3px solid #d97706;
   background: color-mix(in srgb, #d97706 12%, transparent); color: var(--body-text-color); font-size: .9em; }
 .count-card .notes li + li { margin-top: .4rem; }
