@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 import zipfile
 from collections.abc import Iterator
 from dataclasses import replace
@@ -100,11 +101,18 @@ def test_counting_nothing_asks_for_an_image(page):
 
 def test_an_example_is_counted_by_one_click(page):
     gallery = page.locator("#examples")
-    assert "etched lines: 24 grains" in gallery.inner_text()
+    assert "etched lines: true count 24" in gallery.inner_text()
     gallery.get_by_role("button").filter(has_text="etched lines").click()
     expect_count(page, 24)
     gallery.get_by_role("button").filter(has_text="dark gaps").click()
     expect_count(page, 25)
+    assert re.search(r"true count, all grains\s+25", page.locator("#count").inner_text())
+
+
+def test_an_upload_has_no_true_count(page, tmp_path):
+    upload(page, write_grid(tmp_path / "etched_lines.png", 4, 6))
+    press_count(page)
+    assert "true count" not in page.locator("#count").inner_text()
 
 
 def test_scale_gives_units_without_a_further_run_of_the_network(page, site, tmp_path):
@@ -204,7 +212,7 @@ def test_examples_are_captioned_with_their_true_count(tmp_path):
     write_grid(tmp_path / "fine_steel.png", 2, 2)
     write_grid(tmp_path / "unknown.png", 2, 2)
     (tmp_path / "counts.csv").write_text("file,count\nfine_steel.png,4\n")
-    assert [caption for _, caption in list_examples(tmp_path)] == ["fine steel: 4 grains", "unknown"]
+    assert [caption for _, caption in list_examples(tmp_path)] == ["fine steel: true count 4", "unknown"]
 
 
 def test_the_page_is_built_without_examples_or_weights():

@@ -5,6 +5,7 @@ They know nothing of the layout. Errors of the project become the page's error m
 
 from __future__ import annotations
 
+import csv
 import functools
 import html
 import re
@@ -98,6 +99,12 @@ class CountedMicrograph:
     archive: str
     uncorrected: GrainAnalysis
     undone: tuple[Edit, ...] = ()
+
+    @property
+    def true_count(self) -> str | None:
+        """How many grains there truly are, where the file is an example."""
+        source = Path(self.source)
+        return read_true_counts(source.parent).get(source.name)
 
     def overlay(self, show: OverlayStyle, opacity: float, chosen: int | None = None) -> np.ndarray:
         """Draws the overlay.
@@ -229,13 +236,28 @@ def archive_analysis(
     return CountedMicrograph(source, analysis, folder, saved, archive, uncorrected or analysis, undone)
 
 
-def describe_count(analysis: GrainAnalysis, edge_rule: str = "all") -> str:
+def read_true_counts(folder: Path) -> dict[str, str]:
+    """Reads how many grains the examples in a folder truly have.
+
+    Args:
+        folder: may hold `counts.csv`, whose first two columns are a file's name and its true count.
+
+    Returns:
+        True counts by file name; nothing where there is no such table.
+    """
+    counts = folder / "counts.csv"
+    rows = csv.reader(counts.read_text(encoding="utf-8").splitlines()) if counts.is_file() else ()
+    return {row[0]: row[1] for row in rows if len(row) > 1}
+
+
+def describe_count(analysis: GrainAnalysis, edge_rule: str = "all", true_count: str | None = None) -> str:
     """Writes the card with the count and the figures that belong to it.
 
     Args:
         analysis: the count.
         edge_rule: which grains count, one of `EDGE_RULES`; planimetric G goes with all grains and with halves, and
             mean-area G (ASTM E1382) with whole grains only.
+        true_count: of an example whose grains are known.
 
     Returns:
         HTML.
@@ -250,7 +272,8 @@ def describe_count(analysis: GrainAnalysis, edge_rule: str = "all") -> str:
     unit, diameters = ecd(analysis)
     diameters = diameters[~cut] if edge_rule == "whole" else diameters
     rule = "mean area, E1382" if edge_rule == "whole" else "planimetric"
-    rows = [(f"ASTM G, {rule}", _size_text(size))]
+    rows = [("true count, all grains", true_count)] if true_count else []
+    rows.append((f"ASTM G, {rule}", _size_text(size)))
     if len(diameters):
         rows.append(("mean diameter (ECD)", f"{diameters.mean():.3g} {unit}"))
     if analysis.count:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import csv
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -10,6 +9,7 @@ import gradio as gr
 from gradio.data_classes import ImageData
 
 from ..analysis import METHODS
+from .actions import read_true_counts
 from .settings import PageSettings
 
 
@@ -35,20 +35,18 @@ def list_examples(folder: Path | None) -> list[tuple[Path, str]]:
     """Lists the example micrographs.
 
     Args:
-        folder: holds `*.png` and `counts.csv`, whose first two columns are the file's name and its true count.
+        folder: holds `*.png` and, for their true counts, what `read_true_counts` reads.
 
     Returns:
         Path and caption of each, by name; nothing where there is no folder.
     """
     if folder is None or not folder.is_dir():
         return []
-    counts = folder / "counts.csv"
-    rows = list(csv.reader(counts.read_text(encoding="utf-8").splitlines())) if counts.is_file() else []
-    true_counts = {row[0]: row[1] for row in rows if len(row) > 1}
+    true_counts = read_true_counts(folder)
     captions = {}
     for path in sorted(folder.glob("*.png")):
         style = path.stem.replace("_", " ").replace("-", " ")
-        captions[path] = f"{style}: {true_counts[path.name]} grains" if path.name in true_counts else style
+        captions[path] = f"{style}: true count {true_counts[path.name]}" if path.name in true_counts else style
     return list(captions.items())
 
 

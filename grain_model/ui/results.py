@@ -99,7 +99,7 @@ class Results:
         return {
             self.overlay: gr.Image(None if settings.compare else overlay, visible=not settings.compare),
             self.slider: gr.ImageSlider(both, visible=settings.compare),
-            self.card: describe_count(counted.analysis, settings.edge_rule),
+            self.card: describe_count(counted.analysis, settings.edge_rule, counted.true_count),
         }
 
     def clear(self) -> Updates:
