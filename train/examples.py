@@ -5,7 +5,7 @@ from pathlib import Path
 
 import cv2
 
-from .synthesis import synthesize_micrograph
+from .synthesis import SyntheticMicrograph, synthesize_micrograph
 
 FOLDER = Path(__file__).parent.parent / "examples"
 SHAPE = (300, 400)
@@ -22,14 +22,20 @@ EXAMPLES = (
 )
 
 
+def draw_examples() -> dict[str, SyntheticMicrograph]:
+    """Draw every example, by its name."""
+    return {
+        name: synthesize_micrograph(seed, SHAPE, family=family, diameter=DIAMETER_PX) for name, family, seed in EXAMPLES
+    }
+
+
 def main() -> None:
     """Write every example as PNG and `counts.csv` beside them."""
     FOLDER.mkdir(exist_ok=True)
     with (FOLDER / "counts.csv").open("w", newline="") as file:
         rows = csv.writer(file, lineterminator="\n")
         rows.writerow(["file", "count", "family", "seed"])
-        for name, family, seed in EXAMPLES:
-            drawn = synthesize_micrograph(seed, SHAPE, family=family, diameter=DIAMETER_PX)
+        for (name, family, seed), drawn in zip(EXAMPLES, draw_examples().values(), strict=True):
             cv2.imwrite(str(FOLDER / f"{name}.png"), drawn.image[..., ::-1])
             rows.writerow([f"{name}.png", int(drawn.labels.max()), family, seed])
 

@@ -1,4 +1,7 @@
-"""`python -m train.model_card`: put the table of the last evaluation into model_card.md and README.md."""
+"""`python -m train.model_card`: what model_card.md and README.md show of the model.
+
+The table of the last evaluation, and a picture of the examples that the embedded weights do best and worst.
+"""
 
 import json
 import re
@@ -35,8 +38,34 @@ def results_table(report: Path = REPORT) -> str:
     return table(header, rows)
 
 
+def draw_best_and_worst(path: Path, number: int = 2) -> None:
+    """Draw the errors on the `number` best and worst examples, best first.
+
+    Args:
+        path: The picture's file.
+        number: Of examples at either end.
+    """
+    # Imported late: only this needs torch and matplotlib.
+    from grain_model.analysis import count_grains
+
+    from .examples import draw_examples
+    from .gallery import GalleryEntry, draw_gallery
+    from .instance_protocol import score_labels
+    from .matching import prepare_labels
+
+    entries = []
+    for name, drawn in draw_examples().items():
+        true, found = prepare_labels(drawn.labels), prepare_labels(count_grains(drawn.image).labels)
+        score = score_labels(true, found)
+        title = f"{name.replace('_', ' ')}: F1 {score['f1']:.2f}, {score['n_pred']} of {score['n_true']} grains"
+        entries.append((score["f1"], GalleryEntry(title, drawn.image, true, found)))
+    ranked = [entry for _, entry in sorted(entries, key=lambda scored: -scored[0])]
+    draw_gallery([*ranked[:number], *ranked[-number:]], path)
+
+
 def main() -> None:
-    """Rewrite the results of both pages."""
+    """Rewrite the results of both pages and the picture."""
+    draw_best_and_worst(ROOT / "assets" / "best_and_worst.jpg")
     results = results_table()
     for name in PAGES:
         page = ROOT / name
