@@ -16,7 +16,7 @@ from grain_model.errors import GrainError
 COMMANDS = {
     "pseudo-label": ("train.pseudo_label", "threshold micrographs into masks, the classical way"),
     "synthesize": ("train.synthesize", "draw synthetic micrographs with exact labels"),
-    "fit": ("train.fit", "train the model"),
+    "fit": ("train.fit_command", "train the model"),
     "self-label": ("train.self_label", "label micrographs with a trained model, to train on"),
     "evaluate": ("train.evaluate", "score the model beside classical methods"),
     "publish": ("train.publish", "put the model and its page on the Hugging Face Hub"),
