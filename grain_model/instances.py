@@ -1,7 +1,6 @@
 """Maps of interior, boundary and distance -> one label a grain."""
 
 import heapq
-import math
 
 import cv2
 import numpy as np
@@ -19,11 +18,6 @@ MERGE_BELOW = 0.6
 # and it is at least a quarter of that. Typical: half of the grains' area lies in larger grains, half in smaller ones.
 FRAGMENT_SHARE = 0.06
 CERTAIN_BORDER = 0.98
-# The network separates grains of these equivalent diameters equally well (px); outside, the picture is resampled so
-# that its typical grain has the diameter beside it. Enlarging beyond LARGEST_FACTOR adds no information.
-SMALLEST_DIAMETER, ENLARGED_DIAMETER = 14.0, 26.0
-LARGEST_DIAMETER, REDUCED_DIAMETER = 70.0, 52.0
-LARGEST_FACTOR = 2.0
 
 
 def label_grains(
@@ -215,22 +209,6 @@ def typical_area(areas: np.ndarray) -> float:
     ordered = np.sort(np.asarray(areas, np.float64))
     total = np.cumsum(ordered)
     return float(ordered[np.searchsorted(total, 0.5 * total[-1])])
-
-
-def factor_for_grains(areas: np.ndarray) -> float:
-    """Factor by which a picture with grains of these areas should be resampled.
-
-    Args:
-        areas: Areas of the grains in px, at least one.
-
-    Returns:
-        1 where the typical grain (half of the area lies in larger grains) is of a good size; otherwise the wanted over
-        the typical equivalent diameter.
-    """
-    diameter = math.sqrt(4 * typical_area(areas) / math.pi)
-    if diameter < SMALLEST_DIAMETER:
-        return min(ENLARGED_DIAMETER / diameter, LARGEST_FACTOR)
-    return REDUCED_DIAMETER / diameter if diameter > LARGEST_DIAMETER else 1.0
 
 
 def _smallest(areas: np.ndarray, min_area: float | None) -> float:

@@ -1,15 +1,21 @@
 """Bringing grains to a size that the network reads best, and the maps back to the picture's own size."""
 
+import math
 from collections.abc import Callable
 
 import cv2
 import numpy as np
 from transformers import PreTrainedModel
 
-from .instances import factor_for_grains, grain_regions
+from .instances import grain_regions, typical_area
 from .onnx_backend import OnnxNetwork
 from .tiling import predict_probabilities
 
+# The network separates grains of these equivalent diameters equally well (px); outside, the picture is resampled so
+# that its typical grain has the diameter beside it. Enlarging beyond LARGEST_FACTOR adds no information.
+SMALLEST_DIAMETER, ENLARGED_DIAMETER = 14.0, 26.0
+LARGEST_DIAMETER, REDUCED_DIAMETER = 70.0, 52.0
+LARGEST_FACTOR = 2.0
 # What is reduced further has too few pixels left.
 SMALLEST_SIDE = 96
 
@@ -58,6 +64,22 @@ def resampling_factor(maps: np.ndarray) -> float:
     """
     areas = np.bincount(grain_regions(maps).ravel())[1:]
     return factor_for_grains(areas) if len(areas) else 1.0
+
+
+def factor_for_grains(areas: np.ndarray) -> float:
+    """Factor by which a picture with grains of these areas should be resampled.
+
+    Args:
+        areas: Areas of the grains in px, at least one.
+
+    Returns:
+        1 where the typical grain (half of the area lies in larger grains) is of a good size; otherwise the wanted over
+        the typical equivalent diameter.
+    """
+    diameter = math.sqrt(4 * typical_area(areas) / math.pi)
+    if diameter < SMALLEST_DIAMETER:
+        return min(ENLARGED_DIAMETER / diameter, LARGEST_FACTOR)
+    return REDUCED_DIAMETER / diameter if diameter > LARGEST_DIAMETER else 1.0
 
 
 def _resize(image: np.ndarray, size: tuple[int, int]) -> np.ndarray:

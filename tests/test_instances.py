@@ -109,3 +109,11 @@ def test_typical_area_ignores_specks():
 def test_wrong_arguments_are_explained(maps, arguments):
     with pytest.raises(MeasurementError, match="expected"):
         label_grains(maps, **arguments)
+
+
+def test_a_wide_gap_is_a_border_even_where_it_ends_in_a_bridge_without_a_line():
+    ids = squares(1, 2, 60)
+    ids[:48, 56:64] = 0
+    strength = np.full(ids.shape, 0.95, np.float32)
+    strength[48:] = 0.02
+    assert label_grains(drawn_maps(ids, strength))[0].max() == 2

@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 import torch
 
-from grain_model import instances, scale
+from grain_model import scale
 from grain_model.scale import predict_at_canonical_scale, resampling_factor
 from grain_model.tiling import OVERLAP, predict_probabilities
 from tests.drawn import drawn_maps, squares
@@ -63,7 +63,7 @@ def test_only_grains_of_unreadable_size_are_resampled(side, wanted):
     factor = resampling_factor(drawn_maps(squares(rows, rows, side)))
     assert (factor > 1) == (wanted == "enlarge") and (factor < 1) == (wanted == "reduce")
     if wanted == "reduce":
-        assert factor == pytest.approx(instances.REDUCED_DIAMETER / (side * np.sqrt(4 / np.pi)), rel=0.1)
+        assert factor == pytest.approx(scale.REDUCED_DIAMETER / (side * np.sqrt(4 / np.pi)), rel=0.1)
 
 
 def test_no_grain_means_no_resampling():

@@ -17,8 +17,8 @@ import pandas as pd
 from skimage.segmentation import expand_labels
 
 from grain_model.analysis import count_grains
-from grain_model.instances import factor_for_grains
 from grain_model.modeling_grain import GrainForInstanceSegmentation
+from grain_model.scale import factor_for_grains
 from train.datasets import UNKNOWN, UNKNOWN_STORED, Mixture, RealMicrograph
 from train.fit import Trainer, build_model, save_model
 from train.fit_options import FitError, FitOptions
