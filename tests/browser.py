@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -49,6 +50,17 @@ class Site:
     def predict(self, model: object, image: np.ndarray, **options: object) -> np.ndarray:
         self.runs += 1
         return predict_drawn(model, image)
+
+    def hold(self, patch: pytest.MonkeyPatch) -> threading.Event:
+        """Lets the network run only once the event that is returned is set."""
+        turn = threading.Event()
+
+        def wait(model: object, image: np.ndarray, **options: object) -> np.ndarray:
+            assert turn.wait(30)
+            return self.predict(model, image)
+
+        patch.setattr(analysis_module, "predict_at_canonical_scale", wait)
+        return turn
 
 
 @contextmanager

@@ -140,13 +140,7 @@ def test_a_batch_without_files_or_with_a_wrong_scale_is_explained(page, tmp_path
 
 @needs_chromium
 def test_two_batches_keep_apart_and_the_second_is_told_its_place(browser, site, tmp_path, monkeypatch):
-    turn = threading.Event()
-
-    def wait(model, image, **options):
-        assert turn.wait(30)
-        return site.predict(model, image)
-
-    monkeypatch.setattr(analysis_module, "predict_at_canonical_scale", wait)
+    turn = site.hold(monkeypatch)
     visitors = []
     for number in (1, 2):
         visitor = visit(browser, site.url)

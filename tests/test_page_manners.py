@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import threading
 import time
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
@@ -32,13 +31,7 @@ def test_the_first_paint_takes_less_than_two_seconds(page):
 
 @needs_chromium
 def test_a_visitor_who_waits_is_told_the_place_in_the_queue(browser, site, tmp_path, monkeypatch):
-    turn = threading.Event()
-
-    def wait(model, image, **options):
-        assert turn.wait(30)
-        return site.predict(model, image)
-
-    monkeypatch.setattr(analysis_module, "predict_at_canonical_scale", wait)
+    turn = site.hold(monkeypatch)
     visitors = []
     for number, shown in ((1, "processing"), (2, "queue: 1/1")):
         visitor = visit(browser, site.url)
