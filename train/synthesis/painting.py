@@ -14,10 +14,14 @@ from .polycrystal import Polycrystal, polycrystal
 from .recipe import Recipe
 
 # What can be seen, as a share of the standard deviation of noise and texture: a step between two areas is averaged
-# by the eye over both, a thin line only along itself. Nothing below MIN_STEP of the full range is asked for.
+# by the eye over both, a thin line only along itself, and in grains under CLEAR_DIAMETER px there is less to average.
+# Nothing below MIN_STEP of the recorded range is asked for.
 STEP_TO_NOISE = 0.3
 LINE_TO_NOISE = 0.7
+CLEAR_DIAMETER = 30.0
 MIN_STEP = 0.013
+# Lines and steps that are drawn to be seen exceed what can be seen by this factor.
+CLEARLY = 1.2
 # Neighbours are one grain in the labels where less than this share of their common boundary can be seen.
 MIN_VISIBLE_SHARE = 0.3
 # Pieces between gaps that are smaller than this share of a mean grain are no grains.
@@ -62,9 +66,9 @@ class _Painter:
         grey += self._interior_texture()
         if recipe.twins > 0:
             grey += self._twins()
-        line = self._line_strength()
-        visible = self._visible(line)
-        grey += self._draw_lines(line)
+        lines = self._draw_lines(self._line_strength())
+        visible = self._visible(lines)
+        grey += lines
         if recipe.substructure > 0:
             grey += self._substructure()
         in_gap = None
@@ -172,6 +176,9 @@ class _Painter:
             return np.zeros(self.shape, np.float32)
         draw = pair_hash(crystal.labels, crystal.neighbours, int(rng.integers(2**31)))
         strength = recipe.depth * (1 - recipe.edge_spread * draw)
+        if self._line_alone_is_seen():
+            # A few edges too faint to see would join grains whose other boundaries are in plain sight.
+            strength = np.copysign(np.maximum(np.abs(strength), self._faintest_line()), strength)
         if recipe.missing > 0:
             cell = max(recipe.diameter * rng.uniform(0.12, 0.8), 3.0)
             field = smooth_noise(rng, self.shape, cell)
@@ -180,29 +187,47 @@ class _Painter:
         return strength * (1 + 0.2 * smooth_noise(rng, self.shape, 6.0))
 
     def _step_floor(self) -> float:
-        """Smallest step between two grains that can be seen, in units of the full range."""
-        recipe = self.recipe
-        return max(MIN_STEP / recipe.contrast, STEP_TO_NOISE * self._roughness())
+        """Smallest step between two grains that can be seen, in units of the recorded range."""
+        few_pixels = max(1.0, CLEAR_DIAMETER / self.recipe.diameter)
+        return max(MIN_STEP, STEP_TO_NOISE * few_pixels * self._roughness())
 
     def _line_floor(self) -> float:
-        """Faintest line that can be seen."""
-        return max(1.5 * MIN_STEP / self.recipe.contrast, LINE_TO_NOISE * self._roughness())
+        """Faintest line that can be seen, in units of the recorded range."""
+        few_pixels = max(1.0, CLEAR_DIAMETER / self.recipe.diameter) ** 0.5
+        return max(1.5 * MIN_STEP, LINE_TO_NOISE * few_pixels * self._roughness())
 
     def _roughness(self) -> float:
-        return self.recipe.noise / self.recipe.contrast + self.recipe.texture
+        """Standard deviation of what hides a boundary, in units of the recorded range."""
+        recipe = self.recipe
+        painted = recipe.texture + 0.5 * recipe.lamellae + recipe.polish
+        return recipe.noise * recipe.noise_cell + painted * self._slope()
 
-    def _blurred(self, line: np.ndarray | float) -> np.ndarray | float:
-        return np.abs(line) * self.recipe.line_width / (self.recipe.line_width + self.recipe.blur)
+    def _recorded(self, painted: np.ndarray) -> np.ndarray:
+        """Grey values as the camera records them: what is too bright or too dark for it comes out alike."""
+        return self.recipe.contrast * np.clip(painted, 0, 1) ** np.float32(self.recipe.gamma)
+
+    def _slope(self) -> float:
+        """Recorded change for one painted, at the grains' mean level."""
+        recipe = self.recipe
+        return recipe.contrast * recipe.gamma * float(np.clip(recipe.level, 0.1, 1)) ** (recipe.gamma - 1)
+
+    def _sharpness(self) -> float:
+        """Share of a line's depth that the optics leave."""
+        return self.recipe.line_width / (self.recipe.line_width + self.recipe.blur)
+
+    def _faintest_line(self) -> float:
+        """Painted depth of a line that is clearly seen on a grain of the mean level."""
+        return CLEARLY * self._line_floor() / (self._sharpness() * self._slope())
 
     def _line_alone_is_seen(self) -> bool:
-        return bool(self._blurred(self.recipe.depth) > self._line_floor())
+        return bool(abs(self.recipe.depth) > self._faintest_line())
 
     def _steps(self, first: np.ndarray, second: np.ndarray) -> np.ndarray:
-        """Step in grey and colour between grains, given by their ids."""
-        step = np.abs(self.levels[first] - self.levels[second])
+        """Recorded step in grey and colour between grains, given by their ids."""
+        step = np.abs(self._recorded(self.levels[first]) - self._recorded(self.levels[second]))
         if self.recipe.chroma > 0:
             difference = self.chroma_offsets[first] - self.chroma_offsets[second]
-            step = step + 0.6 * np.abs(difference).max(axis=-1)
+            step = step + 0.6 * self.recipe.contrast * np.abs(difference).max(axis=-1)
         return step
 
     def _tell_neighbours_apart(self) -> None:
@@ -215,18 +240,25 @@ class _Painter:
         near = crystal.distance < 1.0
         pairs = np.unique(np.stack([crystal.labels[near], crystal.neighbours[near]], axis=1), axis=0)
         floor = self._step_floor()
-        reach = max(2.0 * self.recipe.step, 5.0 * floor)
+        reach = max(2.0 * self.recipe.step, 5.0 * floor / self._slope())
+        # Within what the camera records.
+        low, high = max(self.recipe.level - reach, 0.03), min(self.recipe.level + reach, 0.97)
         for _ in range(12):
-            alike = pairs[self._steps(pairs[:, 0], pairs[:, 1]) < 1.2 * floor]
+            alike = pairs[self._steps(pairs[:, 0], pairs[:, 1]) < CLEARLY * floor]
             if len(alike) == 0:
                 return
             again = np.unique(alike[np.arange(len(alike)), rng.integers(2, size=len(alike))])
-            self.levels[again] = self.recipe.level + rng.uniform(-reach, reach, len(again))
+            self.levels[again] = rng.uniform(low, high, len(again))
 
-    def _visible(self, line: np.ndarray) -> np.ndarray:
-        """Whether a boundary at this pixel could be seen: by its line, or by the step in grey or colour."""
+    def _visible(self, lines: np.ndarray) -> np.ndarray:
+        """Whether a boundary at this pixel could be seen: by its line or relief, or by the step in grey or colour."""
         step = self._steps(self.crystal.labels, self.crystal.neighbours)
-        return (step > self._step_floor()) | (self._blurred(line) > self._line_floor())
+        ground = self.levels[self.crystal.labels]
+        # The deepest and the brightest that was drawn across the boundary.
+        across = np.ones((5, 5), np.uint8)
+        drawn = np.stack([cv2.erode(lines, across), cv2.dilate(lines, across)])
+        depth = np.abs(self._recorded(ground + self._sharpness() * drawn) - self._recorded(ground)).max(axis=0)
+        return (step > self._step_floor()) | (depth > self._line_floor())
 
     def _draw_lines(self, line: np.ndarray) -> np.ndarray:
         rng, recipe, distance = self.rng, self.recipe, self.crystal.distance

@@ -82,10 +82,11 @@ class Recipe:
         self.edge_spread = between(0.0, 0.7)
         self.double_line = chance(0.25 if family == "grooved" else 0.06, 0.15)
         self.relief = between(0.1, 0.5) if chance(0.6 if family == "grooved" else 0.12, 0.3) else 0.0
-        # Dark gaps between grains.
-        gap = family == "gaps" or (mixed and rng.random() < 0.25)
+        # Gaps between grains: dark, or films of a bright phase.
+        gap = family == "gaps" or chance(0.1 if family in ("bse", "decorated") else 0.0, 0.25)
         self.gap = between(0.001, 0.055) if gap else 0.0
-        self.gap_level = between(0.0, 0.2)
+        film = chance(0.08 if family == "gaps" else 0.6, 0.3)
+        self.gap_level = min(self.level + between(0.25, 0.6), 1.0) if film else between(0.0, 0.2)
         self.pockets = between(0.02, 0.3) if gap and rng.random() < 0.7 else 0.0
         # Inside of the grains.
         self.texture = between(0.01, 0.09) if chance(0.7, 0.6) else 0.005
