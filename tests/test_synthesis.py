@@ -12,7 +12,7 @@ import pytest
 from train.cli import main
 from train.synthesis import polycrystal, synthesize_micrograph
 from train.synthesis.fields import smooth_noise
-from train.synthesis.painting import paint
+from train.synthesis.painting import MIN_STEP, paint
 from train.synthesis.recipe import FAMILIES, Recipe
 
 SIDE = 128
@@ -126,27 +126,44 @@ def test_owner_of_a_pixel_is_the_seed_with_the_least_power_distance():
     assert np.median(np.abs(difference - (ranked[..., 1] - ranked[..., 0]))) < 0.01
 
 
-def draw_plain(**changes: float) -> tuple[np.ndarray, int]:
-    """Labels of a plain recipe with some attributes changed, and the number of grains in the polycrystal."""
+def draw_plain(**changes: float) -> tuple[np.ndarray, int, np.ndarray]:
+    """Labels of a plain recipe with some attributes changed, grains in the polycrystal, and painted grey values."""
     rng = np.random.default_rng(2)
     recipe = Recipe(rng, "bse", (30.0, 30.0))
     plain = {"twins": 0.0, "second_phase": 0.0, "gap": 0.0, "chroma": 0.0, "texture": 0.01, "noise": 0.005}
     plain |= {"contrast": 1.0, "missing": 0.0, "edge_spread": 0.0, "step": 0.0, "depth": 0.0}
     for name, value in (plain | changes).items():
         setattr(recipe, name, value)
-    crystal = polycrystal(rng, (SIDE, SIDE), 30.0)
-    _, _, labels = paint(rng, recipe, crystal)
-    return labels, len(np.unique(crystal.labels))
+    crystal = polycrystal(rng, (SIDE, SIDE), recipe.diameter)
+    grey, _, labels = paint(rng, recipe, crystal)
+    return labels, len(np.unique(crystal.labels)), grey
 
 
 def test_boundaries_that_cannot_be_seen_are_not_asked_for():
-    labels, _ = draw_plain()
+    labels, _, _ = draw_plain()
     assert labels.max() == 1
 
 
-@pytest.mark.parametrize("seen", [{"depth": 0.4, "line_width": 1.5}, {"step": 0.1}])
+def test_a_step_above_what_the_camera_records_is_not_asked_for():
+    labels, grains, grey = draw_plain(level=0.95, step=0.2, gamma=1.0)
+    assert labels.max() > 0.9 * grains
+    recorded = np.clip(grey, 0, 1)
+    levels = np.array([np.median(recorded[labels == i]) for i in range(1, labels.max() + 1)])
+    beside = labels[:, 1:] != labels[:, :-1]
+    first, second = labels[:, :-1][beside], labels[:, 1:][beside]
+    assert np.abs(levels[first - 1] - levels[second - 1]).min() > 0.8 * MIN_STEP
+
+
+def test_noise_hides_a_line_between_small_grains_that_large_grains_show():
+    line = {"depth": 0.07, "line_width": 1.5, "blur": 0.35, "noise": 0.06, "noise_cell": 1.0, "gamma": 1.0}
+    small, _, _ = draw_plain(diameter=10.0, **line)
+    large, grains, _ = draw_plain(diameter=40.0, **line)
+    assert small.max() == 1 and large.max() >= grains
+
+
+@pytest.mark.parametrize("seen", [{"depth": 0.4, "line_width": 1.5}, {"step": 0.1}, {"relief": 0.5, "depth": 0.02}])
 def test_boundaries_that_can_be_seen_are_asked_for(seen):
-    labels, grains = draw_plain(**seen)
+    labels, grains, _ = draw_plain(**seen)
     assert labels.max() >= grains
 
 
