@@ -19,7 +19,7 @@ from .correction import Edit, replay
 from .errors import ModelError
 from .grain_size import GrainSize, grain_size
 from .image_processing_grain import standardize
-from .instances import label_grains
+from .instances import BOUNDARY, label_grains
 from .label_tiff import write_label_tiff
 from .loading import describe_weights, load_model
 from .measurement import measure_grains
@@ -189,7 +189,7 @@ class GrainAnalysis:
             self,
             labels=_with_strip(corrected.labels, self.micrograph),
             confidence=confidence,
-            flags=assess_quality(self.micrograph.field, corrected.labels, self.probabilities),
+            flags=assess_quality(self.micrograph.field, corrected.labels, self.probabilities[BOUNDARY], confidence),
             edits=self.edits + edits,
             corrected_ids=tuple((np.flatnonzero(by_hand) + 1).tolist()),
         )
@@ -339,7 +339,7 @@ def _labelled(micrograph: Micrograph, probabilities: np.ndarray, settings: Label
         boundary_sensitivity=settings.boundary_sensitivity,
         min_grain_area=settings.min_grain_area,
     )
-    flags = assess_quality(micrograph.field, labels, probabilities)
+    flags = assess_quality(micrograph.field, labels, probabilities[BOUNDARY], confidence)
     return {"labels": _with_strip(labels, micrograph), "confidence": confidence, "flags": flags}
 
 

@@ -5,7 +5,7 @@ from dataclasses import dataclass
 import cv2
 import numpy as np
 
-from .instances import BOUNDARY, grain_confidence, typical_area
+from .instances import typical_area
 
 # Below these an analysis says so. Planimetric rules ask for 50 grains a field (ASTM E112).
 FEW_GRAINS = 50
@@ -28,21 +28,24 @@ class QualityFlag:
     message: str
 
 
-def assess_quality(pixels: np.ndarray, labels: np.ndarray, probabilities: np.ndarray) -> tuple[QualityFlag, ...]:
+def assess_quality(
+    pixels: np.ndarray, labels: np.ndarray, boundary: np.ndarray, confidence: np.ndarray
+) -> tuple[QualityFlag, ...]:
     """Look for reasons to doubt the count.
 
     Args:
         pixels: uint8 (H, W, 3).
         labels: int32 (H, W), grains 1..n.
-        probabilities: float (C, H, W) in [0, 1], interior and boundary first.
+        boundary: float (H, W), boundary probability in [0, 1].
+        confidence: float (n,) in [0, 1], the network's certainty of each grain; NaN for a grain corrected by hand.
 
     Returns:
         Flags, the gravest first; empty when nothing was found.
     """
     flags = []
     count = int(labels.max())
-    boundary = float((probabilities[BOUNDARY] > 0.5).mean())
-    if count == 0 or (boundary < LITTLE_BOUNDARY and count <= 2):
+    drawn = float((boundary > 0.5).mean())
+    if count == 0 or (drawn < LITTLE_BOUNDARY and count <= 2):
         flags.append(QualityFlag("no_boundaries", "No grain boundaries were found: is this a micrograph of grains?"))
         return tuple(flags)
     if sharpness(pixels) < BLURRED_SHARE:
@@ -52,7 +55,8 @@ def assess_quality(pixels: np.ndarray, labels: np.ndarray, probabilities: np.nda
         flags.append(
             QualityFlag("small_grains", "The grains have too few pixels to be separated well; use more magnification.")
         )
-    if float(np.median(grain_confidence(labels, probabilities))) < LOW_CONFIDENCE:
+    known = confidence[np.isfinite(confidence)]
+    if len(known) and float(np.median(known)) < LOW_CONFIDENCE:
         flags.append(
             QualityFlag("low_confidence", "Most boundaries are uncertain; check the overlay before you trust it.")
         )

@@ -3,7 +3,7 @@
 import cv2
 import numpy as np
 
-from grain_model.instances import label_grains
+from grain_model.instances import BOUNDARY, label_grains
 from grain_model.quality import assess_quality, sharpness
 from tests.drawn import drawn_maps, squares
 
@@ -17,8 +17,9 @@ def picture(ids: np.ndarray) -> np.ndarray:
 
 def codes(ids: np.ndarray, strength: float = 0.95, pixels: np.ndarray | None = None) -> set[str]:
     maps = drawn_maps(ids, strength)
-    labels, _ = label_grains(maps, boundary_sensitivity=0.9)
-    return {flag.code for flag in assess_quality(picture(ids) if pixels is None else pixels, labels, maps)}
+    labels, confidence = label_grains(maps, boundary_sensitivity=0.9)
+    pixels = picture(ids) if pixels is None else pixels
+    return {flag.code for flag in assess_quality(pixels, labels, maps[BOUNDARY], confidence)}
 
 
 def test_a_good_field_has_no_flags():
@@ -35,6 +36,15 @@ def test_tiny_grains_are_flagged():
 
 def test_faint_boundaries_are_flagged():
     assert "low_confidence" in codes(squares(8, 8), 0.3)
+
+
+def test_grains_corrected_by_hand_have_no_say_in_the_confidence():
+    ids = squares(8, 8)
+    confidence = np.full(64, np.nan)
+    confidence[:3] = 0.9
+    assert assess_quality(picture(ids), ids, drawn_maps(ids)[BOUNDARY], confidence) == ()
+    confidence[:] = np.nan
+    assert assess_quality(picture(ids), ids, drawn_maps(ids)[BOUNDARY], confidence) == ()
 
 
 def test_a_picture_without_grains_is_flagged_with_that_alone():
