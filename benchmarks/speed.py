@@ -25,7 +25,7 @@ from grain_model.analysis import count_grains
 from grain_model.errors import ModelError
 from grain_model.grain_size import grain_size
 from grain_model.image_processing_grain import standardize
-from grain_model.instances import label_grains
+from grain_model.instances import BOUNDARY, label_grains
 from grain_model.loading import load_model
 from grain_model.measurement import measure_grains
 from grain_model.micrograph import read_micrograph
@@ -115,7 +115,7 @@ def stages_of(path: Path, model: PreTrainedModel) -> dict[str, Callable[[], obje
         "standardise": lambda: standardize(field),
         "network": lambda: predict_at_canonical_scale(model, image),
         "labels": lambda: label_grains(analysis.probabilities),
-        "quality": lambda: assess_quality(field, labels, analysis.probabilities),
+        "quality": lambda: assess_quality(field, labels, analysis.probabilities[BOUNDARY], analysis.confidence),
         "[table]": lambda: measure_grains(labels, confidence=analysis.confidence),
         "[grain size]": lambda: grain_size(labels),
         "[overlay]": analysis.overlay,
