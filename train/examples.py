@@ -12,13 +12,13 @@ SHAPE = (300, 400)
 DIAMETER_PX = (34.0, 50.0)
 # Name, family and seed; chosen for variety before any model had seen them.
 EXAMPLES = (
-    ("etched_steel", "etched", 9000),
+    ("etched_steel", "etched", 9008),
     ("twinned_steel", "etched", 9005),
     ("sintered_metal", "gaps", 9001),
-    ("electron_contrast", "bse", 9002),
+    ("electron_contrast", "bse", 9010),
     ("tinted_alloy", "tinted", 9001),
     ("grooved_ceramic", "grooved", 9000),
-    ("particles", "decorated", 9004),
+    ("particles", "decorated", 9006),
 )
 
 
