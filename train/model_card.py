@@ -1,6 +1,6 @@
 """`python -m train.model_card`: what model_card.md and README.md show of the model.
 
-The table of the last evaluation, and a picture of the examples that the embedded weights do best and worst.
+The tables of the last evaluations, and a picture of the examples that the embedded weights do best and worst.
 """
 
 import json
@@ -13,10 +13,11 @@ from .report import table
 ROOT = Path(__file__).parent.parent
 PAGES = ("model_card.md", "README.md")
 REPORT = Path(__file__).parent / "reports" / "instances.json"
-MARKED = re.compile(r"(<!-- results -->\n).*?(<!-- /results -->)", re.DOTALL)
+# Reports by the mark of their table.
+TABLES = {"results": REPORT, "ablation": REPORT.parent / "ablation" / REPORT.name}
 
 
-def results_table(report: Path = REPORT) -> str:
+def results_table(report: Path) -> str:
     """Set F1 at IoU 0.5 and count error by method and material as a Markdown table.
 
     Args:
@@ -64,12 +65,20 @@ def draw_best_and_worst(path: Path, number: int = 2) -> None:
 
 
 def main() -> None:
-    """Rewrite the results of both pages and the picture."""
+    """Rewrite the tables of both pages and the picture."""
     draw_best_and_worst(ROOT / "assets" / "best_and_worst.jpg")
-    results = results_table()
     for name in PAGES:
         page = ROOT / name
-        page.write_text(MARKED.sub(lambda mark: f"{mark[1]}{results}\n{mark[2]}", page.read_text()))
+        page.write_text(fill_tables(page.read_text()))
+
+
+def fill_tables(text: str) -> str:
+    """Put the tables of `TABLES` between their marks, where a page has them."""
+    for mark, report in TABLES.items():
+        between = re.compile(rf"(<!-- {mark} -->\n).*?(<!-- /{mark} -->)", re.DOTALL)
+        results = results_table(report)
+        text = between.sub(lambda marks, results=results: f"{marks[1]}{results}\n{marks[2]}", text)
+    return text
 
 
 if __name__ == "__main__":

@@ -8,6 +8,11 @@ from .fields import smooth_noise
 from .recipe import Recipe
 
 
+def expose(recipe: Recipe, painted: np.ndarray) -> np.ndarray:
+    """Grey values as the camera takes them: what is too bright or too dark for it comes out alike."""
+    return np.clip(painted, 0, 1) ** np.float32(recipe.gamma)
+
+
 def record(rng: np.random.Generator, recipe: Recipe, grey: np.ndarray, chroma: np.ndarray | None) -> np.ndarray:
     """Photograph a painted polycrystal.
 
@@ -36,7 +41,7 @@ def record(rng: np.random.Generator, recipe: Recipe, grey: np.ndarray, chroma: n
         image = grey[..., None]
     image = cv2.GaussianBlur(image, (0, 0), recipe.blur)
     image = image.reshape(*shape, -1)
-    image = np.clip(image, 0, 1) ** np.float32(recipe.gamma)
+    image = expose(recipe, image)
     pivot = np.float32(rng.uniform(0, 1))
     image = pivot + (image - pivot) * np.float32(recipe.contrast)
     if recipe.invert:

@@ -10,6 +10,7 @@ from skimage.segmentation import relabel_sequential
 
 from . import marks
 from .fields import directional_noise, pair_hash, smooth_noise, smoothstep
+from .instrument import expose
 from .polycrystal import Polycrystal, polycrystal
 from .recipe import Recipe
 
@@ -203,8 +204,8 @@ class _Painter:
         return recipe.noise * recipe.noise_cell + painted * self._slope()
 
     def _recorded(self, painted: np.ndarray) -> np.ndarray:
-        """Grey values as the camera records them: what is too bright or too dark for it comes out alike."""
-        return self.recipe.contrast * np.clip(painted, 0, 1) ** np.float32(self.recipe.gamma)
+        """Grey values in units of the recorded range, but for a constant."""
+        return self.recipe.contrast * expose(self.recipe, painted)
 
     def _slope(self) -> float:
         """Recorded change for one painted, at the grains' mean level."""
