@@ -216,3 +216,30 @@ def test_corrections_of_two_visitors_keep_apart(counted, browser, site, tmp_path
     assert "deleted" not in other.locator("#count").inner_text()
     assert "merged" not in counted.locator("#count").inner_text()
     other.close()
+
+
+def test_arrow_keys_and_enter_do_what_clicks_do(counted):
+    pointer, shown = counted.locator("#picture-pointer"), counted.locator("#correction img")
+
+    def place() -> np.ndarray:
+        counted.wait_for_timeout(100)
+        boxes = [element.bounding_box() for element in (pointer, shown)]
+        return np.array([boxes[0][axis] - boxes[1][axis] for axis in "xy"])
+
+    counted.locator("#correction .image-container > button").focus()
+    counted.keyboard.press("ArrowRight")
+    source = source_of(counted, "correction")
+    counted.keyboard.press("Enter")
+    expect_count(counted, 19)
+    wait_for_change(counted, "correction", source)
+    before = place()
+    for _ in range(3):
+        counted.keyboard.press("Shift+ArrowDown")
+    assert place() - before == pytest.approx(np.array([0, 3]), abs=0.1)
+    for _ in range(60):
+        counted.keyboard.press("ArrowLeft")
+    assert place()[0] == pytest.approx(-0.5 * pointer.bounding_box()["width"], abs=2)
+    counted.keyboard.press("Enter")
+    expect_count(counted, 18)
+    counted.locator("#undo").focus()
+    pointer.wait_for(state="detached")

@@ -9,7 +9,7 @@ from typing import Any
 import gradio as gr
 from transformers import PreTrainedModel
 
-from . import batch_tab
+from . import batch_tab, pointer
 from .batch_tab import build_batch_tab
 from .count_tab import build_count_tab
 from .endpoints import add_endpoints
@@ -67,8 +67,8 @@ def launch_page(
     tools = wants_tools(mcp_server)
     settings = {
         "theme": THEME,
-        "css": CSS + batch_tab.CSS,
-        "head": HEAD,
+        "css": CSS + batch_tab.CSS + pointer.CSS,
+        "head": HEAD + pointer.SCRIPT,
         "max_file_size": MAX_UPLOAD_BYTES,
         "footer_links": ["api"],
         "mcp_server": tools,
