@@ -13,7 +13,7 @@ DIAMETER_PX = (34.0, 50.0)
 # Name, family and seed; chosen for variety before any model had seen them.
 EXAMPLES = (
     ("etched_steel", "etched", 9008),
-    ("twinned_steel", "etched", 9005),
+    ("twinned_steel", "etched", 9278),
     ("sintered_metal", "gaps", 9001),
     ("electron_contrast", "bse", 9010),
     ("tinted_alloy", "tinted", 9001),

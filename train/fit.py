@@ -124,6 +124,10 @@ class Trainer:
             torch.backends.cudnn.benchmark = True
             torch.backends.cuda.matmul.allow_tf32 = True
         self.model = (model or build_model(options)).to(self.device).train()
+        if options.keep_statistics:
+            for layer in self.model.modules():
+                if isinstance(layer, torch.nn.BatchNorm2d):
+                    layer.eval()
         self.model.decoder.to(memory_format=torch.channels_last)
         self.average = deepcopy(self.model).requires_grad_(False)
         self.optimizer = torch.optim.AdamW(

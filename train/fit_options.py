@@ -43,6 +43,7 @@ class FitOptions:
     weight_decay: float = 0.05
     warmup: int = 400
     ema: float = 0.9995
+    keep_statistics: bool = False
     seed: int = 0
     workers: int = 2
     device: str = "auto"
@@ -117,6 +118,7 @@ def add_options(parser: argparse.ArgumentParser) -> None:
     add("--weight-decay", "decay of matrices and kernels", type=float)
     add("--warmup", "steps of linear warm-up", type=natural_number)
     add("--ema", "decay of the averaged weights, which are those that are saved", type=float)
+    add("--keep-statistics", "leave batch statistics as --init brings them: for small batches", action="store_true")
     add("--seed", "seed of every random choice", type=natural_number)
     add("--workers", "processes that draw samples, 0 for none", type=natural_number)
     add("--device", "cpu, cuda or auto; computes in bfloat16 where the device is made for it")

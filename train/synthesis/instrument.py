@@ -29,6 +29,11 @@ def record(rng: np.random.Generator, recipe: Recipe, grey: np.ndarray, chroma: n
     if recipe.shading > 0:
         light = smooth_noise(rng, shape, 0.8 * max(shape))
         grey = grey * (1 + recipe.shading * np.clip(light, -2, 2) * 0.5)
+    if recipe.seam > 0:
+        # Two fields joined side by side, lit unlike.
+        along = np.arange(shape[int(rng.integers(2))], dtype=np.float32)
+        beyond = along > rng.uniform(0.1, 0.9) * len(along)
+        grey = grey * (1 + np.float32(recipe.seam) * (beyond if len(along) == shape[1] else beyond[:, None]))
     if recipe.gleam:
         grey = grey + 0.03 * smooth_noise(rng, shape, max(shape) / 6)
     if chroma is not None:
@@ -50,6 +55,8 @@ def record(rng: np.random.Generator, recipe: Recipe, grey: np.ndarray, chroma: n
     if rng.random() < 0.4:
         noise = noise * np.sqrt(np.clip(image, 0.02, 1))  # shot noise grows with the signal
     image = image + np.float32(recipe.noise) * noise
+    if recipe.scan_lines > 0:
+        image = image + np.float32(recipe.scan_lines) * rng.standard_normal((shape[0], 1, 1), dtype=np.float32)
     image = np.round(np.clip(image, 0, 1) * 255).astype(np.uint8)
     if image.shape[2] == 1:
         image = np.repeat(image, 3, axis=2)

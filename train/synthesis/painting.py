@@ -60,10 +60,11 @@ class _Painter:
         # Share of a pixel that its own grain covers: blends the two sides below the pixel.
         self.own = np.clip(0.5 + crystal.distance, 0, 1)
         self.levels = self._grain_levels()
+        self.facets = self._grain_facets()
         chroma = self._grain_colours()
         if recipe.step > 0 and not self._line_alone_is_seen():
             self._tell_neighbours_apart()
-        grey = self._blend(self.levels)
+        grey = self.own * self._surface(crystal.labels) + (1 - self.own) * self._surface(crystal.neighbours)
         grey += self._interior_texture()
         if recipe.twins > 0:
             grey += self._twins()
@@ -78,10 +79,13 @@ class _Painter:
         grey = self._surface_marks(grey)
         if in_gap is not None:
             grey = self._fill_gaps(grey, in_gap)
+        if recipe.eyepiece:
+            outside = self._outside_eyepiece()
+            grey = grey * (1 - outside) + np.float32(self.rng.uniform(0, 0.1)) * outside
+            in_gap = outside if in_gap is None else np.maximum(in_gap, outside)
+        if chroma is not None and in_gap is not None:
+            chroma *= 1 - in_gap[..., None]
         return grey, chroma, self._labels(visible, in_gap)
-
-    def _blend(self, values: np.ndarray) -> np.ndarray:
-        return self.own * values[self.crystal.labels] + (1 - self.own) * values[self.crystal.neighbours]
 
     def _grain_levels(self) -> np.ndarray:
         rng, recipe, n = self.rng, self.recipe, self.crystal.n_seeds
@@ -92,6 +96,30 @@ class _Painter:
             levels = np.where(other, levels + rng.choice([-1, 1]) * rng.uniform(0.1, 0.4), levels)
             self.second_phase = other
         return levels.astype(np.float32)
+
+    def _grain_facets(self) -> np.ndarray | None:
+        """Slopes and offset, float32 (n_seeds, 3), of a plane of brightness for each grain, 0 at its centre."""
+        if self.recipe.tilt == 0:
+            return None
+        angle = self.rng.uniform(0, 2 * np.pi, self.crystal.n_seeds)
+        steepness = self.recipe.tilt / self.recipe.diameter * self.rng.uniform(0, 1, self.crystal.n_seeds)
+        slope_x, slope_y = np.cos(angle) * steepness, np.sin(angle) * steepness
+        centre_x, centre_y = self._centres()
+        return np.stack([slope_x, slope_y, -slope_x * centre_x - slope_y * centre_y], axis=1).astype(np.float32)
+
+    def _centres(self) -> tuple[np.ndarray, np.ndarray]:
+        """Centres of mass of the grains in px, float64 (n_seeds,) each; 0 for those outside the field."""
+        labels, n = self.crystal.labels.ravel(), self.crystal.n_seeds
+        count = np.maximum(np.bincount(labels, minlength=n), 1)
+        return np.bincount(labels, self.x.ravel(), n) / count, np.bincount(labels, self.y.ravel(), n) / count
+
+    def _surface(self, ids: np.ndarray) -> np.ndarray:
+        """Brightness that the grain with this id has at each pixel, float32 (H, W), before texture and lines."""
+        surface = self.levels[ids]
+        if self.facets is not None:
+            slope_x, slope_y, offset = np.moveaxis(self.facets[ids], -1, 0)
+            surface = surface + slope_x * self.x + slope_y * self.y + offset
+        return surface
 
     def _grain_colours(self) -> np.ndarray | None:
         if self.recipe.chroma == 0:
@@ -144,14 +172,15 @@ class _Painter:
         angle = rng.uniform(0, np.pi, n)
         nx, ny = np.cos(angle).astype(np.float32)[labels], np.sin(angle).astype(np.float32)[labels]
         # Distance along the normal from the grain's centre, so that the bands lie inside the grain.
-        count = np.maximum(np.bincount(labels.ravel(), minlength=n), 1)
-        cx = (np.bincount(labels.ravel(), self.x.ravel(), n) / count).astype(np.float32)[labels]
-        cy = (np.bincount(labels.ravel(), self.y.ravel(), n) / count).astype(np.float32)[labels]
-        along = (self.x - cx) * nx + (self.y - cy) * ny
+        centre_x, centre_y = (centre.astype(np.float32)[labels] for centre in self._centres())
+        along = (self.x - centre_x) * nx + (self.y - centre_y) * ny
         grey = np.zeros(self.shape, np.float32)
         chosen = rng.random(n) < recipe.twins
-        edge_depth = (recipe.depth if recipe.depth != 0 else 0.5 * recipe.step) * rng.uniform(0.15, 1.0)
-        edge_width = max(recipe.line_width * rng.uniform(0.3, 0.9), 0.5)
+        # Edges as strong as the boundaries leave only their course to tell them by: straight, and parallel to others.
+        strong = rng.random() < 0.4
+        full_depth = recipe.depth if recipe.depth != 0 else 0.5 * recipe.step
+        edge_depth = full_depth * (rng.uniform(0.75, 1.1) if strong else rng.uniform(0.15, 1.0))
+        edge_width = max(recipe.line_width * (rng.uniform(0.8, 1.1) if strong else rng.uniform(0.3, 0.9)), 0.5)
         for _ in range(int(rng.integers(1, 4))):
             offset = (rng.uniform(-0.38, 0.38, n) * recipe.diameter).astype(np.float32)
             half_width = rng.uniform(0.01, 0.14, n) * recipe.diameter + 0.5
@@ -165,7 +194,7 @@ class _Painter:
             if recipe.twin_texture > 0:
                 rough = chosen * recipe.twin_texture * (rng.random(n) < 0.5)
                 grey -= inside * rough.astype(np.float32)[labels] * np.abs(smooth_noise(rng, self.shape, 1.5))
-            strength = edge_depth * rng.uniform(0.5, 1.0, n) * chosen
+            strength = edge_depth * rng.uniform(0.8 if strong else 0.5, 1.0, n) * chosen
             grey -= np.exp(-((side / edge_width) ** 2)) * strength.astype(np.float32)[labels]
             chosen = chosen & (rng.random(n) < 0.6)
         return grey
@@ -177,6 +206,9 @@ class _Painter:
             return np.zeros(self.shape, np.float32)
         draw = pair_hash(crystal.labels, crystal.neighbours, int(rng.integers(2**31)))
         strength = recipe.depth * (1 - recipe.edge_spread * draw)
+        if recipe.fading > 0:
+            field = smooth_noise(rng, self.shape, 0.5 * max(self.shape))
+            strength = strength * (1 - np.float32(recipe.fading) * smoothstep(field, -0.5, 1.0))
         if self._line_alone_is_seen():
             # A few edges too faint to see would join grains whose other boundaries are in plain sight.
             strength = np.copysign(np.maximum(np.abs(strength), self._faintest_line()), strength)
@@ -185,6 +217,10 @@ class _Painter:
             field = smooth_noise(rng, self.shape, cell)
             level = float(np.quantile(field[::4, ::4], recipe.missing))
             strength *= smoothstep(field, level - 0.15, level + 0.25)
+        if recipe.beads > 0:
+            field = smooth_noise(rng, self.shape, max(recipe.beads * recipe.line_width, 2.0))
+            level = float(np.quantile(field[::4, ::4], rng.uniform(0.25, 0.6)))
+            strength *= smoothstep(field, level - 0.2, level + 0.2)
         return strength * (1 + 0.2 * smooth_noise(rng, self.shape, 6.0))
 
     def _step_floor(self) -> float:
@@ -201,7 +237,7 @@ class _Painter:
         """Standard deviation of what hides a boundary, in units of the recorded range."""
         recipe = self.recipe
         painted = recipe.texture + 0.5 * recipe.lamellae + recipe.polish
-        return recipe.noise * recipe.noise_cell + painted * self._slope()
+        return recipe.noise * recipe.noise_cell + 0.5 * recipe.scan_lines + painted * self._slope()
 
     def _recorded(self, painted: np.ndarray) -> np.ndarray:
         """Grey values in units of the recorded range, but for a constant."""
@@ -226,10 +262,14 @@ class _Painter:
     def _steps(self, first: np.ndarray, second: np.ndarray) -> np.ndarray:
         """Recorded step in grey and colour between grains, given by their ids."""
         step = np.abs(self._recorded(self.levels[first]) - self._recorded(self.levels[second]))
-        if self.recipe.chroma > 0:
-            difference = self.chroma_offsets[first] - self.chroma_offsets[second]
-            step = step + 0.6 * self.recipe.contrast * np.abs(difference).max(axis=-1)
-        return step
+        return step + self._colour_steps(first, second)
+
+    def _colour_steps(self, first: np.ndarray, second: np.ndarray) -> np.ndarray | float:
+        """What colour adds to the step in grey between grains, given by their ids."""
+        if self.recipe.chroma == 0:
+            return 0.0
+        difference = self.chroma_offsets[first] - self.chroma_offsets[second]
+        return 0.6 * self.recipe.contrast * np.abs(difference).max(axis=-1)
 
     def _tell_neighbours_apart(self) -> None:
         """Draw grey levels anew where neighbours cannot be told apart.
@@ -253,8 +293,10 @@ class _Painter:
 
     def _visible(self, lines: np.ndarray) -> np.ndarray:
         """Whether a boundary at this pixel could be seen: by its line or relief, or by the step in grey or colour."""
-        step = self._steps(self.crystal.labels, self.crystal.neighbours)
-        ground = self.levels[self.crystal.labels]
+        labels, neighbours = self.crystal.labels, self.crystal.neighbours
+        ground = self._surface(labels)
+        step = np.abs(self._recorded(ground) - self._recorded(self._surface(neighbours)))
+        step += self._colour_steps(labels, neighbours)
         # The deepest and the brightest that was drawn across the boundary.
         across = np.ones((5, 5), np.uint8)
         drawn = np.stack([cv2.erode(lines, across), cv2.dilate(lines, across)])
@@ -274,6 +316,8 @@ class _Painter:
         if recipe.double_line:
             rim = np.exp(-((scaled - rng.uniform(1.3, 2.2)) ** 2) * 2)
             grey += line * rim * np.float32(rng.uniform(0.3, 1.0))
+        if recipe.dome != 0:
+            grey -= np.float32(recipe.dome) * np.exp(-distance / np.float32(recipe.dome_reach * recipe.diameter))
         if recipe.relief > 0:
             # Light from one side: the slope into the groove is bright on one flank and dark on the other.
             depth = np.minimum(distance, 3 * recipe.line_width + 1)
@@ -287,7 +331,8 @@ class _Painter:
     def _substructure(self) -> np.ndarray:
         """A faint net of sub-grain boundaries in parts of the field: a distractor, not grains."""
         rng, recipe = self.rng, self.recipe
-        sub = polycrystal(rng, self.shape, max(recipe.diameter * rng.uniform(0.25, 0.5), 10.0), relaxations=0)
+        share = np.exp(rng.uniform(np.log(0.12), np.log(0.5)))
+        sub = polycrystal(rng, self.shape, max(recipe.diameter * share, 10.0), relaxations=0)
         strength = recipe.substructure * (abs(recipe.depth) + 0.5 * recipe.step) * 0.6
         part = smoothstep(smooth_noise(rng, self.shape, recipe.diameter), -0.3, 0.8)
         return -np.float32(strength) * part * np.exp(-((sub.distance / (0.6 * recipe.line_width + 0.3)) ** 2))
@@ -379,6 +424,13 @@ class _Painter:
             halo = cv2.GaussianBlur(drawn, (0, 0), 1.0 + 0.3 * recipe.particle_radius)
             grey = grey - np.float32(sign * rng.uniform(0.03, 0.2)) * halo
         return grey * (1 - drawn) + fill * drawn
+
+    def _outside_eyepiece(self) -> np.ndarray:
+        """Float (H, W) in [0, 1]: what lies outside the round field of an eyepiece."""
+        height, width = self.shape
+        radius = self.rng.uniform(0.42, 0.6) * min(height, width)
+        from_centre = np.hypot(self.x - 0.5 * width, self.y - 0.5 * height)
+        return np.clip(from_centre - np.float32(radius), 0, 1)
 
     def _labels(self, visible: np.ndarray, in_gap: np.ndarray | None) -> np.ndarray:
         """Join grains whose common boundary cannot be seen, cut out the gaps, and number what is left."""

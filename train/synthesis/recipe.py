@@ -5,12 +5,12 @@ import numpy as np
 # Families of appearance and how often each is drawn. They set the ranges of the parameters; every parameter still
 # varies freely within them, and "mixed" ignores the families altogether.
 FAMILIES = {
-    "etched": 0.22,  # dark lines on bright metal: nital on ferrite, oxalic on austenite
-    "gaps": 0.15,  # sintered or binder-jet metal: dark gaps and pockets between rounded grains
+    "etched": 0.20,  # dark lines on bright metal: nital on ferrite, oxalic on austenite
+    "gaps": 0.14,  # sintered or binder-jet metal: dark gaps and pockets between rounded grains
     "bse": 0.17,  # grey steps between orientations, little or no line
-    "tinted": 0.11,  # colour etching and polarised light
+    "tinted": 0.10,  # colour etching and polarised light
     "grooved": 0.12,  # thermally etched ceramics in the SEM: grooves with bright rims, relief
-    "decorated": 0.12,  # particles on bright or dark, broken boundaries
+    "decorated": 0.16,  # particles on bright or dark, broken boundaries
     "mixed": 0.11,
 }
 
@@ -62,6 +62,9 @@ class Recipe:
             "mixed": between(0.0, 0.2),
         }
         self.step = steps[family]
+        # Facets: change of brightness across a grain.
+        facets = chance({"bse": 0.15, "grooved": 0.25, "tinted": 0.15}.get(family, 0.05))
+        self.tilt = between(0.03, 0.2) if facets else 0.0
         self.chroma = between(0.05, 0.3) if family == "tinted" or (mixed and rng.random() < 0.3) else 0.0
         # Lines along the boundaries: depth (negative = bright), width in px, share that is missing, spread by edge.
         depth = {
@@ -81,10 +84,18 @@ class Recipe:
         self.missing = between(0.05, most_missing) if chance(missing_chance) else 0.0
         self.edge_spread = between(0.0, 0.7)
         self.double_line = chance(0.25 if family == "grooved" else 0.06, 0.15)
+        # A line that is a row of dots: their spacing in widths of the line. Etching that fades over the field.
+        self.beads = between(1.5, 4.0) if chance(0.15 if family in ("etched", "decorated") else 0.04, 0.1) else 0.0
+        self.fading = between(0.3, 1.0) if chance(0.15, 0.15) else 0.0
+        # Rounded grains: darker towards the boundary (negative = brighter), over this share of the diameter.
+        dome = chance({"grooved": 0.3, "bse": 0.08, "decorated": 0.08}.get(family, 0.0), 0.15)
+        self.dome = (between(-0.4, -0.08) if chance(0.3) else between(0.08, 0.4)) if dome else 0.0
+        self.dome_reach = between(0.05, 0.25)
         self.relief = between(0.1, 0.5) if chance(0.6 if family == "grooved" else 0.12, 0.3) else 0.0
-        # Gaps between grains: dark, or films of a bright phase.
+        # Gaps between grains: dark, or films of a bright phase; or a matrix that the grains lie in.
         gap = family == "gaps" or chance(0.1 if family in ("bse", "decorated") else 0.0, 0.25)
-        self.gap = between(0.001, 0.055) if gap else 0.0
+        matrix = gap and chance({"bse": 0.5, "decorated": 0.3}.get(family, 0.12))
+        self.gap = between(0.05, 0.13) if matrix else between(0.001, 0.055) if gap else 0.0
         film = chance(0.08 if family == "gaps" else 0.6, 0.3)
         self.gap_level = min(self.level + between(0.25, 0.6), 1.0) if film else between(0.0, 0.2)
         self.pockets = between(0.02, 0.3) if gap and rng.random() < 0.7 else 0.0
@@ -112,6 +123,13 @@ class Recipe:
         self.blur = between(0.35, 0.9) if chance(0.75) else between(0.9, 1.9)
         self.noise = float(np.exp(rng.uniform(np.log(0.004), np.log(0.09))))
         self.noise_cell = 1.0 if chance(0.7, 0.7) else between(1.0, 2.2)
+        if self.diameter > 45 and chance(0.2):
+            # A picture that was enlarged beyond what it resolves.
+            self.blur = max(between(0.02, 0.05) * self.diameter, self.blur, 1.0)
+            self.noise_cell = between(1.0, self.blur)
+        self.scan_lines = between(0.003, 0.03) if chance(0.12 if family in ("bse", "grooved") else 0.0, 0.06) else 0.0
+        self.seam = between(0.02, 0.1) if chance(0.04, 0.04) else 0.0
+        self.eyepiece = chance(0.02, 0.02)
         self.invert = chance(0.08, 0.5)
         self.gamma = float(np.exp(0.3 * rng.standard_normal()))
         self.contrast = between(0.35, 1.0) if chance(0.4) else 1.0
