@@ -25,8 +25,12 @@ from .limits import BATCH_QUEUE, MAX_UPLOAD_BYTES, count_upload
 
 TABLE_COLUMNS = ("file", "grains", "G", "95 % interval", "µm/px", "remarks")
 
+COLUMN_WIDTHS = ("144px", "80px", "64px", "136px", "96px", "660px")
+"""A phone shows file, grains and G without scrolling sideways; long names wrap."""
+
 CSS = """
 #batch-table th * { white-space: nowrap; overflow-wrap: normal; word-break: normal; }
+#batch-table td * { overflow-wrap: anywhere; }
 .batch-card { box-sizing: border-box; padding: .25rem 1rem 1rem; color: var(--body-text-color); }
 .batch-card h3 { margin: 0 0 .5rem; }
 /* The progress bar and the place in the queue stand here meanwhile. */
@@ -84,6 +88,7 @@ def build_batch_tab(model: str | os.PathLike | PreTrainedModel | None) -> None:
             label="Files",
             interactive=False,
             wrap=True,
+            column_widths=list(COLUMN_WIDTHS),
             max_height=420,
             elem_id="batch-table",
         )
