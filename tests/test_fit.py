@@ -100,6 +100,18 @@ def test_run_writes_options_curves_checkpoint_and_a_model_that_loads(options):
     assert not torch.equal(model.decoder.head.weight, start.decoder.head.weight)
 
 
+@pytest.mark.parametrize("keeps", [True, False])
+def test_batch_statistics_are_kept_where_that_is_asked_for(options, keeps):
+    fit(replace(options, keep_statistics=keeps))
+    trained, start = (
+        dict(GrainForInstanceSegmentation.from_pretrained(folder).named_buffers())
+        for folder in (options.out / "model", options.init)
+    )
+    statistics = [name for name in start if name.endswith("running_mean")]
+    assert statistics
+    assert all(torch.equal(trained[name], start[name]) for name in statistics) == keeps
+
+
 def test_training_lowers_the_loss(options, tmp_path):
     data = write_instances(tmp_path / "real")
     long = replace(options, steps=40, lr=1e-2, self_trained=data, real_only=True)

@@ -170,6 +170,23 @@ def test_boundaries_that_can_be_seen_are_asked_for(seen):
     assert labels.max() >= grains
 
 
+def test_outside_an_eyepiece_there_are_no_grains():
+    labels, _, grey = draw_plain(step=0.1, eyepiece=True)
+    assert labels[[0, 0, -1, -1], [0, -1, 0, -1]].max() == 0 and labels[SIDE // 2, SIDE // 2] > 0
+    assert grey[labels == 0].mean() < 0.15 < grey[labels > 0].mean()
+
+
+def test_gaps_have_no_colour():
+    rng = np.random.default_rng(3)
+    recipe = Recipe(rng, "tinted", (30.0, 30.0))
+    recipe.gap, recipe.gap_level = 0.1, 0.1
+    _, chroma, labels = paint(rng, recipe, polycrystal(rng, (SIDE, SIDE), 30.0))
+    inside_gaps = cv2.erode((labels == 0).astype(np.uint8), np.ones((5, 5), np.uint8)) > 0
+    assert inside_gaps.any() and np.abs(chroma[labels > 0]).max() > 0.05
+    # But for splinters, which keep their colour though they are no grains.
+    assert np.median(np.abs(chroma[inside_gaps])) == 0
+
+
 @pytest.mark.parametrize("cell", [0.5, 1.3, 7.0, 90.0, 400.0])
 def test_smooth_noise_has_its_size_and_spread(cell):
     rng = np.random.default_rng(0)
