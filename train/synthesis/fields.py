@@ -69,6 +69,22 @@ def smoothstep(x: np.ndarray, low: float, high: float) -> np.ndarray:
     return t * t * (3.0 - 2.0 * t)
 
 
+def leave_out(field: np.ndarray, share: float, below: float, above: float) -> np.ndarray:
+    """Cut a field at the level that `share` of it lies under: 0 there, 1 elsewhere.
+
+    Args:
+        field: float (H, W).
+        share: 0 to 1.
+        below: How far under the level the rise from 0 begins, in units of the field.
+        above: How far over the level it ends at 1.
+
+    Returns:
+        float (H, W), 0 to 1.
+    """
+    level = float(np.quantile(field[::4, ::4], share))
+    return smoothstep(field, level - below, level + above)
+
+
 def pair_hash(first: np.ndarray, second: np.ndarray, salt: int) -> np.ndarray:
     """Map unordered pairs of ids to uniform numbers in [0, 1): the same pair always gives the same number."""
     low = np.minimum(first, second).astype(np.uint32)

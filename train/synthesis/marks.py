@@ -6,7 +6,7 @@ Every function draws a float32 (H, W) coverage between 0 and 1; the caller decid
 import cv2
 import numpy as np
 
-from .fields import smooth_noise, smoothstep
+from .fields import leave_out, smooth_noise, smoothstep
 
 # cv2 draws at 1/16 px when coordinates are shifted by 4 bits.
 SHIFT = 4
@@ -92,8 +92,7 @@ def particles(
 def stains(rng: np.random.Generator, shape: tuple[int, int], cell: float, share: float) -> np.ndarray:
     """Draw etching stains: soft-edged blobs over about `share` of the field."""
     field = smooth_noise(rng, shape, cell) + 0.4 * smooth_noise(rng, shape, max(cell / 4, 2))
-    level = float(np.quantile(field[::4, ::4], 1 - share))
-    return smoothstep(field, level, level + rng.uniform(0.2, 0.9))
+    return leave_out(field, 1 - share, 0.0, rng.uniform(0.2, 0.9))
 
 
 def overlay_marks(rng: np.random.Generator, image: np.ndarray) -> None:

@@ -9,7 +9,7 @@ from skimage.morphology import remove_small_objects
 from skimage.segmentation import relabel_sequential
 
 from . import marks
-from .fields import directional_noise, pair_hash, smooth_noise, smoothstep
+from .fields import directional_noise, leave_out, pair_hash, smooth_noise, smoothstep
 from .instrument import expose
 from .polycrystal import Polycrystal, polycrystal
 from .recipe import Recipe
@@ -64,12 +64,13 @@ class _Painter:
         chroma = self._grain_colours()
         if recipe.step > 0 and not self._line_alone_is_seen():
             self._tell_neighbours_apart()
-        grey = self.own * self._surface(crystal.labels) + (1 - self.own) * self._surface(crystal.neighbours)
+        ground, beyond = self._surface(crystal.labels), self._surface(crystal.neighbours)
+        grey = self.own * ground + (1 - self.own) * beyond
         grey += self._interior_texture()
         if recipe.twins > 0:
             grey += self._twins()
         lines = self._draw_lines(self._line_strength())
-        visible = self._visible(lines)
+        visible = self._visible(ground, beyond, lines)
         grey += lines
         if recipe.substructure > 0:
             grey += self._substructure()
@@ -214,13 +215,10 @@ class _Painter:
             strength = np.copysign(np.maximum(np.abs(strength), self._faintest_line()), strength)
         if recipe.missing > 0:
             cell = max(recipe.diameter * rng.uniform(0.12, 0.8), 3.0)
-            field = smooth_noise(rng, self.shape, cell)
-            level = float(np.quantile(field[::4, ::4], recipe.missing))
-            strength *= smoothstep(field, level - 0.15, level + 0.25)
+            strength *= leave_out(smooth_noise(rng, self.shape, cell), recipe.missing, 0.15, 0.25)
         if recipe.beads > 0:
             field = smooth_noise(rng, self.shape, max(recipe.beads * recipe.line_width, 2.0))
-            level = float(np.quantile(field[::4, ::4], rng.uniform(0.25, 0.6)))
-            strength *= smoothstep(field, level - 0.2, level + 0.2)
+            strength *= leave_out(field, rng.uniform(0.25, 0.6), 0.2, 0.2)
         return strength * (1 + 0.2 * smooth_noise(rng, self.shape, 6.0))
 
     def _step_floor(self) -> float:
@@ -259,17 +257,13 @@ class _Painter:
     def _line_alone_is_seen(self) -> bool:
         return bool(abs(self.recipe.depth) > self._faintest_line())
 
-    def _steps(self, first: np.ndarray, second: np.ndarray) -> np.ndarray:
-        """Recorded step in grey and colour between grains, given by their ids."""
-        step = np.abs(self._recorded(self.levels[first]) - self._recorded(self.levels[second]))
-        return step + self._colour_steps(first, second)
-
-    def _colour_steps(self, first: np.ndarray, second: np.ndarray) -> np.ndarray | float:
-        """What colour adds to the step in grey between grains, given by their ids."""
-        if self.recipe.chroma == 0:
-            return 0.0
-        difference = self.chroma_offsets[first] - self.chroma_offsets[second]
-        return 0.6 * self.recipe.contrast * np.abs(difference).max(axis=-1)
+    def _steps(self, ids: np.ndarray, other_ids: np.ndarray, grey: np.ndarray, other_grey: np.ndarray) -> np.ndarray:
+        """Recorded step in grey and colour between grains, given by their ids and painted grey values."""
+        step = np.abs(self._recorded(grey) - self._recorded(other_grey))
+        if self.recipe.chroma > 0:
+            difference = self.chroma_offsets[ids] - self.chroma_offsets[other_ids]
+            step = step + 0.6 * self.recipe.contrast * np.abs(difference).max(axis=-1)
+        return step
 
     def _tell_neighbours_apart(self) -> None:
         """Draw grey levels anew where neighbours cannot be told apart.
@@ -285,18 +279,15 @@ class _Painter:
         # Within what the camera records.
         low, high = max(self.recipe.level - reach, 0.03), min(self.recipe.level + reach, 0.97)
         for _ in range(12):
-            alike = pairs[self._steps(pairs[:, 0], pairs[:, 1]) < CLEARLY * floor]
+            alike = pairs[self._steps(*pairs.T, *self.levels[pairs].T) < CLEARLY * floor]
             if len(alike) == 0:
                 return
             again = np.unique(alike[np.arange(len(alike)), rng.integers(2, size=len(alike))])
             self.levels[again] = rng.uniform(low, high, len(again))
 
-    def _visible(self, lines: np.ndarray) -> np.ndarray:
+    def _visible(self, ground: np.ndarray, beyond: np.ndarray, lines: np.ndarray) -> np.ndarray:
         """Whether a boundary at this pixel could be seen: by its line or relief, or by the step in grey or colour."""
-        labels, neighbours = self.crystal.labels, self.crystal.neighbours
-        ground = self._surface(labels)
-        step = np.abs(self._recorded(ground) - self._recorded(self._surface(neighbours)))
-        step += self._colour_steps(labels, neighbours)
+        step = self._steps(self.crystal.labels, self.crystal.neighbours, ground, beyond)
         # The deepest and the brightest that was drawn across the boundary.
         across = np.ones((5, 5), np.uint8)
         drawn = np.stack([cv2.erode(lines, across), cv2.dilate(lines, across)])
