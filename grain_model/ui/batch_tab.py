@@ -23,10 +23,15 @@ from .batch_run import BatchUpload, CountedBatch, count_batch, open_uploads
 from .entry import lay_out_label_settings
 from .limits import BATCH_QUEUE, MAX_UPLOAD_BYTES, count_upload
 
-TABLE_COLUMNS = ("file", "grains", "G", "95 % interval", "µm/px", "remarks")
-
-COLUMN_WIDTHS = ("144px", "80px", "64px", "136px", "96px", "660px")
-"""A phone shows file, grains and G without scrolling sideways; long names wrap."""
+TABLE_COLUMNS = {
+    "file": "144px",
+    "grains": "80px",
+    "G": "64px",
+    "95 % interval": "136px",
+    "µm/px": "96px",
+    "remarks": "660px",
+}
+"""Columns and their widths: a phone shows file, grains and G without scrolling sideways; long names wrap."""
 
 CSS = """
 #batch-table th * { white-space: nowrap; overflow-wrap: normal; word-break: normal; }
@@ -88,7 +93,7 @@ def build_batch_tab(model: str | os.PathLike | PreTrainedModel | None) -> None:
             label="Files",
             interactive=False,
             wrap=True,
-            column_widths=list(COLUMN_WIDTHS),
+            column_widths=list(TABLE_COLUMNS.values()),
             max_height=420,
             elem_id="batch-table",
         )

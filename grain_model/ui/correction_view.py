@@ -12,7 +12,7 @@ import numpy as np
 from ..correction import POINTS_NEEDED, Edit
 from .actions import CountedMicrograph
 from .clicks import Point, clicked_point, draw_points, enlargement
-from .results import PICTURE, Updates, overlay_path
+from .results import CLICKED_PICTURE, Updates, overlay_path
 from .settings import PageSettings
 
 TOOLS = {"delete": "Delete", "merge": "Merge", "split": "Split", "add": "Add"}
@@ -110,7 +110,7 @@ def lay_out_correction() -> CorrectionView:
             label="Click in this picture",
             alt_text="The grains drawn over the micrograph, to be clicked at",
             elem_id="correction",
-            **{**PICTURE, "buttons": ["fullscreen"]},
+            **CLICKED_PICTURE,
         )
     return CorrectionView(tool, hint, picture, confirm, clear, undo, redo, reset, gr.State(()))
 

@@ -8,7 +8,7 @@ CSS = """
   background: linear-gradient(#ffe600, #ffe600) center / 1px 100% no-repeat,
     linear-gradient(#ffe600, #ffe600) center / 100% 1px no-repeat; }
 /* Told to those who came with the tab key: gradio's pictures are buttons. */
-:is(#correction, #scale-picture) .image-container > button:focus-visible::after {
+.clicked .image-container > button:focus-visible::after {
   content: "Arrow keys move the pointer, with Shift pixel by pixel; Enter clicks";
   position: absolute; left: .5rem; bottom: .5rem; padding: .25rem .5rem; border-radius: var(--radius-md);
   background: #000c; color: #fff; font-size: .85rem; }
@@ -16,7 +16,6 @@ CSS = """
 
 SCRIPT = """<script>
 (() => {
-  const PICTURES = ["correction", "scale-picture"];
   const DIRECTIONS = { ArrowLeft: [-1, 0], ArrowRight: [1, 0], ArrowUp: [0, -1], ArrowDown: [0, 1] };
   const LEAPS = 50;  // from one side to the other
   const places = {};  // column and row of each picture's pointer, px of the picture that is shown
@@ -26,8 +25,8 @@ SCRIPT = """<script>
 
   function pictureOf(element) {
     const button = element?.closest?.(".image-container > button");
-    const block = button && PICTURES.find((id) => document.getElementById(id)?.contains(button));
-    return block && { block, image: button.querySelector("img") };
+    const block = button?.closest(".clicked");
+    return block && { block: block.id, image: button.querySelector("img") };
   }
 
   // Where the picture's pixels lie in the window: it is shown in the middle of its element, never enlarged.

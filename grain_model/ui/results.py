@@ -22,6 +22,8 @@ PICTURE: dict[str, Any] = {
     "elem_classes": "captioned",
 }
 
+CLICKED_PICTURE: dict[str, Any] = {**PICTURE, "buttons": ["fullscreen"], "elem_classes": ["captioned", "clicked"]}
+
 
 @dataclass(frozen=True)
 class Display:

@@ -16,7 +16,7 @@ from ..scale_suggestion import ScaleSuggestion, suggest_scale
 from .actions import OpenedMicrograph, clear_errors
 from .clicks import Point, clicked_point, draw_points, enlargement
 from .limits import read_upload
-from .results import PICTURE
+from .results import CLICKED_PICTURE
 
 HINT = "Click both ends of the scale bar, type its length, and press *Use this scale*."
 
@@ -107,7 +107,7 @@ def add_scale_view(opened: gr.State, um_per_pixel: gr.Number) -> tuple[ScaleView
             label="Click both ends of the scale bar",
             alt_text="The micrograph, to be clicked at the ends of its scale bar",
             elem_id="scale-picture",
-            **{**PICTURE, "buttons": ["fullscreen"]},
+            **CLICKED_PICTURE,
         )
         with gr.Row(elem_id="bar-row"):
             length = gr.Number(

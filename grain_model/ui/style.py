@@ -71,7 +71,7 @@ CSS = """
 #bar-row, #link-row { align-items: end; }
 #question { padding: .75rem 1rem; border-left: 3px solid #d97706; border-radius: var(--radius-md);
   background: color-mix(in srgb, #d97706 12%, transparent); }
-#correction img, #scale-picture img { cursor: crosshair; }
+.clicked img { cursor: crosshair; }
 
 /* The plot is drawn dark on white: its white takes the page's own colour, on a dark page after an inversion. */
 #distribution img { mix-blend-mode: multiply; }
