@@ -18,6 +18,12 @@ MERGE_BELOW = 0.6
 # and it is at least a quarter of that. Typical: half of the grains' area lies in larger grains, half in smaller ones.
 FRAGMENT_SHARE = 0.06
 CERTAIN_BORDER = 0.9
+# Up to MOST_DOMINANT regions that are each more than DOMINANCE times as large as any other are no measure of the
+# grains, given that the others are at least FEWEST_OTHERS and hold OTHERS_SHARE of the area: a specimen in its resin.
+DOMINANCE = 4.0
+MOST_DOMINANT = 3
+FEWEST_OTHERS = 10
+OTHERS_SHARE = 0.1
 
 
 def label_grains(
@@ -200,15 +206,36 @@ def _resolve(parent: np.ndarray) -> np.ndarray:
 def typical_area(areas: np.ndarray) -> float:
     """Area-weighted median: half of the total area lies in larger grains; fragments hardly move it.
 
+    Dominant regions are left out (see `dominant_regions`).
+
     Args:
         areas: Areas of the grains, at least one.
 
     Returns:
         An area in the same unit.
     """
-    ordered = np.sort(np.asarray(areas, np.float64))
+    areas = np.asarray(areas, np.float64)
+    ordered = np.sort(areas[~dominant_regions(areas)])
     total = np.cumsum(ordered)
     return float(ordered[np.searchsorted(total, 0.5 * total[-1])])
+
+
+def dominant_regions(areas: np.ndarray) -> np.ndarray:
+    """Find regions that dwarf all others, such as the mounting resin around a specimen.
+
+    Args:
+        areas: Areas of the regions.
+
+    Returns:
+        Bool (n,), true for at most `MOST_DOMINANT` regions.
+    """
+    areas = np.asarray(areas, np.float64)
+    order = np.argsort(areas)
+    for count in range(1, min(MOST_DOMINANT, len(areas) - FEWEST_OTHERS) + 1):
+        others = areas[order[:-count]]
+        if areas[order[-count]] > DOMINANCE * others[-1] and others.sum() > OTHERS_SHARE * areas.sum():
+            return np.isin(np.arange(len(areas)), order[-count:])
+    return np.zeros(len(areas), bool)
 
 
 def _smallest(areas: np.ndarray, min_area: float | None) -> float:

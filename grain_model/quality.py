@@ -5,7 +5,7 @@ from dataclasses import dataclass
 import cv2
 import numpy as np
 
-from .instances import typical_area
+from .instances import dominant_regions, typical_area
 
 # Below these an analysis says so. Planimetric rules ask for 50 grains a field (ASTM E112).
 FEW_GRAINS = 50
@@ -13,6 +13,7 @@ SMALL_GRAIN_PX = 60.0
 LOW_CONFIDENCE = 0.55
 BLURRED_SHARE = 0.12
 LITTLE_BOUNDARY = 0.004
+DOMINANT_SHARE = 0.1
 
 
 @dataclass(frozen=True)
@@ -20,7 +21,8 @@ class QualityFlag:
     """A reason to doubt a result.
 
     Attributes:
-        code: Stable name for programs: `no_boundaries`, `few_grains`, `small_grains`, `low_confidence`, `out_of_focus`.
+        code: Stable name for programs: `no_boundaries`, `out_of_focus`, `small_grains`, `dominant_region`,
+            `low_confidence`, `few_grains`.
         message: One sentence for a person.
     """
 
@@ -54,6 +56,16 @@ def assess_quality(
     if typical_area(areas) < SMALL_GRAIN_PX:
         flags.append(
             QualityFlag("small_grains", "The grains have too few pixels to be separated well; use more magnification.")
+        )
+    dominant = areas[dominant_regions(areas)]
+    if dominant.sum() > DOMINANT_SHARE * labels.size:
+        flags.append(
+            QualityFlag(
+                "dominant_region",
+                f"{dominant.sum() / labels.size:.0%} of the field is counted as "
+                f"{'one grain' if len(dominant) == 1 else f'{len(dominant)} grains'} far larger than all others: if "
+                "this is mounting resin or background, crop it off or remove it by correction.",
+            )
         )
     known = confidence[np.isfinite(confidence)]
     if len(known) and float(np.median(known)) < LOW_CONFIDENCE:

@@ -18,6 +18,9 @@ LARGEST_DIAMETER, REDUCED_DIAMETER = 70.0, 52.0
 LARGEST_FACTOR = 2.0
 # What is reduced further has too few pixels left.
 SMALLEST_SIDE = 96
+# Where the reduced picture shows fewer than this share of the grains, the large ones of the first look were groups that
+# it had not told apart, and the first look is kept.
+LEAST_KEPT = 0.25
 
 
 def predict_at_canonical_scale(
@@ -39,7 +42,8 @@ def predict_at_canonical_scale(
         float32 (C, H, W) in [0, 1] at the picture's own size.
     """
     maps = predict_probabilities(model, image, max_pixels=max_pixels, progress=progress)
-    factor = resampling_factor(maps)
+    areas = _grain_areas(maps)
+    factor = factor_for_grains(areas)
     if factor == 1:
         return maps
     _, height, width = image.shape
@@ -48,34 +52,29 @@ def predict_at_canonical_scale(
         return maps
     size = (max(round(width * factor), 1), max(round(height * factor), 1))
     resized = _resize(image, size)
-    maps = predict_probabilities(model, resized, max_pixels=max_pixels, progress=progress)
-    return np.clip(_resize(maps, (width, height)), 0, 1)
+    second = predict_probabilities(model, resized, max_pixels=max_pixels, progress=progress)
+    if factor < 1 and len(_grain_areas(second)) < LEAST_KEPT * len(areas):
+        return maps
+    return np.clip(_resize(second, (width, height)), 0, 1)
 
 
-def resampling_factor(maps: np.ndarray) -> float:
-    """Factor by which a picture should be resampled, from the maps of a first look.
-
-    Args:
-        maps: float (C, H, W) in [0, 1].
-
-    Returns:
-        1 where the typical grain (half of the area lies in larger grains) is of a good size or no grain was found;
-        otherwise the wanted over the typical equivalent diameter.
-    """
-    areas = np.bincount(grain_regions(maps).ravel())[1:]
-    return factor_for_grains(areas) if len(areas) else 1.0
+def _grain_areas(maps: np.ndarray) -> np.ndarray:
+    """Areas of the grains that the maps show, int64 (n,), px."""
+    return np.bincount(grain_regions(maps).ravel())[1:]
 
 
 def factor_for_grains(areas: np.ndarray) -> float:
     """Factor by which a picture with grains of these areas should be resampled.
 
     Args:
-        areas: Areas of the grains in px, at least one.
+        areas: Areas of the grains in px.
 
     Returns:
-        1 where the typical grain (half of the area lies in larger grains) is of a good size; otherwise the wanted over
-        the typical equivalent diameter.
+        1 where the typical grain (half of the area lies in larger grains) is of a good size or there is none; otherwise
+        the wanted over the typical equivalent diameter.
     """
+    if len(areas) == 0:
+        return 1.0
     diameter = math.sqrt(4 * typical_area(areas) / math.pi)
     if diameter < SMALLEST_DIAMETER:
         return min(ENLARGED_DIAMETER / diameter, LARGEST_FACTOR)

@@ -98,6 +98,27 @@ def test_typical_area_ignores_specks():
 
 
 @pytest.mark.parametrize(
+    "areas, typical",
+    [
+        ([100] * 40 + [9_000], 100),  # resin beside a specimen
+        ([100] * 40 + [9_000, 12_000], 100),  # on either side of it
+        ([1] * 40 + [9_000], 9_000),  # specks on one large grain
+        ([100] * 5 + [9_000], 9_000),  # too few others to tell
+        ([100] * 40 + [900], 100),  # a large grain
+    ],
+)
+def test_typical_area_ignores_what_dwarfs_the_grains(areas, typical):
+    assert typical_area(areas) == typical
+
+
+def test_a_specimen_in_resin_keeps_its_grains():
+    ids = squares(6, 20, 15)
+    ids = np.vstack([ids, np.full((500, ids.shape[1]), ids.max() + 1, np.int32)])
+    labels, _ = label_grains(drawn_maps(ids))
+    assert labels.max() == 121
+
+
+@pytest.mark.parametrize(
     "maps, arguments",
     [
         (np.zeros((1, 8, 8)), {}),

@@ -34,6 +34,12 @@ def test_tiny_grains_are_flagged():
     assert "small_grains" in codes(squares(20, 20, 7))
 
 
+def test_a_region_that_dwarfs_the_grains_is_flagged():
+    ids = squares(6, 20, 15)
+    beyond = np.full((500, ids.shape[1]), ids.max() + 1, np.int32)
+    assert codes(np.vstack([ids, beyond])) == {"dominant_region"}
+
+
 def test_faint_boundaries_are_flagged():
     assert "low_confidence" in codes(squares(8, 8), 0.3)
 

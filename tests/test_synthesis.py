@@ -12,6 +12,7 @@ import pytest
 from train.cli import main
 from train.synthesis import polycrystal, synthesize_micrograph
 from train.synthesis.fields import smooth_noise
+from train.synthesis.instrument import record
 from train.synthesis.painting import MIN_STEP, paint
 from train.synthesis.recipe import FAMILIES, Recipe
 
@@ -132,6 +133,7 @@ def draw_plain(**changes: float) -> tuple[np.ndarray, int, np.ndarray]:
     plain = {"twins": 0.0, "second_phase": 0.0, "gap": 0.0, "chroma": 0.0, "texture": 0.01, "noise": 0.005}
     plain |= {"contrast": 1.0, "missing": 0.0, "edge_spread": 0.0, "step": 0.0, "depth": 0.0, "relief": 0.0}
     plain |= {"tilt": 0.0, "beads": 0.0, "fading": 0.0, "dome": 0.0, "scan_lines": 0.0, "eyepiece": False}
+    plain |= {"beyond_edge": 0.0}
     for name, value in (plain | changes).items():
         setattr(recipe, name, value)
     # Of its own, so that a further choice in the recipe leaves the grains as they are.
@@ -173,6 +175,27 @@ def test_outside_an_eyepiece_there_are_no_grains():
     labels, _, grey = draw_plain(step=0.1, eyepiece=True)
     assert labels[[0, 0, -1, -1], [0, -1, 0, -1]].max() == 0 and labels[SIDE // 2, SIDE // 2] > 0
     assert grey[labels == 0].mean() < 0.15 < grey[labels > 0].mean()
+
+
+def test_beyond_the_edge_of_the_specimen_there_are_no_grains():
+    labels, _, grey = draw_plain(step=0.05, level=0.6, beyond_edge=0.4)
+    assert (labels == 0).mean() == pytest.approx(0.4, abs=0.02) and labels.max() > 10
+    inside, beyond = grey[labels > 0], grey[labels == 0]
+    assert abs(np.median(inside) - np.median(beyond)) > 3 * np.std(beyond)
+
+
+def test_two_fields_are_joined_across_or_along_square_pictures():
+    directions = set()
+    for seed in range(12):
+        recipe = Recipe(np.random.default_rng(2), "bse", (30.0, 30.0))
+        for name, value in vars(recipe).items():
+            if name not in ("contrast", "gamma", "blur", "noise_cell"):
+                setattr(recipe, name, type(value)(0))
+        recipe.seam = 0.1
+        image = record(np.random.default_rng(seed), recipe, np.full((64, 64), 0.5, np.float32), None).astype(float)
+        across, along = (np.ptp(np.median(image[..., 0], axis=axis)) for axis in (0, 1))
+        directions.add("across" if across > along else "along")
+    assert directions == {"across", "along"}
 
 
 def test_gaps_have_no_colour():

@@ -8,9 +8,9 @@ import pytest
 import torch
 
 from grain_model import scale
-from grain_model.scale import predict_at_canonical_scale, resampling_factor
+from grain_model.scale import factor_for_grains, predict_at_canonical_scale
 from grain_model.tiling import OVERLAP, predict_probabilities
-from tests.drawn import drawn_maps, squares
+from tests.drawn import drawn_maps
 
 
 class PixelModel:
@@ -60,14 +60,24 @@ def test_a_seam_fades_from_one_tile_to_the_other():
 @pytest.mark.parametrize("side, wanted", [(8, "enlarge"), (40, None), (120, "reduce")])
 def test_only_grains_of_unreadable_size_are_resampled(side, wanted):
     rows = max(240 // side, 3)
-    factor = resampling_factor(drawn_maps(squares(rows, rows, side)))
+    factor = factor_for_grains(np.full(rows * rows, side**2))
     assert (factor > 1) == (wanted == "enlarge") and (factor < 1) == (wanted == "reduce")
     if wanted == "reduce":
-        assert factor == pytest.approx(scale.REDUCED_DIAMETER / (side * np.sqrt(4 / np.pi)), rel=0.1)
+        assert factor == pytest.approx(scale.REDUCED_DIAMETER / (side * np.sqrt(4 / np.pi)))
 
 
 def test_no_grain_means_no_resampling():
-    assert resampling_factor(np.zeros((3, 64, 64), np.float32)) == 1
+    assert factor_for_grains(np.zeros(0)) == 1
+
+
+def test_groups_that_the_reduced_picture_does_not_divide_either_are_no_reason_to_reduce(monkeypatch):
+    """The first look tells 40 of many small grains apart and takes the rest for a few large ones."""
+    rows, columns = np.indices((300, 300)) // 15
+    ids = np.where(rows < 2, rows * 20 + columns, 40 + (rows > 10)).astype(np.int32)
+    first = drawn_maps(ids)
+    monkeypatch.setattr(scale, "predict_probabilities", lambda model, image, **options: looks.pop())
+    looks = [np.stack([np.ones((96, 96)), *np.zeros((2, 96, 96))]).astype(np.float32), first]
+    assert predict_at_canonical_scale(None, np.zeros((3, 300, 300), np.float32)) is first
 
 
 def test_maps_come_back_at_the_size_and_place_of_the_picture(monkeypatch):
@@ -78,7 +88,7 @@ def test_maps_come_back_at_the_size_and_place_of_the_picture(monkeypatch):
         return 1 / (1 + np.exp(-image))
 
     monkeypatch.setattr(scale, "predict_probabilities", look)
-    monkeypatch.setattr(scale, "resampling_factor", lambda maps: 0.5)
+    monkeypatch.setattr(scale, "factor_for_grains", lambda areas: 0.5)
     image = np.full((3, 200, 300), -4, np.float32)
     image[:, 40:80, 100:160] = 4
     maps = predict_at_canonical_scale(None, image)

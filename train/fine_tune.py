@@ -188,7 +188,7 @@ def keep_back(names: Sequence[str] | dict[str, RealMicrograph], seed: int) -> tu
 def at_known_scale(micrograph: RealMicrograph) -> RealMicrograph:
     """Resample a micrograph as `count_grains` does before the network sees it, judged by its true grains."""
     areas = np.bincount(micrograph.labels[micrograph.labels > 0])
-    factor = factor_for_grains(areas[areas > 0]) if areas.any() else 1.0
+    factor = factor_for_grains(areas[areas > 0])
     if factor == 1:
         return micrograph
     method = cv2.INTER_AREA if factor < 1 else cv2.INTER_CUBIC

@@ -31,9 +31,9 @@ def record(rng: np.random.Generator, recipe: Recipe, grey: np.ndarray, chroma: n
         grey = grey * (1 + recipe.shading * np.clip(light, -2, 2) * 0.5)
     if recipe.seam > 0:
         # Two fields joined side by side, lit unlike.
-        along = np.arange(shape[int(rng.integers(2))], dtype=np.float32)
-        beyond = along > rng.uniform(0.1, 0.9) * len(along)
-        grey = grey * (1 + np.float32(recipe.seam) * (beyond if len(along) == shape[1] else beyond[:, None]))
+        axis = int(rng.integers(2))
+        along = np.indices(shape, sparse=True)[axis]
+        grey = grey * (1 + np.float32(recipe.seam) * (along > rng.uniform(0.1, 0.9) * shape[axis]))
     if recipe.gleam:
         grey = grey + 0.03 * smooth_noise(rng, shape, max(shape) / 6)
     if chroma is not None:

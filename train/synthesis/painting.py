@@ -84,6 +84,10 @@ class _Painter:
             outside = self._outside_eyepiece()
             grey = grey * (1 - outside) + np.float32(self.rng.uniform(0, 0.1)) * outside
             in_gap = outside if in_gap is None else np.maximum(in_gap, outside)
+        if recipe.beyond_edge > 0:
+            beyond_edge, mount = self._beyond_edge()
+            grey = grey * (1 - beyond_edge) + mount * beyond_edge
+            in_gap = beyond_edge if in_gap is None else np.maximum(in_gap, beyond_edge)
         if chroma is not None and in_gap is not None:
             chroma *= 1 - in_gap[..., None]
         return grey, chroma, self._labels(visible, in_gap)
@@ -451,3 +455,23 @@ class _Painter:
         unseen = pairs[share < MIN_VISIBLE_SHARE]
         graph = coo_array((np.ones(len(unseen)), (unseen // n, unseen % n)), shape=(n, n))
         return connected_seeds(graph, directed=False)[1]
+
+    def _beyond_edge(self) -> tuple[np.ndarray, np.ndarray]:
+        """What lies beyond the specimen's edge, float (H, W) in [0, 1], and its grey values, float32 (H, W)."""
+        rng, shape = self.rng.spawn(1)[0], self.shape
+        side = float(max(shape))
+        angle = rng.uniform(0, 2 * np.pi)
+        across = (self.x * np.cos(angle) + self.y * np.sin(angle)).astype(np.float32)
+        if rng.random() < 0.2:
+            # A narrow specimen, such as a foil or a wire, with an edge on either side.
+            across = -np.abs(across - np.float32(rng.uniform(*np.quantile(across, [0.3, 0.7]))))
+        across += np.float32(rng.uniform(0, 0.04) * side) * smooth_noise(rng, shape, rng.uniform(0.2, 0.6) * side)
+        across += np.float32(rng.uniform(0, 1.5)) * smooth_noise(rng, shape, rng.uniform(2, 12))
+        mount = np.float32(rng.uniform(0, 0.25) if rng.random() < 0.5 else rng.uniform(0, 1))
+        mount = mount + np.float32(rng.uniform(0, 0.06)) * smooth_noise(rng, shape, rng.uniform(1, 8))
+        beyond = 1 - leave_out(across, self.recipe.beyond_edge, 0.5, 0.5)
+        if rng.random() < 0.5:
+            # Polishing rounds the edge, and the gap beside it shines or is dark.
+            rim = cv2.GaussianBlur(beyond, (0, 0), rng.uniform(1, 4))
+            mount = mount + np.float32(rng.uniform(-0.5, 0.5)) * 4 * rim * (1 - rim)
+        return beyond, mount
