@@ -22,7 +22,7 @@ from .image_processing_grain import standardize
 from .instances import BOUNDARY, label_grains
 from .label_tiff import write_label_tiff
 from .loading import describe_weights, load_model
-from .measurement import measure_grains
+from .measurement import measure_grains, um_column
 from .micrograph import Micrograph, read_micrograph
 from .onnx_backend import OnnxNetwork, load_onnx
 from .quality import QualityFlag, assess_quality
@@ -55,15 +55,16 @@ class GrainAnalysis:
     """The grains of one micrograph.
 
     Grains are looked for and measured in the micrograph's field: the picture without the strip of text that a
-    microscope may have put under it.
+    microscope may have put under it, and without blank margins.
 
     Attributes:
         micrograph: the picture, its name and its scale.
-        labels: int32 (H, W) at the image's own size, 1..count without gaps, 0 = boundary, gap, strip or not a grain.
+        labels: int32 (H, W) at the image's own size, 1..count without gaps, 0 = boundary, gap or not a grain, and
+            everywhere outside the field.
         confidence: float32 (count,), 0 to 1, the network's own certainty of each grain; NaN for a grain corrected by
             hand, of which the network has none and which a person's 1 would make look measured.
-        probabilities: float32 (C, field height, W), 0 to 1: grain interior, grain boundary, and what else the model
-            gives.
+        probabilities: float32 (C, field height, field width), 0 to 1: grain interior, grain boundary, and
+            what else the model gives.
         settings: how the labels were drawn from the probabilities.
         flags: what makes this result doubtful as a whole, in words; empty when nothing does.
         weights: name and version of the weights that were used.
@@ -109,10 +110,14 @@ class GrainAnalysis:
     @property
     def warnings(self) -> tuple[str, ...]:
         """What a reader of the result has to know about the file, in sentences."""
-        top, height = self.micrograph.footer_top, len(self.labels)
-        if top is None:
-            return self.micrograph.warnings
-        return (*self.micrograph.warnings, f"The strip under the picture (rows {top} to {height - 1}) is not counted.")
+        notes, top = list(self.micrograph.warnings), self.micrograph.footer_top
+        if top is not None:
+            notes.append(f"The strip under the picture (rows {top} to {len(self.labels) - 1}) is not counted.")
+        if any(self.micrograph.margins):
+            widths = self.micrograph.margins._asdict().items()
+            sides = ", ".join(f"{width} px {side}" for side, width in widths if width)
+            notes.append(f"Blank margins are not counted: {sides}.")
+        return tuple(notes)
 
     @cached_property
     def table(self) -> pd.DataFrame:
@@ -120,17 +125,28 @@ class GrainAnalysis:
 
         Columns: see `measure_grains`; and `corrected`, true where a correction by hand made the grain.
         """
-        table = measure_grains(self._field_labels, self.um_per_pixel, self.confidence)
+        table = measure_grains(self.field_labels, self.um_per_pixel, self.confidence)
+        for axis, start in enumerate(self._field_start):
+            for name in (f"centroid-{axis}", f"bbox-{axis}", f"bbox-{axis + 2}"):
+                table[name] += start
+            if self.um_per_pixel is not None:
+                table[um_column(f"centroid-{axis}")] += start * self.um_per_pixel
         return table.assign(corrected=table["label"].isin(self.corrected_ids))
 
     @cached_property
     def grain_size(self) -> GrainSize:
         """ASTM grain-size numbers by each rule, with their intervals; G is None without a scale."""
-        return grain_size(self._field_labels, self.um_per_pixel)
+        return grain_size(self.field_labels, self.um_per_pixel)
 
     @property
-    def _field_labels(self) -> np.ndarray:
-        return self.labels[: self.micrograph.footer_top]
+    def field_labels(self) -> np.ndarray:
+        """Labels of the micrograph's field: int32 (field height, field width), a view."""
+        return self.labels[self.micrograph.field_slices]
+
+    @property
+    def _field_start(self) -> tuple[int, int]:
+        """Row and column of the picture at which the field begins."""
+        return self.micrograph.margins.top, self.micrograph.margins.left
 
     def overlay(self, *, alpha: float = 0.35, show: OverlayStyle = "fill") -> np.ndarray:
         """Draws the grains over the micrograph.
@@ -180,14 +196,14 @@ class GrainAnalysis:
             CorrectionError: if an edit does not fit the grains that are there.
         """
         edits = tuple(edits)
-        corrected = replay(self._field_labels, edits)
+        corrected = replay(self.field_labels, edits, self._field_start)
         origins = corrected.origins
         # A grain of an earlier correction stays one.
         by_hand = (origins == 0) | np.isin(origins, self.corrected_ids)
         confidence = np.append(np.float32(np.nan), self.confidence)[origins]
         return replace(
             self,
-            labels=_with_strip(corrected.labels, self.micrograph),
+            labels=_on_whole_picture(corrected.labels, self.micrograph),
             confidence=confidence,
             flags=assess_quality(self.micrograph.field, corrected.labels, self.probabilities[BOUNDARY], confidence),
             edits=self.edits + edits,
@@ -340,9 +356,11 @@ def _labelled(micrograph: Micrograph, probabilities: np.ndarray, settings: Label
         min_grain_area=settings.min_grain_area,
     )
     flags = assess_quality(micrograph.field, labels, probabilities[BOUNDARY], confidence)
-    return {"labels": _with_strip(labels, micrograph), "confidence": confidence, "flags": flags}
+    return {"labels": _on_whole_picture(labels, micrograph), "confidence": confidence, "flags": flags}
 
 
-def _with_strip(labels: np.ndarray, micrograph: Micrograph) -> np.ndarray:
-    """Labels of the field at the whole picture's size; nothing in the strip under it is a grain."""
-    return np.pad(labels, ((0, len(micrograph.pixels) - len(labels)), (0, 0)))
+def _on_whole_picture(labels: np.ndarray, micrograph: Micrograph) -> np.ndarray:
+    """Labels of the field at the whole picture's size; nothing outside the field is a grain."""
+    whole = np.zeros(micrograph.pixels.shape[:2], labels.dtype)
+    whole[micrograph.field_slices] = labels
+    return whole

@@ -86,12 +86,13 @@ class CorrectedLabels:
     origins: np.ndarray
 
 
-def replay(labels: np.ndarray, edits: Iterable[Edit]) -> CorrectedLabels:
+def replay(labels: np.ndarray, edits: Iterable[Edit], start: tuple[int, int] = (0, 0)) -> CorrectedLabels:
     """Applies edits one after the other and numbers the grains anew.
 
     Args:
         labels: int (H, W), 0 = not a grain.
         edits: in the order in which they were made.
+        start: row and column of the picture at which the labels begin.
 
     Returns:
         The corrected labels, and which of the grains are the old ones.
@@ -101,20 +102,21 @@ def replay(labels: np.ndarray, edits: Iterable[Edit]) -> CorrectedLabels:
     """
     first_new = next_id = int(labels.max(initial=0)) + 1
     for edit in edits:
-        labels = apply(labels, edit, next_id)
+        labels = apply(labels, edit, next_id, start)
         next_id = max(next_id, int(labels.max()) + 1)
     sequential, _, ids = relabel_sequential(labels)
     ids = np.asarray(ids, np.int64)[1:]
     return CorrectedLabels(sequential.astype(np.int32), np.where(ids < first_new, ids, 0))
 
 
-def apply(labels: np.ndarray, edit: Edit, new_id: int | None = None) -> np.ndarray:
+def apply(labels: np.ndarray, edit: Edit, new_id: int | None = None, start: tuple[int, int] = (0, 0)) -> np.ndarray:
     """Applies one edit. The grains that it makes get new numbers; all others keep theirs, so gaps may arise.
 
     Args:
         labels: int (H, W), 0 = not a grain.
         edit: what to do.
         new_id: number of the first new grain; above all others by default.
+        start: as in `replay`.
 
     Returns:
         A new label image.
@@ -124,17 +126,18 @@ def apply(labels: np.ndarray, edit: Edit, new_id: int | None = None) -> np.ndarr
     """
     new_id = int(labels.max(initial=0)) + 1 if new_id is None else new_id
     corrected = labels.copy()
+    points = [(x - start[1], y - start[0]) for x, y in edit.points]
     if edit.kind == "delete":
-        corrected[labels == _grain_at(labels, edit.points[0])] = 0
+        corrected[labels == _grain_at(labels, points[0], start)] = 0
     elif edit.kind == "merge":
-        corrected[_merged(labels, *(_grain_at(labels, point) for point in edit.points))] = new_id
+        corrected[_merged(labels, *(_grain_at(labels, point, start) for point in points))] = new_id
     elif edit.kind == "split":
-        grain, parts = _split(labels, edit.points)
+        grain, parts = _split(labels, points)
         corrected[grain] = 0
         for number, part in enumerate(parts):
             corrected[part] = new_id + number
     else:
-        corrected[_enclosed(labels, edit.points)] = new_id
+        corrected[_enclosed(labels, points)] = new_id
     return corrected
 
 
@@ -145,23 +148,24 @@ def describe_edits(edits: Iterable[Edit]) -> str:
     return ", ".join(f"{counts[kind]} {verbs[kind]}" for kind in EDIT_KINDS if counts[kind])
 
 
-def _grain_at(labels: np.ndarray, point: tuple[float, float]) -> int:
+def _grain_at(labels: np.ndarray, point: tuple[float, float], start: tuple[int, int]) -> int:
     """The grain at a point, or, where a boundary was hit, the nearest one that a drawn boundary's width reaches."""
     height, width = labels.shape
-    column, row = round(point[0]), round(point[1])
+    (top, left), column, row = start, round(point[0]), round(point[1])
+    in_picture = f"({column + left}, {row + top})"
     if not (0 <= column < width and 0 <= row < height):
         raise CorrectionError(
-            f"The point ({column}, {row}) lies outside the counted field. A point from (0, 0) to "
-            f"({width - 1}, {height - 1}) is expected. Choose a place inside the picture."
+            f"The point {in_picture} lies outside the counted field. A point from ({left}, {top}) to "
+            f"({left + width - 1}, {top + height - 1}) is expected. Choose a place inside the picture."
         )
     reach = BOUNDARY_REACH
-    top, left = max(row - reach, 0), max(column - reach, 0)
-    around = labels[top : row + reach + 1, left : column + reach + 1]
+    first_row, first_column = max(row - reach, 0), max(column - reach, 0)
+    around = labels[first_row : row + reach + 1, first_column : column + reach + 1]
     rows, columns = np.nonzero(around)
-    distances = np.hypot(rows + top - row, columns + left - column)
+    distances = np.hypot(rows + first_row - row, columns + first_column - column)
     if len(distances) == 0 or distances.min() > reach:
         raise CorrectionError(
-            f"There is no grain at ({column}, {row}). A place inside a grain is expected. "
+            f"There is no grain at {in_picture}. A place inside a grain is expected. "
             "Choose a coloured place in the overlay, or add the grain first."
         )
     nearest = int(distances.argmin())

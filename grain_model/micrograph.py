@@ -14,6 +14,7 @@ from PIL import Image, UnidentifiedImageError
 
 from .errors import ImageError
 from .footer import MAX_FOOTER, find_footer, find_scale_bar
+from .margins import Margins, find_margins
 from .measurement import as_scale
 from .pixels import check_picture, from_pil, is_see_through, to_rgb, turn_upright
 from .scale_metadata import (
@@ -63,6 +64,7 @@ class Micrograph:
         warnings: what a reader of the result has to know, in sentences.
         footer_top: first row of the microscope's strip of text under the picture, or None when there is none.
         scale_bar_px: length of the scale bar in that strip, px, or None when none is found.
+        margins: blank margins around the picture above that strip, px.
     """
 
     pixels: np.ndarray
@@ -72,11 +74,20 @@ class Micrograph:
     warnings: tuple[str, ...] = ()
     footer_top: int | None = None
     scale_bar_px: int | None = None
+    margins: Margins = Margins()
 
     @property
     def field(self) -> np.ndarray:
-        """The picture without the strip under it: uint8 (footer_top, W, 3), a view."""
-        return self.pixels[: self.footer_top]
+        """The picture without the strip under it and without margins: uint8 (field height, field width, 3), a view."""
+        return self.pixels[self.field_slices]
+
+    @property
+    def field_slices(self) -> tuple[slice, slice]:
+        """Rows and columns of the field in the whole picture."""
+        height, width = self.pixels.shape[:2]
+        top, bottom, left, right = self.margins
+        end = height if self.footer_top is None else self.footer_top
+        return slice(top, end - bottom), slice(left, width - right)
 
     def with_scale(self, um_per_pixel: float) -> Micrograph:
         """The same picture with a scale given by a person, and a warning if the file's own contradicts it.
@@ -140,7 +151,14 @@ def read_micrograph(
     footer_top = _stated_footer(opened) or find_footer(pixels)
     bar = find_scale_bar(pixels, footer_top) if footer_top else None
     return Micrograph(
-        pixels, scale, scale_source, opened.name, tuple(notes), footer_top, bar.length if bar is not None else None
+        pixels,
+        scale,
+        scale_source,
+        opened.name,
+        tuple(notes),
+        footer_top,
+        bar.length if bar is not None else None,
+        find_margins(pixels[:footer_top], MIN_SIDE),
     )
 
 

@@ -232,7 +232,7 @@ def run(options: argparse.Namespace) -> int:
 def _compose_field(analysis: GrainAnalysis) -> ReportField:
     sizes, scale, table = analysis.grain_size, analysis.um_per_pixel, analysis.table
     pixels = analysis.micrograph.field
-    labels = analysis.labels[: len(pixels)]
+    labels = analysis.field_labels
     unit, column = ("\N{MICRO SIGN}m", "equivalent_diameter_area_um") if scale else ("px", "equivalent_diameter_area")
     whole = table[~table["touches_edge"]]
     height, width = labels.shape

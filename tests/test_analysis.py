@@ -17,6 +17,7 @@ from grain_model.analysis import GrainAnalysis, count_grains
 from grain_model.errors import ImageError, ModelError, ScaleError
 from grain_model.label_tiff import write_label_tiff
 from grain_model.loading import EMBEDDED_WEIGHTS, load_model
+from grain_model.margins import Margins
 from grain_model.micrograph import read_micrograph
 from tests.drawn import draw_grid, predict_drawn
 
@@ -127,7 +128,7 @@ def test_relabel_without_options_gives_the_same_labels(grid):
 def test_the_strip_under_the_picture_is_neither_counted_nor_measured(drawn, grid, tiny_model):
     picture = draw_grid(4, 5)
     strip = np.full((30, picture.shape[1]), 210, np.uint8)
-    micrograph = replace(read_micrograph(np.vstack([picture, strip])), footer_top=len(picture))
+    micrograph = replace(read_micrograph(np.vstack([picture, strip])), footer_top=len(picture), margins=Margins())
     result = count_grains(micrograph, 0.5, tiny_model)
     assert drawn[-1] == (3, *picture.shape)
     assert result.count == 20 and result.labels.shape == micrograph.pixels.shape[:2]

@@ -14,6 +14,7 @@ from grain_model.analysis import count_grains
 from grain_model.correction import Edit, apply, describe_edits, replay
 from grain_model.errors import CorrectionError
 from grain_model.export import GrainExport, export_grains
+from grain_model.margins import Margins
 from grain_model.micrograph import read_micrograph
 from grain_model.rendering import CHOSEN_COLOUR, CORRECTED_COLOUR, mark_grains
 from grain_model.report import compose_report
@@ -254,7 +255,7 @@ def test_marking_changes_the_marked_grain_only():
 def test_a_correction_in_the_strip_under_the_picture_is_refused(analysis, tiny_model):
     picture = draw_grid(4, 5)
     strip = np.full((30, picture.shape[1]), 210, np.uint8)
-    micrograph = replace(read_micrograph(np.vstack([picture, strip])), footer_top=len(picture))
+    micrograph = replace(read_micrograph(np.vstack([picture, strip])), footer_top=len(picture), margins=Margins())
     result = count_grains(micrograph, 0.5, tiny_model)
     corrected = result.correct([Edit("delete", (middle(1, 1),))])
     assert corrected.labels.shape == result.labels.shape and corrected.count == 19

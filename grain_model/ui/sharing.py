@@ -210,7 +210,7 @@ def _write_example(folder: Path, analysis: GrainAnalysis, licence: str, material
     pixels = analysis.micrograph.field
     folder.mkdir(exist_ok=True)
     write_png(folder / "image.png", pixels)
-    write_label_tiff(folder / "labels.tif", analysis.labels[: len(pixels)], analysis.um_per_pixel)
+    write_label_tiff(folder / "labels.tif", analysis.field_labels, analysis.um_per_pixel)
     about = {
         "licence": licence,
         "consent": CONSENT,

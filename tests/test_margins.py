@@ -1,0 +1,83 @@
+"""Blank margins: found to the pixel, and neither counted nor measured."""
+
+import cv2
+import numpy as np
+import pytest
+
+from grain_model import analysis as analysis_module
+from grain_model.analysis import count_grains
+from grain_model.correction import Edit
+from grain_model.errors import CorrectionError
+from grain_model.margins import Margins, find_margins
+from grain_model.micrograph import MIN_SIDE, read_micrograph
+from tests.drawn import draw_grid, predict_drawn
+
+PICTURE = np.random.default_rng(0).integers(0, 256, (200, 300, 3), np.uint8)
+
+
+def framed(picture: np.ndarray, margins: Margins, colour: int = 255) -> np.ndarray:
+    widths = ((margins.top, margins.bottom), (margins.left, margins.right)) + ((0, 0),) * (picture.ndim - 2)
+    return np.pad(picture, widths, constant_values=colour)
+
+
+@pytest.mark.parametrize("colour", [0, 128, 255])
+@pytest.mark.parametrize(
+    "margins", [Margins(), Margins(30, 30), Margins(left=40, right=9), Margins(100, 20, 5, 60), Margins(bottom=300)]
+)
+def test_margins_are_found_to_the_pixel(margins, colour):
+    assert find_margins(framed(PICTURE, margins, colour), MIN_SIDE) == margins
+
+
+def test_a_frame_inside_a_margin_of_another_colour_is_part_of_it():
+    margins = find_margins(framed(framed(PICTURE, Margins(8, 8, 8, 8), 0), Margins(20, 20), 255), MIN_SIDE)
+    assert margins == (28, 28, 8, 8)
+
+
+def test_jpeg_hides_no_margin():
+    picture = framed(cv2.GaussianBlur(PICTURE, (0, 0), 2), Margins(40, 40, 40, 40))
+    picture = cv2.imdecode(cv2.imencode(".jpg", picture, [cv2.IMWRITE_JPEG_QUALITY, 70])[1], cv2.IMREAD_COLOR)
+    assert all(abs(width - 40) <= 8 for width in find_margins(picture, MIN_SIDE))
+
+
+@pytest.mark.parametrize(
+    "picture",
+    [
+        framed(PICTURE, Margins(2, 1, 1, 2)),
+        np.full((200, 200, 3), 255, np.uint8),
+        framed(PICTURE[:20, :20], Margins(40, 40, 40, 40)),
+        cv2.line(np.full((200, 200, 3), 255, np.uint8), (100, 0), (90, 199), (0, 0, 0), 2),
+    ],
+    ids=["a pixel or two", "nothing but one colour", "too little left", "a bright bicrystal"],
+)
+def test_no_margins(picture):
+    assert find_margins(picture, MIN_SIDE) == Margins()
+
+
+@pytest.fixture
+def see_the_drawing(monkeypatch):
+    monkeypatch.setattr(analysis_module, "predict_at_canonical_scale", predict_drawn)
+
+
+def test_margins_change_neither_count_nor_sizes_only_places(see_the_drawing, tiny_model):
+    plain = count_grains(draw_grid(4, 5), 0.5, tiny_model)
+    whole = framed(draw_grid(4, 5), Margins(30, 12, 50, 0))
+    result = count_grains(whole, 0.5, tiny_model)
+    assert result.labels.shape == whole.shape
+    assert np.array_equal(result.field_labels, plain.labels) and result.mask.sum() == plain.mask.sum()
+    assert result.grain_size.saltykov == plain.grain_size.saltykov
+    assert result.warnings == ("Blank margins are not counted: 30 px top, 12 px bottom, 50 px left.",)
+    moved = {"centroid-0": 30, "bbox-0": 30, "bbox-2": 30, "centroid-0_um": 15}
+    moved |= {"centroid-1": 50, "bbox-1": 50, "bbox-3": 50, "centroid-1_um": 25}
+    for name in plain.table:
+        assert np.allclose(result.table[name], plain.table[name] + moved.get(name, 0)), name
+    assert read_micrograph(whole).field.shape[:2] == draw_grid(4, 5).shape
+
+
+def test_corrections_count_from_the_corner_of_the_whole_picture(see_the_drawing, tiny_model):
+    result = count_grains(framed(draw_grid(4, 5), Margins(30, 12, 50, 0)), model=tiny_model)
+    corrected = result.correct([Edit("delete", ((50 + 20, 30 + 20),))])
+    assert corrected.count == 19 and not corrected.labels[30:70, 50:90].any()
+    cut = result.correct([Edit("split", ((50, 50), (90, 50)))])
+    assert cut.count == 21 and cut.labels[40, 70] != cut.labels[60, 70] != 0
+    with pytest.raises(CorrectionError, match=r"\(20, 20\) lies outside the counted field.* \(50, 30\) to "):
+        result.correct([Edit("delete", ((20, 20),))])
