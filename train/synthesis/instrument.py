@@ -34,6 +34,8 @@ def record(rng: np.random.Generator, recipe: Recipe, grey: np.ndarray, chroma: n
         axis = int(rng.integers(2))
         along = np.indices(shape, sparse=True)[axis]
         grey = grey * (1 + np.float32(recipe.seam) * (along > rng.uniform(0.1, 0.9) * shape[axis]))
+    if recipe.vignetting > 0:
+        grey = grey * _vignette(rng.spawn(1)[0], shape, recipe.vignetting)
     if recipe.gleam:
         grey = grey + 0.03 * smooth_noise(rng, shape, max(shape) / 6)
     if chroma is not None:
@@ -66,3 +68,12 @@ def record(rng: np.random.Generator, recipe: Recipe, grey: np.ndarray, chroma: n
         _, encoded = cv2.imencode(".jpg", image, [cv2.IMWRITE_JPEG_QUALITY, recipe.jpeg])
         image = cv2.imdecode(encoded, cv2.IMREAD_COLOR)
     return np.ascontiguousarray(image)
+
+
+def _vignette(rng: np.random.Generator, shape: tuple[int, int], loss: float) -> np.ndarray:
+    """Share of the light that reaches each pixel, float32 (H, W): 1 near the centre, 1 - `loss` in the corners."""
+    height, width = shape
+    y, x = np.mgrid[:height, :width].astype(np.float32)
+    centre_y, centre_x = rng.uniform(0.4, 0.6, 2) * (height, width)
+    radius = np.hypot(y - np.float32(centre_y), x - np.float32(centre_x)) / np.float32(0.5 * np.hypot(height, width))
+    return 1 - np.float32(loss) * np.minimum(radius, 1) ** np.float32(rng.uniform(1.5, 4))

@@ -11,6 +11,8 @@ from .fields import leave_out, smooth_noise, smoothstep
 # cv2 draws at 1/16 px when coordinates are shifted by 4 bits.
 SHIFT = 4
 ONE = 1 << SHIFT
+# Colours that arrows and letters are drawn in where they are not black or white.
+INKS = ((255, 255, 0), (255, 0, 0), (0, 255, 0), (0, 160, 255))
 
 
 def pits(rng: np.random.Generator, shape: tuple[int, int], count: int, radius: float) -> np.ndarray:
@@ -96,9 +98,31 @@ def stains(rng: np.random.Generator, shape: tuple[int, int], cell: float, share:
 
 
 def overlay_marks(rng: np.random.Generator, image: np.ndarray) -> None:
-    """Write a scale bar or a line of text into `image` (uint8 (H, W, 3)), in place."""
+    """Write what people put on their pictures into `image` (uint8 (H, W, 3)), in place: a scale bar, text, arrows."""
+    ink = (
+        INKS[int(rng.integers(len(INKS)))]
+        if rng.random() < 0.3
+        else (255, 255, 255)
+        if rng.random() < 0.5
+        else (0,) * 3
+    )
+    _write_text(rng, image, ink)
+    if rng.random() < 0.4:
+        return
     height, width = image.shape[:2]
-    ink = (255, 255, 255) if rng.random() < 0.5 else (0, 0, 0)
+    if rng.random() < 0.5:
+        letter, size = f"({chr(int(rng.integers(97, 107)))})", rng.uniform(0.6, 1.4)
+        cv2.putText(image, letter, (6, int(32 * size)), cv2.FONT_HERSHEY_SIMPLEX, size, ink, 2, cv2.LINE_AA)
+    for _ in range(int(rng.integers(0, 6))):
+        tip, angle = rng.random(2) * (width, height), rng.uniform(0, 2 * np.pi)
+        tail = tip + rng.uniform(15, 70) * np.array([np.cos(angle), np.sin(angle)])
+        ends = [(int(x), int(y)) for x, y in (tail, tip)]
+        cv2.arrowedLine(image, *ends, ink, int(rng.integers(1, 4)), cv2.LINE_AA, tipLength=rng.uniform(0.15, 0.4))
+
+
+def _write_text(rng: np.random.Generator, image: np.ndarray, ink: tuple[int, int, int]) -> None:
+    """Write a scale bar with its length, or a line of text."""
+    height, width = image.shape[:2]
     x, y = int(rng.uniform(0.02, 0.5) * width), int(rng.choice([0.06, 0.94]) * height)
     if rng.random() < 0.5:
         text = f"{int(rng.choice([1, 2, 5, 10, 20, 50, 100, 200]))} um"
