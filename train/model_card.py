@@ -12,9 +12,8 @@ from .report import table
 
 ROOT = Path(__file__).parent.parent
 PAGES = ("model_card.md", "README.md")
-REPORT = Path(__file__).parent / "reports" / "instances.json"
-# Reports by the mark of their table.
-TABLES = {"results": REPORT, "ablation": REPORT.parent / "ablation" / REPORT.name}
+REPORTS = Path(__file__).parent / "reports"
+REPORT = REPORTS / "instances.json"
 
 
 def results_table(report: Path) -> str:
@@ -73,11 +72,15 @@ def main() -> None:
 
 
 def fill_tables(text: str) -> str:
-    """Put the tables of `TABLES` between their marks, where a page has them."""
-    for mark, report in TABLES.items():
+    """Put the tables of the reports between their marks, where a page has them."""
+    tables = {
+        "results": results_table(REPORT),
+        "ablation": results_table(REPORTS / "ablation" / REPORT.name),
+        "disturbances": (REPORTS / "disturbances.md").read_text().strip(),
+    }
+    for mark, filled in tables.items():
         between = re.compile(rf"(<!-- {mark} -->\n).*?(<!-- /{mark} -->)", re.DOTALL)
-        results = results_table(report)
-        text = between.sub(lambda marks, results=results: f"{marks[1]}{results}\n{marks[2]}", text)
+        text = between.sub(lambda marks, filled=filled: f"{marks[1]}{filled}\n{marks[2]}", text)
     return text
 
 

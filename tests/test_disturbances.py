@@ -1,0 +1,28 @@
+"""The benchmark of disturbances: what it draws, and its table."""
+
+import numpy as np
+import pytest
+
+from benchmarks.disturbances import DISTURBANCES, main
+from train.synthesis import synthesize_micrograph
+
+
+@pytest.fixture(scope="module")
+def drawn():
+    return synthesize_micrograph(1, 400, family="etched", diameter=(30.0, 30.0))
+
+
+@pytest.mark.parametrize("name", DISTURBANCES)
+def test_a_disturbed_picture_still_has_its_labels(name, drawn):
+    image, labels = DISTURBANCES[name](drawn.image.astype(np.float32), drawn.labels, np.random.default_rng(0))
+    assert image.shape == (*labels.shape, 3) and labels.dtype == np.int32
+    assert 0.4 * drawn.labels.max() < len(np.unique(labels)) - 1
+    assert (name == "none") == np.array_equal(image, drawn.image)
+
+
+def test_table_has_a_row_a_disturbance(tiny_model, tmp_path, monkeypatch, capsys):
+    monkeypatch.setattr("benchmarks.disturbances.load_model", lambda source: tiny_model)
+    assert main(["--pictures", "1", "--out", str(tmp_path / "table.md")]) == 0
+    written = (tmp_path / "table.md").read_text()
+    assert written in capsys.readouterr().out
+    assert [line.split("|")[1].strip() for line in written.splitlines()[2:]] == list(DISTURBANCES)
