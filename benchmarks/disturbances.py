@@ -8,8 +8,9 @@ count, beside those of the same pictures undisturbed.
 from __future__ import annotations
 
 import argparse
+import itertools
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import cv2
@@ -22,7 +23,7 @@ from grain_model.analysis import count_grains
 from grain_model.loading import load_model
 from train.matching import match_labels, prepare_labels
 from train.report import table
-from train.synthesis import synthesize_micrograph
+from train.synthesis import SyntheticMicrograph, synthesize_micrograph
 from train.synthesis.fields import smooth_noise
 
 SIDE = 400
@@ -176,6 +177,14 @@ DISTURBANCES: dict[str, Callable[..., Disturbed]] = {
 }
 
 
+def undisturbed_pictures() -> Iterator[tuple[int, SyntheticMicrograph]]:
+    """Endless pictures with their seeds, the families in turn, without what the synthesiser itself disturbs."""
+    for seed in itertools.count(FIRST_SEED):
+        drawn = synthesize_micrograph(seed, SIDE, family=FAMILIES[seed % len(FAMILIES)], diameter=DIAMETERS)
+        if not any(drawn.parameters[name] for name in ("beyond_edge", "vignetting", "overlay", "eyepiece", "seam")):
+            yield seed, drawn
+
+
 def main(arguments: list[str] | None = None) -> int:
     """Counts and prints.
 
@@ -191,8 +200,8 @@ def main(arguments: list[str] | None = None) -> int:
     parser.add_argument("--out", type=Path, help="file that the table is written to as well")
     options = parser.parse_args(arguments)
     model, rows = load_model(options.model), []
-    for seed in tqdm(range(FIRST_SEED, FIRST_SEED + options.pictures), unit="picture", disable=None):
-        drawn = synthesize_micrograph(seed, SIDE, family=FAMILIES[seed % len(FAMILIES)], diameter=DIAMETERS)
+    pictures = itertools.islice(undisturbed_pictures(), options.pictures)
+    for seed, drawn in tqdm(pictures, total=options.pictures, unit="picture", disable=None):
         for name, disturb in DISTURBANCES.items():
             image, labels = disturb(drawn.image.astype(np.float32), drawn.labels, np.random.default_rng(seed))
             counted = count_grains(np.clip(np.rint(image), 0, 255).astype(np.uint8), model=model)

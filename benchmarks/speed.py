@@ -103,7 +103,7 @@ def stages_of(path: Path, model: PreTrainedModel) -> dict[str, Callable[[], obje
     """
     analysis = count_grains(path, model=model)
     field = analysis.micrograph.field
-    labels = analysis.labels[: len(field)]
+    labels = analysis.field_labels
     image = standardize(field)
 
     def save() -> None:

@@ -123,7 +123,8 @@ class GrainAnalysis:
     def table(self) -> pd.DataFrame:
         """Measurements, one row a grain; row i is label i + 1.
 
-        Columns: see `measure_grains`; and `corrected`, true where a correction by hand made the grain.
+        Columns: see `measure_grains`; and `corrected`, true where a correction by hand made the grain. Places count
+        from the whole picture's corner; `touches_edge` asks for the field's edge.
         """
         table = measure_grains(self.field_labels, self.um_per_pixel, self.confidence)
         for axis, start in enumerate(self._field_start):
@@ -142,6 +143,17 @@ class GrainAnalysis:
     def field_labels(self) -> np.ndarray:
         """Labels of the micrograph's field: int32 (field height, field width), a view."""
         return self.labels[self.micrograph.field_slices]
+
+    @property
+    def field_box(self) -> dict[str, int]:
+        """Where the field lies in the picture, px: its first row `top` and column `left`, its `height` and `width`."""
+        rows, columns = self.micrograph.field_slices
+        return {
+            "top": rows.start,
+            "left": columns.start,
+            "height": rows.stop - rows.start,
+            "width": columns.stop - columns.start,
+        }
 
     @property
     def _field_start(self) -> tuple[int, int]:
@@ -214,8 +226,8 @@ class GrainAnalysis:
         """Collects the result as plain values for JSON: numbers, strings, lists and None, no NaN.
 
         Returns:
-            Count, image, scale, settings, corrections by hand, grain size by each rule, warnings, quality flags, and
-            the software and weights that made it.
+            Count, image and its counted field, scale, settings, corrections by hand, grain size by each rule, warnings,
+            quality flags, and the software and weights that made it.
         """
         height, width = self.labels.shape
         known = self.confidence[np.isfinite(self.confidence)]
@@ -223,6 +235,7 @@ class GrainAnalysis:
             "name": self.name,
             "count": self.count,
             "image": {"height": height, "width": width},
+            "field": self.field_box,
             "scale": {"um_per_pixel": self.um_per_pixel, "source": self.scale_source},
             "settings": {
                 "method": self.settings.method,

@@ -54,6 +54,7 @@ class GrainExport:
         um_per_pixel: Scale, None if unknown.
         scale_source: Where the scale came from.
         weights: Name and version of the weights, empty where the labels are not the model's.
+        field_box: What of the picture was counted, px: ``top``, ``left``, ``height``, ``width``; None where it is all.
     """
 
     name: str
@@ -63,6 +64,7 @@ class GrainExport:
     um_per_pixel: float | None = None
     scale_source: str | None = None
     weights: dict[str, str | None] | None = None
+    field_box: dict[str, int] | None = None
 
     @classmethod
     def of_labels(cls, labels: np.ndarray, um_per_pixel: float | None = None, name: str = "field") -> GrainExport:
@@ -82,6 +84,7 @@ class GrainExport:
             analysis.um_per_pixel,
             analysis.scale_source,
             dict(analysis.weights),
+            analysis.field_box,
         )
 
 
@@ -344,6 +347,7 @@ def _origin(export: GrainExport) -> dict[str, Any]:
         "image": export.name,
         "height_px": export.labels.shape[0],
         "width_px": export.labels.shape[1],
+        "field_px": export.field_box,
         "um_per_pixel": export.um_per_pixel,
         "scale_source": export.scale_source,
         "software": f"grain_model {__version__}",

@@ -231,7 +231,7 @@ def dominant_regions(areas: np.ndarray) -> np.ndarray:
     """
     areas = np.asarray(areas, np.float64)
     order = np.argsort(areas)
-    for count in range(1, min(MOST_DOMINANT, len(areas) - FEWEST_OTHERS) + 1):
+    for count in range(min(MOST_DOMINANT, len(areas) - FEWEST_OTHERS), 0, -1):
         others = areas[order[:-count]]
         if areas[order[-count]] > DOMINANCE * others[-1] and others.sum() > OTHERS_SHARE * areas.sum():
             return np.isin(np.arange(len(areas)), order[-count:])

@@ -1,4 +1,4 @@
-"""Blank margins around a picture: the white of a page, the black bars of a screen or of a rotated scan."""
+"""Blank margins around a picture: the white of a page, the black bars of a screen."""
 
 from __future__ import annotations
 
@@ -10,6 +10,8 @@ import numpy as np
 _TOLERANCE = 12
 # A margin that is worth leaving out has at least this part of the picture's side, and at least so many px.
 _LEAST_PART, _LEAST_PX = 0.01, 4
+# Lines beside a margin of which one has to differ from it; JPEG blurs the first ones.
+_LINES_BESIDE = 8
 
 
 class Margins(NamedTuple):
@@ -29,10 +31,10 @@ class Margins(NamedTuple):
 
 
 def find_margins(pixels: np.ndarray, least_side: int) -> Margins:
-    """Finds margins of one even colour, which may differ from side to side.
+    """Finds margins of one even colour, which may differ from side to side, and frames within frames.
 
-    Every pixel of a margin's rows or columns has to have that colour: a boundary that crosses them makes them part of
-    the picture.
+    Every pixel of a margin's rows or columns has to have that colour, and the field has to end in a straight line:
+    particles on an even ground lie beside no margin, however far they are from the picture's edge.
 
     Args:
         pixels: uint8 (H, W, 3).
@@ -41,21 +43,51 @@ def find_margins(pixels: np.ndarray, least_side: int) -> Margins:
     Returns:
         The margins; 0 for sides without one.
     """
-    top, bottom, left, right = 0, pixels.shape[0], 0, pixels.shape[1]
-    while True:
-        before = top, bottom, left, right
-        top += _blank_lines(pixels[top:bottom, left:right])
-        bottom -= _blank_lines(pixels[top:bottom, left:right][::-1])
-        across = pixels[top:bottom, left:right].swapaxes(0, 1)
-        left += _blank_lines(across)
-        right -= _blank_lines(across[: right - left][::-1])
-        if bottom - top < least_side or right - left < least_side:
-            return Margins()
-        if (top, bottom, left, right) == before:
-            break
+    found, layer = Margins(), find_frame(pixels, least_side)
+    while any(layer):
+        found = Margins(*(outer + inner for outer, inner in zip(found, layer, strict=True)))
+        layer = find_frame(inside(pixels, found), least_side)
     height, width = pixels.shape[:2]
-    found = ((top, height), (height - bottom, height), (left, width), (width - right, width))
-    return Margins(*(lines if lines >= max(_LEAST_PART * side, _LEAST_PX) else 0 for lines, side in found))
+    least = (max(_LEAST_PART * side, _LEAST_PX) for side in (height, height, width, width))
+    return Margins(*(lines if lines >= enough else 0 for lines, enough in zip(found, least, strict=True)))
+
+
+def find_frame(pixels: np.ndarray, least_side: int) -> Margins:
+    """Finds the outermost layer of margins: on each side the lines of the colour that the outermost one has.
+
+    Args:
+        pixels: as for `find_margins`.
+        least_side: as for `find_margins`.
+
+    Returns:
+        The layer; 0 for sides without a margin, however narrow.
+    """
+    rows, columns = pixels, pixels.swapaxes(0, 1)
+    top, left = _blank_lines(rows), _blank_lines(columns)
+    frame = Margins(top, _blank_lines(rows[top:][::-1]), left, _blank_lines(columns[left:][::-1]))
+    inner = inside(pixels, frame)
+    if min(inner.shape[:2]) < least_side:
+        return Margins()
+    beside = (inner, inner[::-1], inner.swapaxes(0, 1), inner.swapaxes(0, 1)[::-1])
+    outermost = (rows[0], rows[-1], columns[0], columns[-1])
+    return Margins(
+        *(
+            width if width and _is_straight(line[0], lines[:_LINES_BESIDE]) else 0
+            for width, line, lines in zip(frame, outermost, beside, strict=True)
+        )
+    )
+
+
+def inside(pixels: np.ndarray, margins: Margins) -> np.ndarray:
+    """The picture without its margins: uint8 (h, w, 3), a view."""
+    top, bottom, left, right = margins
+    return pixels[top : pixels.shape[0] - bottom, left : pixels.shape[1] - right]
+
+
+def _is_straight(colour: np.ndarray, lines: np.ndarray) -> bool:
+    """Whether most of the pixels beside a margin of this colour have another."""
+    differs = np.abs(lines.astype(np.int16) - colour.astype(np.int16)).max(axis=2) > _TOLERANCE
+    return bool(differs.mean(axis=1).max(initial=0) >= 0.5)
 
 
 def _blank_lines(lines: np.ndarray) -> int:

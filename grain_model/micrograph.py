@@ -14,7 +14,7 @@ from PIL import Image, UnidentifiedImageError
 
 from .errors import ImageError
 from .footer import MAX_FOOTER, find_footer, find_scale_bar
-from .margins import Margins, find_margins
+from .margins import Margins, find_frame, find_margins, inside
 from .measurement import as_scale
 from .pixels import check_picture, from_pil, is_see_through, to_rgb, turn_upright
 from .scale_metadata import (
@@ -148,7 +148,7 @@ def read_micrograph(
         notes.append("The image has transparent pixels; they were laid on white.")
     pixels = to_rgb(opened.pixels)
     scale, scale_source = _settle_scale(given, opened.pixel_size, notes)
-    footer_top = _stated_footer(opened) or find_footer(pixels)
+    footer_top = _stated_footer(opened) or _find_footer(pixels)
     bar = find_scale_bar(pixels, footer_top) if footer_top else None
     return Micrograph(
         pixels,
@@ -342,6 +342,13 @@ def _settle_scale(given: float | None, stated: PixelSize | None, notes: list[str
             f"({stated.source}): they differ by {100 * difference:+.0f} %. Check which is right."
         )
     return given, "given"
+
+
+def _find_footer(pixels: np.ndarray) -> int | None:
+    """First row of the strip that the picture ends in, or of one inside a frame such as the white of a page."""
+    frame = find_frame(pixels, MIN_SIDE)
+    row = find_footer(inside(pixels, frame)) if any(frame) else None
+    return find_footer(pixels) if row is None else frame.top + row
 
 
 def _stated_footer(opened: _Source) -> int | None:

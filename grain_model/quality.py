@@ -64,7 +64,7 @@ def assess_quality(
                 "dominant_region",
                 f"{dominant.sum() / labels.size:.0%} of the field is counted as "
                 f"{'one grain' if len(dominant) == 1 else f'{len(dominant)} grains'} far larger than all others: if "
-                "this is mounting resin or background, crop it off or remove it by correction.",
+                "this is mounting resin or background, crop it off. Deleting it mends the count, not the grain size.",
             )
         )
     known = confidence[np.isfinite(confidence)]

@@ -19,6 +19,7 @@ from train.gallery import ERROR_COLOURS, render_errors
 from train.instance_protocol import ALL_PICTURES, MEAN_OF_MATERIALS, score_pictures, summarize
 from train.labelled import LabelledDataError, find_labelled_micrographs, read_labels
 from train.matching import match_labels, prepare_labels
+from train.model_card import PAGES, ROOT, fill_tables
 from train.reliability import bin_confidence, calibration_error
 from train.seed_protocol import AS_THE_SEED, FULL_SIZE, SEED_ROW, compare_masks, summarize_tiles
 
@@ -363,3 +364,9 @@ def test_baseline_contender_reads_colour():
     (prediction,) = baseline("otsu").predict(pixels).values()
     assert prediction.confidence is None
     assert match_labels(labels, prediction.labels).f1 == 1.0
+
+
+def test_pages_hold_the_tables_of_the_last_reports():
+    for name in PAGES:
+        page = (ROOT / name).read_text(encoding="utf-8")
+        assert fill_tables(page) == page

@@ -102,6 +102,7 @@ def test_typical_area_ignores_specks():
     [
         ([100] * 40 + [9_000], 100),  # resin beside a specimen
         ([100] * 40 + [9_000, 12_000], 100),  # on either side of it
+        ([100] * 80 + [9_000, 40_000], 100),
         ([1] * 40 + [9_000], 9_000),  # specks on one large grain
         ([100] * 5 + [9_000], 9_000),  # too few others to tell
         ([100] * 40 + [900], 100),  # a large grain

@@ -1,5 +1,7 @@
 """Blank margins: found to the pixel, and neither counted nor measured."""
 
+import json
+
 import cv2
 import numpy as np
 import pytest
@@ -8,9 +10,12 @@ from grain_model import analysis as analysis_module
 from grain_model.analysis import count_grains
 from grain_model.correction import Edit
 from grain_model.errors import CorrectionError
+from grain_model.export import GrainExport, export_grains
 from grain_model.margins import Margins, find_margins
 from grain_model.micrograph import MIN_SIDE, read_micrograph
+from grain_model.report import compose_report
 from tests.drawn import draw_grid, predict_drawn
+from tests.test_footer import draw_sem
 
 PICTURE = np.random.default_rng(0).integers(0, 256, (200, 300, 3), np.uint8)
 
@@ -18,6 +23,14 @@ PICTURE = np.random.default_rng(0).integers(0, 256, (200, 300, 3), np.uint8)
 def framed(picture: np.ndarray, margins: Margins, colour: int = 255) -> np.ndarray:
     widths = ((margins.top, margins.bottom), (margins.left, margins.right)) + ((0, 0),) * (picture.ndim - 2)
     return np.pad(picture, widths, constant_values=colour)
+
+
+def drawn_powder() -> np.ndarray:
+    """Particles of 20 px on a white ground, none of them near the picture's edge."""
+    picture = np.full((300, 400, 3), 255, np.uint8)
+    for x, y in np.random.default_rng(0).integers((60, 60), (340, 240), (60, 2)).tolist():
+        cv2.circle(picture, (x, y), 10, (90, 90, 90), -1)
+    return picture
 
 
 @pytest.mark.parametrize("colour", [0, 128, 255])
@@ -46,8 +59,9 @@ def test_jpeg_hides_no_margin():
         np.full((200, 200, 3), 255, np.uint8),
         framed(PICTURE[:20, :20], Margins(40, 40, 40, 40)),
         cv2.line(np.full((200, 200, 3), 255, np.uint8), (100, 0), (90, 199), (0, 0, 0), 2),
+        drawn_powder(),
     ],
-    ids=["a pixel or two", "nothing but one colour", "too little left", "a bright bicrystal"],
+    ids=["a pixel or two", "nothing but one colour", "too little left", "a bright bicrystal", "powder on white film"],
 )
 def test_no_margins(picture):
     assert find_margins(picture, MIN_SIDE) == Margins()
@@ -71,6 +85,26 @@ def test_margins_change_neither_count_nor_sizes_only_places(see_the_drawing, tin
     for name in plain.table:
         assert np.allclose(result.table[name], plain.table[name] + moved.get(name, 0)), name
     assert read_micrograph(whole).field.shape[:2] == draw_grid(4, 5).shape
+    assert result.summary()["field"] == {"top": 30, "left": 50, "height": 169, "width": 212}
+    assert np.array_equal(result.relabel().labels, result.labels)
+
+
+def test_exports_and_report_hold_the_grains_in_their_places(see_the_drawing, tiny_model, tmp_path):
+    result = count_grains(framed(draw_grid(4, 5), Margins(30, 12, 50, 9)), 0.5, tiny_model)
+    coco = json.loads(export_grains(GrainExport.of_analysis(result), tmp_path, ["coco"])["coco"].read_text())
+    assert coco["info"]["field_px"] == result.field_box
+    for row, annotation in zip(result.table.itertuples(), coco["annotations"], strict=True):
+        left, top, width, height = annotation["bbox"]
+        grain = result.labels == row.label
+        assert annotation["area"] == grain.sum() == grain[top : top + height, left : left + width].sum()
+    assert "212 x 169 px" in dict(compose_report([result]).fields[0].facts)["Field"]
+
+
+def test_the_strip_of_a_microscope_is_found_on_a_white_page():
+    picture = draw_sem("FEI")
+    micrograph = read_micrograph(framed(picture, Margins(40, 40, 40, 40)))
+    assert micrograph.footer_top == 580 and micrograph.scale_bar_px == 180
+    assert np.array_equal(micrograph.field, picture[:540])
 
 
 def test_corrections_count_from_the_corner_of_the_whole_picture(see_the_drawing, tiny_model):

@@ -27,6 +27,7 @@ def analyzed(seed: int, um_per_pixel: float | None = 0.5, grains: int = 90, name
     return SimpleNamespace(
         name=name or f"field <{seed}>.png",
         labels=labels,
+        field_labels=labels,
         count=grains,
         table=measure_grains(labels, um_per_pixel),
         grain_size=grain_size(labels, um_per_pixel),
@@ -106,6 +107,7 @@ def test_the_micrograph_stands_beside_its_grains(report, tmp_path):
 def test_a_field_is_measured_without_the_strip_below_it():
     analysis = analyzed(1)
     analysis.micrograph.field = analysis.micrograph.field[:120]
+    analysis.field_labels = analysis.labels[:120]
     field = compose_report([analysis]).fields[0]
     assert dict(field.facts)["Field"].startswith("200 x 120 px, 100 x 60 ")
 

@@ -10,7 +10,7 @@ import torch
 from grain_model import scale
 from grain_model.scale import factor_for_grains, predict_at_canonical_scale
 from grain_model.tiling import OVERLAP, predict_probabilities
-from tests.drawn import drawn_maps
+from tests.drawn import drawn_maps, squares
 
 
 class PixelModel:
@@ -78,6 +78,15 @@ def test_groups_that_the_reduced_picture_does_not_divide_either_are_no_reason_to
     monkeypatch.setattr(scale, "predict_probabilities", lambda model, image, **options: looks.pop())
     looks = [np.stack([np.ones((96, 96)), *np.zeros((2, 96, 96))]).astype(np.float32), first]
     assert predict_at_canonical_scale(None, np.zeros((3, 300, 300), np.float32)) is first
+
+
+def test_a_reduced_picture_may_show_fewer_pieces(monkeypatch):
+    """What was cut in two by the first look is why pictures of large grains are reduced."""
+    halves, grains = drawn_maps(squares(3, 6, 150)), drawn_maps(squares(3, 3, 52))
+    looks = [grains, halves]
+    monkeypatch.setattr(scale, "predict_probabilities", lambda model, image, **options: looks.pop())
+    maps = predict_at_canonical_scale(None, np.zeros((3, *halves.shape[1:]), np.float32))
+    assert maps.shape == halves.shape and not looks and maps is not halves
 
 
 def test_maps_come_back_at_the_size_and_place_of_the_picture(monkeypatch):

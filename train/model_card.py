@@ -38,6 +38,14 @@ def results_table(report: Path) -> str:
     return table(header, rows)
 
 
+# What fills a table, by its mark.
+TABLES = {
+    "results": lambda: results_table(REPORT),
+    "ablation": lambda: results_table(REPORTS / "ablation" / REPORT.name),
+    "disturbances": (REPORTS / "disturbances.md").read_text,
+}
+
+
 def draw_best_and_worst(path: Path, number: int = 2) -> None:
     """Draw the errors on the `number` best and worst examples, best first.
 
@@ -73,14 +81,9 @@ def main() -> None:
 
 def fill_tables(text: str) -> str:
     """Put the tables of the reports between their marks, where a page has them."""
-    tables = {
-        "results": results_table(REPORT),
-        "ablation": results_table(REPORTS / "ablation" / REPORT.name),
-        "disturbances": (REPORTS / "disturbances.md").read_text().strip(),
-    }
-    for mark, filled in tables.items():
+    for mark, read in TABLES.items():
         between = re.compile(rf"(<!-- {mark} -->\n).*?(<!-- /{mark} -->)", re.DOTALL)
-        text = between.sub(lambda marks, filled=filled: f"{marks[1]}{filled}\n{marks[2]}", text)
+        text = between.sub(lambda marks, read=read: f"{marks[1]}{read().strip()}\n{marks[2]}", text)
     return text
 
 
