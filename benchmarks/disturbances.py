@@ -143,7 +143,7 @@ def pixels(change: Callable[[np.ndarray], np.ndarray]) -> Callable[..., Disturbe
 
 def as_jpeg(image: np.ndarray) -> np.ndarray:
     """The picture after a JPEG file of quality 15."""
-    coded = cv2.imencode(".jpg", image, [cv2.IMWRITE_JPEG_QUALITY, 15])[1]
+    coded = cv2.imencode(".jpg", image.astype(np.uint8), [cv2.IMWRITE_JPEG_QUALITY, 15])[1]
     return cv2.imdecode(coded, cv2.IMREAD_COLOR).astype(np.float32)
 
 

@@ -14,7 +14,7 @@ from .tiling import predict_probabilities
 # The network separates grains of these equivalent diameters equally well (px); outside, the picture is resampled so
 # that its typical grain has the diameter beside it. Enlarging beyond LARGEST_FACTOR adds no information.
 SMALLEST_DIAMETER, ENLARGED_DIAMETER = 14.0, 26.0
-LARGEST_DIAMETER, REDUCED_DIAMETER = 70.0, 52.0
+LARGEST_DIAMETER, REDUCED_DIAMETER = 70.0, 56.0
 LARGEST_FACTOR = 2.0
 # What is reduced further has too few pixels left.
 SMALLEST_SIDE = 96
