@@ -11,6 +11,7 @@ import torch
 
 from grain_model.modeling_grain import GrainForInstanceSegmentation
 from tests.drawn import draw_grid
+from grain_model.scale import REDUCED_DIAMETER
 from train.cli import main
 from train.datasets import UNKNOWN, RealMicrograph
 from train.fine_tune import (
@@ -83,7 +84,7 @@ def test_a_fifth_is_kept_back_and_none_of_it_is_trained_on():
         keep_back(["alone"], seed=0)
 
 
-@pytest.mark.parametrize("side, factor", [(8, 2.0), (30, 1.0), (140, 52 / (140 * 2 / np.pi**0.5))])
+@pytest.mark.parametrize("side, factor", [(8, 2.0), (30, 1.0), (140, REDUCED_DIAMETER / (140 * 2 / np.pi**0.5))])
 def test_grains_are_brought_to_the_size_at_which_the_model_looks(side, factor):
     labels = np.arange(1, 10, dtype=np.int32).reshape(3, 3).repeat(side, 0).repeat(side, 1)
     scaled = at_known_scale(RealMicrograph(np.zeros((*labels.shape, 3), np.uint8), labels))
