@@ -10,8 +10,8 @@ import pytest
 import torch
 
 from grain_model.modeling_grain import GrainForInstanceSegmentation
-from tests.drawn import draw_grid
 from grain_model.scale import REDUCED_DIAMETER
+from tests.drawn import draw_grid
 from train.cli import main
 from train.datasets import UNKNOWN, RealMicrograph
 from train.fine_tune import (
