@@ -62,18 +62,16 @@ def find_frame(pixels: np.ndarray, least_side: int) -> Margins:
     Returns:
         The layer; 0 for sides without a margin, however narrow.
     """
-    rows, columns = pixels, pixels.swapaxes(0, 1)
-    top, left = _blank_lines(rows), _blank_lines(columns)
-    frame = Margins(top, _blank_lines(rows[top:][::-1]), left, _blank_lines(columns[left:][::-1]))
+    sides = _from_each_side(pixels)
+    frame = Margins(*map(_blank_lines, sides))
     inner = inside(pixels, frame)
     if min(inner.shape[:2]) < least_side:
         return Margins()
-    beside = (inner, inner[::-1], inner.swapaxes(0, 1), inner.swapaxes(0, 1)[::-1])
-    outermost = (rows[0], rows[-1], columns[0], columns[-1])
+    beside = _from_each_side(inner)
     return Margins(
         *(
-            width if width and _is_straight(line[0], lines[:_LINES_BESIDE]) else 0
-            for width, line, lines in zip(frame, outermost, beside, strict=True)
+            width if width and _is_straight(lines[0, 0], field[:_LINES_BESIDE]) else 0
+            for width, lines, field in zip(frame, sides, beside, strict=True)
         )
     )
 
@@ -82,6 +80,12 @@ def inside(pixels: np.ndarray, margins: Margins) -> np.ndarray:
     """The picture without its margins: uint8 (h, w, 3), a view."""
     top, bottom, left, right = margins
     return pixels[top : pixels.shape[0] - bottom, left : pixels.shape[1] - right]
+
+
+def _from_each_side(pixels: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray]:
+    """Views: the rows from the top and from the bottom, the columns from the left and from the right."""
+    columns = pixels.swapaxes(0, 1)
+    return pixels, pixels[::-1], columns, columns[::-1]
 
 
 def _is_straight(colour: np.ndarray, lines: np.ndarray) -> bool:

@@ -99,13 +99,10 @@ def stains(rng: np.random.Generator, shape: tuple[int, int], cell: float, share:
 
 def overlay_marks(rng: np.random.Generator, image: np.ndarray) -> None:
     """Write what people put on their pictures into `image` (uint8 (H, W, 3)), in place: a scale bar, text, arrows."""
-    ink = (
-        INKS[int(rng.integers(len(INKS)))]
-        if rng.random() < 0.3
-        else (255, 255, 255)
-        if rng.random() < 0.5
-        else (0,) * 3
-    )
+    if rng.random() < 0.3:
+        ink = INKS[int(rng.integers(len(INKS)))]
+    else:
+        ink = (255, 255, 255) if rng.random() < 0.5 else (0, 0, 0)
     _write_text(rng, image, ink)
     if rng.random() < 0.4:
         return

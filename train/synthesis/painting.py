@@ -1,5 +1,7 @@
 """Makes the grains of a polycrystal visible, and decides which of them can be told apart."""
 
+from collections.abc import Iterator
+
 import cv2
 import numpy as np
 from scipy.sparse import coo_array
@@ -80,14 +82,9 @@ class _Painter:
         grey = self._surface_marks(grey)
         if in_gap is not None:
             grey = self._fill_gaps(grey, in_gap)
-        if recipe.eyepiece:
-            outside = self._outside_eyepiece()
-            grey = grey * (1 - outside) + np.float32(self.rng.uniform(0, 0.1)) * outside
-            in_gap = outside if in_gap is None else np.maximum(in_gap, outside)
-        if recipe.beyond_edge > 0:
-            beyond_edge, mount = self._beyond_edge()
-            grey = grey * (1 - beyond_edge) + mount * beyond_edge
-            in_gap = beyond_edge if in_gap is None else np.maximum(in_gap, beyond_edge)
+        for cover, fill in self._covers():
+            grey = grey * (1 - cover) + fill * cover
+            in_gap = cover if in_gap is None else np.maximum(in_gap, cover)
         if chroma is not None and in_gap is not None:
             chroma *= 1 - in_gap[..., None]
         return grey, chroma, self._labels(visible, in_gap)
@@ -420,12 +417,39 @@ class _Painter:
             grey = grey - np.float32(sign * rng.uniform(0.03, 0.2)) * halo
         return grey * (1 - drawn) + fill * drawn
 
+    def _covers(self) -> Iterator[tuple[np.ndarray, np.ndarray | np.float32]]:
+        """What hides a part of the specimen, float (H, W) in [0, 1], with its grey values."""
+        if self.recipe.eyepiece:
+            yield self._outside_eyepiece(), np.float32(self.rng.uniform(0, 0.1))
+        if self.recipe.beyond_edge > 0:
+            yield self._beyond_edge()
+
     def _outside_eyepiece(self) -> np.ndarray:
         """Float (H, W) in [0, 1]: what lies outside the round field of an eyepiece."""
         height, width = self.shape
         radius = self.rng.uniform(0.42, 0.6) * min(height, width)
         from_centre = np.hypot(self.x - 0.5 * width, self.y - 0.5 * height)
         return np.clip(from_centre - np.float32(radius), 0, 1)
+
+    def _beyond_edge(self) -> tuple[np.ndarray, np.ndarray]:
+        """What lies beyond the specimen's edge, float (H, W) in [0, 1], and its grey values, float32 (H, W)."""
+        rng, shape = self.rng.spawn(1)[0], self.shape
+        side = float(max(shape))
+        angle = rng.uniform(0, 2 * np.pi)
+        across = (self.x * np.cos(angle) + self.y * np.sin(angle)).astype(np.float32)
+        if rng.random() < 0.2:
+            # A narrow specimen, such as a foil or a wire, with an edge on either side.
+            across = -np.abs(across - np.float32(rng.uniform(*np.quantile(across, [0.3, 0.7]))))
+        across += np.float32(rng.uniform(0, 0.04) * side) * smooth_noise(rng, shape, rng.uniform(0.2, 0.6) * side)
+        across += np.float32(rng.uniform(0, 1.5)) * smooth_noise(rng, shape, rng.uniform(2, 12))
+        mount = np.float32(rng.uniform(0, 0.25) if rng.random() < 0.5 else rng.uniform(0, 1))
+        mount = mount + np.float32(rng.uniform(0, 0.06)) * smooth_noise(rng, shape, rng.uniform(1, 8))
+        beyond = 1 - leave_out(across, self.recipe.beyond_edge, 0.5, 0.5)
+        if rng.random() < 0.5:
+            # Polishing rounds the edge, and the gap beside it shines or is dark.
+            rim = cv2.GaussianBlur(beyond, (0, 0), rng.uniform(1, 4))
+            mount = mount + np.float32(rng.uniform(-0.5, 0.5)) * 4 * rim * (1 - rim)
+        return beyond, mount
 
     def _labels(self, visible: np.ndarray, in_gap: np.ndarray | None) -> np.ndarray:
         """Join grains whose common boundary cannot be seen, cut out the gaps, and number what is left."""
@@ -455,23 +479,3 @@ class _Painter:
         unseen = pairs[share < MIN_VISIBLE_SHARE]
         graph = coo_array((np.ones(len(unseen)), (unseen // n, unseen % n)), shape=(n, n))
         return connected_seeds(graph, directed=False)[1]
-
-    def _beyond_edge(self) -> tuple[np.ndarray, np.ndarray]:
-        """What lies beyond the specimen's edge, float (H, W) in [0, 1], and its grey values, float32 (H, W)."""
-        rng, shape = self.rng.spawn(1)[0], self.shape
-        side = float(max(shape))
-        angle = rng.uniform(0, 2 * np.pi)
-        across = (self.x * np.cos(angle) + self.y * np.sin(angle)).astype(np.float32)
-        if rng.random() < 0.2:
-            # A narrow specimen, such as a foil or a wire, with an edge on either side.
-            across = -np.abs(across - np.float32(rng.uniform(*np.quantile(across, [0.3, 0.7]))))
-        across += np.float32(rng.uniform(0, 0.04) * side) * smooth_noise(rng, shape, rng.uniform(0.2, 0.6) * side)
-        across += np.float32(rng.uniform(0, 1.5)) * smooth_noise(rng, shape, rng.uniform(2, 12))
-        mount = np.float32(rng.uniform(0, 0.25) if rng.random() < 0.5 else rng.uniform(0, 1))
-        mount = mount + np.float32(rng.uniform(0, 0.06)) * smooth_noise(rng, shape, rng.uniform(1, 8))
-        beyond = 1 - leave_out(across, self.recipe.beyond_edge, 0.5, 0.5)
-        if rng.random() < 0.5:
-            # Polishing rounds the edge, and the gap beside it shines or is dark.
-            rim = cv2.GaussianBlur(beyond, (0, 0), rng.uniform(1, 4))
-            mount = mount + np.float32(rng.uniform(-0.5, 0.5)) * 4 * rim * (1 - rim)
-        return beyond, mount
