@@ -5,7 +5,7 @@ import pytest
 import torch
 
 from grain_model.image_processing_grain import standardize
-from train.augment import _cut, _photometric, augment, standardize_batch
+from train.augment import _bands, _cut, _photometric, augment, standardize_batch
 from train.datasets import UNKNOWN
 
 SIDE = 64
@@ -86,3 +86,10 @@ def test_light_changes_and_place_does_not():
     assert 0 < inverted.float().mean() < 0.3
     assert (inner - outer).abs().min() > 0.15
     assert len(inner.round(decimals=2).unique()) > 10
+
+
+def test_bands_of_light_run_in_many_directions():
+    bands = _bands(torch.zeros(64, 3, 48, 64), torch.Generator().manual_seed(0))
+    assert bands.shape == (64, 1, 48, 64) and bands.min() < -0.99 and bands.max() > 0.99
+    down, across = (bands.diff(dim=axis).abs().mean((1, 2, 3)) for axis in (2, 3))
+    assert (down > 2 * across).any() and (across > 2 * down).any()

@@ -133,7 +133,7 @@ def draw_plain(**changes: float) -> tuple[np.ndarray, int, np.ndarray]:
     plain = {"twins": 0.0, "second_phase": 0.0, "gap": 0.0, "chroma": 0.0, "texture": 0.01, "noise": 0.005}
     plain |= {"contrast": 1.0, "missing": 0.0, "edge_spread": 0.0, "step": 0.0, "depth": 0.0, "relief": 0.0}
     plain |= {"tilt": 0.0, "beads": 0.0, "fading": 0.0, "dome": 0.0, "scan_lines": 0.0, "eyepiece": False}
-    plain |= {"beyond_edge": 0.0}
+    plain |= {"beyond_edge": 0.0, "deep_scratches": 0}
     for name, value in (plain | changes).items():
         setattr(recipe, name, value)
     # Of its own, so that a further choice in the recipe leaves the grains as they are.
@@ -182,6 +182,15 @@ def test_beyond_the_edge_of_the_specimen_there_are_no_grains():
     assert (labels == 0).mean() == pytest.approx(0.4, abs=0.02) and labels.max() > 10
     inside, beyond = grey[labels > 0], grey[labels == 0]
     assert abs(np.median(inside) - np.median(beyond)) > 3 * np.std(beyond)
+
+
+def test_deep_scratches_are_laid_over_the_grains_and_divide_none():
+    plain, _, grey = draw_plain(step=0.1)
+    labels, _, scratched = draw_plain(step=0.1, deep_scratches=6)
+    assert np.array_equal(labels, plain)
+    changed = scratched != grey
+    assert 0.02 < changed.mean() < 0.5
+    assert np.abs(scratched - grey)[changed].max() > 0.1
 
 
 def test_two_fields_are_joined_across_or_along_square_pictures():

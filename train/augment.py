@@ -90,6 +90,7 @@ def _photometric(pixels: torch.Tensor, generator: torch.Generator) -> torch.Tens
     pixels = torch.lerp(pixels, pixels.mean(1, keepdim=True).expand_as(pixels), grey)
     gain = 1 + 0.15 * torch.randn(count, 3, 1, 1, generator=generator).to(device) * some(0.3, torch.ones(count), 0.0)
     pixels = pixels * gain
+    pixels = pixels * (1 + some(0.08, _uniform(generator, count, 0.05, 0.3), 0.0) * _bands(pixels, generator))
     inverted = some(0.08, torch.ones(count), 0.0)
     pixels = torch.lerp(pixels, 1 - pixels, inverted)
     # One blur for the batch's first part keeps the kernel shared.
@@ -102,6 +103,17 @@ def _photometric(pixels: torch.Tensor, generator: torch.Generator) -> torch.Tens
     on_device = torch.Generator(device).manual_seed(seed)
     shape = (count, 1, *pixels.shape[2:])
     return pixels + noise * torch.randn(shape, generator=on_device, device=device)
+
+
+def _bands(pixels: torch.Tensor, generator: torch.Generator) -> torch.Tensor:
+    """Waves of light in any direction, as curtaining and flicker give; float (B, 1, H, W) in -1..1."""
+    count, _, height, width = pixels.shape
+    angle, phase = _uniform(generator, count, 0, math.pi), _uniform(generator, count, 0, 2 * math.pi)
+    waves = 2 * math.pi * torch.exp(_uniform(generator, count, math.log(2), math.log(15)))
+    x, y = ((turn * waves).to(pixels.device)[:, None, None] for turn in (torch.cos(angle), torch.sin(angle)))
+    across = torch.linspace(0, 1, width, device=pixels.device)
+    down = torch.linspace(0, 1, height, device=pixels.device)[:, None]
+    return torch.sin(x * across + y * down + phase.to(pixels.device)[:, None, None])[:, None]
 
 
 def _blur(pixels: torch.Tensor, sigma: float) -> torch.Tensor:

@@ -26,8 +26,13 @@ def pits(rng: np.random.Generator, shape: tuple[int, int], count: int, radius: f
     return coverage.astype(np.float32) / 255
 
 
-def scratches(rng: np.random.Generator, shape: tuple[int, int], count: int, bundle: bool, dotted: bool) -> np.ndarray:
-    """Draw straight scratches; a bundle shares one direction, dotted ones are rows of etch pits."""
+def scratches(
+    rng: np.random.Generator, shape: tuple[int, int], count: int, bundle: bool, dotted: bool, thick: int | None = None
+) -> np.ndarray:
+    """Draw straight scratches; a bundle shares one direction, dotted ones are rows of etch pits.
+
+    `thick` is their width in px, one to two where it is left out.
+    """
     height, width = shape
     coverage = np.zeros(shape, np.uint8)
     main = rng.uniform(0, np.pi)
@@ -38,7 +43,7 @@ def scratches(rng: np.random.Generator, shape: tuple[int, int], count: int, bund
         centre = rng.random(2) * (width, height)
         offset = 0.5 * length * np.array([np.cos(angle), np.sin(angle)])
         start, end = ((centre - offset) * ONE).astype(int), ((centre + offset) * ONE).astype(int)
-        thickness = 2 if rng.random() < 0.2 else 1
+        thickness = thick or (2 if rng.random() < 0.2 else 1)
         cv2.line(coverage, start.tolist(), end.tolist(), int(rng.integers(70, 256)), thickness, cv2.LINE_AA, SHIFT)
     coverage = coverage.astype(np.float32) / 255
     if dotted:

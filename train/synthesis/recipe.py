@@ -132,10 +132,11 @@ class Recipe:
         self.eyepiece = chance(0.02, 0.02)
         # Choices from a generator of their own: they leave the picture of every other seed as it was. The edge of the
         # specimen: share of the field that lies beyond it, in mounting resin or on an empty stage. Vignetting: loss of
-        # light in the corners.
+        # light in the corners. Scratches several px wide that polishing or handling left.
         apart = rng.spawn(1)[0]
         self.beyond_edge = float(apart.uniform(0.05, 0.8)) if apart.random() < 0.05 else 0.0
         self.vignetting = float(apart.uniform(0.2, 0.85)) if apart.random() < 0.06 else 0.0
+        self.deep_scratches = int(apart.integers(1, 9)) if apart.random() < 0.07 else 0
         self.invert = chance(0.08, 0.5)
         self.gamma = float(np.exp(0.3 * rng.standard_normal()))
         self.contrast = between(0.35, 1.0) if chance(0.4) else 1.0
