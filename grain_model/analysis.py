@@ -19,7 +19,7 @@ from .correction import Edit, replay
 from .errors import ModelError
 from .grain_size import GrainSize, grain_size
 from .image_processing_grain import standardize
-from .instances import BOUNDARY, label_grains
+from .instances import BOUNDARY, label_grains, resample
 from .label_tiff import write_label_tiff
 from .loading import describe_weights, load_model
 from .measurement import measure_grains, um_column
@@ -37,7 +37,7 @@ Backend = Literal["torch", "onnx"]
 
 @dataclass(frozen=True)
 class LabelSettings:
-    """How probabilities become labels; none of it needs the network again.
+    """How the network's maps become labels; none of it needs the network again.
 
     Attributes:
         method: `"watershed"` separates grains that touch, `"components"` is plain connected components.
@@ -63,9 +63,9 @@ class GrainAnalysis:
             everywhere outside the field.
         confidence: float32 (count,), 0 to 1, the network's own certainty of each grain; NaN for a grain corrected by
             hand, of which the network has none and which a person's 1 would make look measured.
-        probabilities: float32 (C, field height, field width), 0 to 1: grain interior, grain boundary, and
-            what else the model gives.
-        settings: how the labels were drawn from the probabilities.
+        maps: float32 (C, h, w), 0 to 1: grain interior, grain boundary, and what else the model gives, at the size of
+            the field, or smaller where the grains are so large that the network read it reduced.
+        settings: how the labels were drawn from the maps.
         flags: what makes this result doubtful as a whole, in words; empty when nothing does.
         weights: name and version of the weights that were used.
         edits: the corrections by hand that are in the labels, in their order.
@@ -75,12 +75,17 @@ class GrainAnalysis:
     micrograph: Micrograph
     labels: np.ndarray
     confidence: np.ndarray
-    probabilities: np.ndarray = field(repr=False)
+    maps: np.ndarray = field(repr=False)
     settings: LabelSettings = LabelSettings()
     flags: tuple[QualityFlag, ...] = ()
     weights: dict[str, str | None] = field(default_factory=dict)
     edits: tuple[Edit, ...] = ()
     corrected_ids: tuple[int, ...] = ()
+
+    @property
+    def probabilities(self) -> np.ndarray:
+        """The maps at the size of the field: float32 (C, field height, field width), 0 to 1."""
+        return resample(self.maps, self.field_labels.shape)
 
     @property
     def count(self) -> int:
@@ -180,7 +185,7 @@ class GrainAnalysis:
         boundary_sensitivity: float = 0.5,
         min_grain_area: float | None = None,
     ) -> GrainAnalysis:
-        """Draws the labels anew from the same probabilities, without running the network.
+        """Draws the labels anew from the same maps, without running the network.
 
         Args:
             method: see `LabelSettings`.
@@ -191,7 +196,7 @@ class GrainAnalysis:
             A new analysis of the same micrograph, without corrections; this one stays as it is.
         """
         settings = LabelSettings(method, boundary_sensitivity, min_grain_area)
-        drawn = _labelled(self.micrograph, self.probabilities, settings)
+        drawn = _labelled(self.micrograph, self.maps, settings)
         return replace(self, settings=settings, edits=(), corrected_ids=(), **drawn)
 
     def correct(self, edits: Iterable[Edit]) -> GrainAnalysis:
@@ -217,7 +222,7 @@ class GrainAnalysis:
             self,
             labels=_on_whole_picture(corrected.labels, self.micrograph),
             confidence=confidence,
-            flags=assess_quality(self.micrograph.field, corrected.labels, self.probabilities[BOUNDARY], confidence),
+            flags=assess_quality(self.micrograph.field, corrected.labels, self.maps[BOUNDARY], confidence),
             edits=self.edits + edits,
             corrected_ids=tuple((np.flatnonzero(by_hand) + 1).tolist()),
         )
@@ -312,14 +317,14 @@ def count_grains(
     if micrograph is image and um_per_pixel is not None:
         micrograph = micrograph.with_scale(um_per_pixel)
     network, weights = load_network(model, backend)
-    probabilities = predict_at_canonical_scale(network, standardize(micrograph.field))
+    maps = predict_at_canonical_scale(network, standardize(micrograph.field))
     settings = LabelSettings(method, boundary_sensitivity, min_grain_area)
     return GrainAnalysis(
         micrograph=micrograph,
-        probabilities=probabilities,
+        maps=maps,
         settings=settings,
         weights=weights,
-        **_labelled(micrograph, probabilities, settings),
+        **_labelled(micrograph, maps, settings),
     )
 
 
@@ -360,15 +365,16 @@ def write_png(path: Path, picture: np.ndarray) -> None:
     Image.fromarray(picture).save(path, compress_level=3)
 
 
-def _labelled(micrograph: Micrograph, probabilities: np.ndarray, settings: LabelSettings) -> dict[str, Any]:
-    """Computes what follows from the probabilities: labels, confidence and quality flags."""
+def _labelled(micrograph: Micrograph, maps: np.ndarray, settings: LabelSettings) -> dict[str, Any]:
+    """Computes what follows from the maps: labels, confidence and quality flags."""
     labels, confidence = label_grains(
-        probabilities,
+        maps,
         settings.method,
+        size=micrograph.field.shape[:2],
         boundary_sensitivity=settings.boundary_sensitivity,
         min_grain_area=settings.min_grain_area,
     )
-    flags = assess_quality(micrograph.field, labels, probabilities[BOUNDARY], confidence)
+    flags = assess_quality(micrograph.field, labels, maps[BOUNDARY], confidence)
     return {"labels": _on_whole_picture(labels, micrograph), "confidence": confidence, "flags": flags}
 
 

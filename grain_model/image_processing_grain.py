@@ -9,7 +9,6 @@ import cv2
 import numpy as np
 import torch
 from PIL import Image
-from torch.nn import functional as F
 from transformers import AutoImageProcessor, BatchFeature
 from transformers.image_processing_backends import PilBackend
 from transformers.image_utils import ChannelDimension, PILImageResampling, SizeDict
@@ -167,22 +166,14 @@ class GrainImageProcessor(PilBackend):
             )
         results = []
         for index, maps in enumerate(logits):
-            size = tuple(maps.shape[1:])
-            target = size if target_sizes is None else tuple(int(side) for side in target_sizes[index])
-            # Enlarged maps keep the outlines smooth; reduced ones would lose thin boundaries, so there the labels are.
-            if target[0] * target[1] > size[0] * size[1]:
-                maps = F.interpolate(maps[None], size=target, mode="bilinear", align_corners=False)[0]
+            target = maps.shape[1:] if target_sizes is None else target_sizes[index]
             labels, confidence = label_grains(
                 torch.sigmoid(maps).numpy(),
                 method,
+                size=tuple(int(side) for side in target),
                 boundary_sensitivity=boundary_sensitivity,
                 min_grain_area=min_grain_area,
             )
-            if labels.shape != target:
-                labels = cv2.resize(labels, target[::-1], interpolation=cv2.INTER_NEAREST_EXACT)
-                kept = np.unique(labels[labels > 0])
-                labels = np.searchsorted(np.append(0, kept), labels).astype(np.int32)
-                confidence = confidence[kept - 1]
             areas = np.bincount(labels.ravel(), minlength=len(confidence) + 1)[1:]
             results.append(
                 {

@@ -1,6 +1,7 @@
 """Maps of interior, boundary and distance -> one label a grain."""
 
 import heapq
+import math
 
 import cv2
 import numpy as np
@@ -13,11 +14,13 @@ INTERIOR, BOUNDARY, DISTANCE = 0, 1, 2
 SEED_WINDOW = 7
 # Two neighbours are one grain where the mean boundary evidence along their common border is below this, at a boundary
 # sensitivity of 0.5. Chosen once for all materials.
-MERGE_BELOW = 0.6
+MERGE_BELOW = 0.65
 # A piece smaller than this share of the image's typical grain is a fragment, unless its borders are all but certain
 # and it is at least a quarter of that. Typical: half of the grains' area lies in larger grains, half in smaller ones.
-FRAGMENT_SHARE = 0.06
+FRAGMENT_SHARE = 0.08
 CERTAIN_BORDER = 0.9
+# Where regions are carried over to larger maps, their rims of this width (px of the smaller maps) are drawn anew.
+REDRAWN_RIM = 2.0
 # Up to MOST_DOMINANT regions that are each more than DOMINANCE times as large as any other are no measure of the
 # grains, given that the others are at least FEWEST_OTHERS and hold OTHERS_SHARE of the area: a specimen in its resin.
 DOMINANCE = 4.0
@@ -30,16 +33,21 @@ def label_grains(
     probabilities: np.ndarray,
     method: str = "watershed",
     *,
+    size: tuple[int, int] | None = None,
     boundary_sensitivity: float = 0.5,
     min_grain_area: float | None = None,
 ) -> tuple[np.ndarray, np.ndarray]:
     """Separate the grains and draw the boundaries between them.
 
+    Which pieces are one grain is decided on the maps as they are, since enlarged maps smear the evidence along a
+    border; the outlines then follow the maps at the size that is asked for.
+
     Args:
         probabilities: As in `grain_regions`.
         method: As in `grain_regions`.
+        size: Height and width of the labels; that of the maps if left out.
         boundary_sensitivity: As in `grain_regions`.
-        min_grain_area: As in `grain_regions`.
+        min_grain_area: Smallest grain in px of the labels; follows the image's own grain size if left out.
 
     Returns:
         int32 (H, W), grains 1..n without gaps, 0 = boundary (a thin line between touching grains), gap or not a grain;
@@ -48,11 +56,32 @@ def label_grains(
     Raises:
         MeasurementError: If the arguments do not fit.
     """
-    regions = grain_regions(
-        probabilities, method, boundary_sensitivity=boundary_sensitivity, min_grain_area=min_grain_area
-    )
+    maps = probabilities
+    # Pixels of the maps for one of the labels.
+    density = 1.0 if size is None else math.prod(maps.shape[-2:]) / math.prod(size)
+    if density < 1 and method == "components":
+        maps, density = resample(maps, size), 1.0
+    min_area = None if min_grain_area is None else min_grain_area * density
+    regions = grain_regions(maps, method, boundary_sensitivity=boundary_sensitivity, min_grain_area=min_area)
+    if density < 1:
+        maps = resample(maps, size)
+        regions = _redraw(regions, maps)
     labels = _draw_boundaries(regions)
-    return labels, grain_confidence(labels, probabilities)
+    confidence = grain_confidence(labels, maps)
+    if density > 1:
+        # Reduced maps would lose thin boundaries.
+        labels = cv2.resize(labels, size[::-1], interpolation=cv2.INTER_NEAREST_EXACT)
+        present = np.bincount(labels.ravel(), minlength=len(confidence) + 1)[1:] > 0
+        labels, confidence = _renumber(labels, np.append(False, present)), confidence[present]
+    return labels, confidence
+
+
+def resample(channels: np.ndarray, size: tuple[int, int]) -> np.ndarray:
+    """Bring float (C, H, W) to another (height, width); pixel areas stay aligned, and the type becomes float32."""
+    if tuple(channels.shape[1:]) == tuple(size):
+        return np.asarray(channels, np.float32)
+    method = cv2.INTER_AREA if size[1] < channels.shape[2] else cv2.INTER_LINEAR
+    return np.stack([cv2.resize(np.float32(channel), size[::-1], interpolation=method) for channel in channels])
 
 
 def grain_regions(
@@ -113,26 +142,57 @@ def _components(maps: np.ndarray, sensitivity: float, min_area: float | None) ->
 
 
 def _flood_and_merge(maps: np.ndarray, sensitivity: float, min_area: float | None) -> np.ndarray:
-    interior, boundary = maps[INTERIOR], maps[BOUNDARY]
-    # The maps leave out a grain's rim of one pixel; grown by it, touching grains meet and gaps stay open.
-    ground = cv2.dilate((interior > 0.5).astype(np.uint8), np.ones((3, 3), np.uint8)) > 0
-    distance = maps[DISTANCE] if len(maps) > 2 else _distance_from(interior)
+    interior, ground, distance = maps[INTERIOR], _ground(maps), _distance(maps)
     seeds = _seeds(distance, interior, ground)
     if seeds.max() == 0:
         return np.zeros(ground.shape, np.int32)
-    # Whatever is not the inside of a grain parts two grains: a seen boundary, or a gap. Gaps and wide boundaries are
-    # flooded too, and left out at the end: the border of two grains is all that lies between them, and not only the
-    # narrow places where they touch.
-    evidence = np.maximum(boundary, 1 - interior)
-    # The distance breaks ties where no boundary was seen.
-    height = np.round((evidence + 0.5 * (1 - distance)) * 255).astype(np.int32)
-    basins = watershed(height, seeds).astype(np.int32)
+    # Gaps and wide boundaries are flooded too, and left out at the end: the border of two grains is all that lies
+    # between them, and not only the narrow places where they touch.
+    evidence = _evidence(maps)
+    basins = watershed(_height(evidence, distance), seeds).astype(np.int32)
     regions = _merge_weak_borders(basins, evidence, 2 * (1 - sensitivity) * MERGE_BELOW)
     return _drop_fragments(np.where(ground, regions, 0), interior, evidence, min_area)
 
 
-def _distance_from(interior: np.ndarray) -> np.ndarray:
-    distance = cv2.distanceTransform((interior > 0.5).astype(np.uint8), cv2.DIST_L2, 5)
+def _redraw(regions: np.ndarray, maps: np.ndarray) -> np.ndarray:
+    """Carry regions over to larger maps, int32 at their size; the rims follow what these maps show."""
+    _, height, width = maps.shape
+    coarse = cv2.resize(regions, (width, height), interpolation=cv2.INTER_NEAREST_EXACT)
+    reach = max(round(REDRAWN_RIM * width / regions.shape[1]), 1)
+    around = cv2.getStructuringElement(cv2.MORPH_ELLIPSE, (2 * reach + 1, 2 * reach + 1))
+    values = coarse.astype(np.float32)
+    highest = cv2.dilate(values, around)
+    cores = np.where(highest == cv2.erode(values, around), coarse, 0)
+    # Grains that are nothing but rim stay as they are.
+    whole = np.bincount(cores.ravel(), minlength=int(regions.max()) + 1) == 0
+    cores = np.where(whole[coarse], coarse, cores)
+    flooded = watershed(_height(_evidence(maps), _distance(maps)), cores, mask=highest > 0)
+    return np.where(_ground(maps), flooded, 0).astype(np.int32)
+
+
+def _ground(maps: np.ndarray) -> np.ndarray:
+    """Bool (H, W): the grains' insides, grown by the rim of one pixel that the maps leave out.
+
+    So touching grains meet and gaps stay open.
+    """
+    return cv2.dilate((maps[INTERIOR] > 0.5).astype(np.uint8), np.ones((3, 3), np.uint8)) > 0
+
+
+def _evidence(maps: np.ndarray) -> np.ndarray:
+    """Whatever is not the inside of a grain parts two grains, a seen boundary or a gap; float32 (H, W) in [0, 1]."""
+    return np.maximum(maps[BOUNDARY], 1 - maps[INTERIOR])
+
+
+def _height(evidence: np.ndarray, distance: np.ndarray) -> np.ndarray:
+    """What is flooded, int32 (H, W); the distance breaks ties where no boundary was seen."""
+    return np.round((evidence + 0.5 * (1 - distance)) * 255).astype(np.int32)
+
+
+def _distance(maps: np.ndarray) -> np.ndarray:
+    """Relative distance to the boundary, float32 (H, W): the model's own, or taken from the interior."""
+    if len(maps) > DISTANCE:
+        return maps[DISTANCE]
+    distance = cv2.distanceTransform((maps[INTERIOR] > 0.5).astype(np.uint8), cv2.DIST_L2, 5)
     return distance / max(float(distance.max()), 1.0)
 
 

@@ -38,7 +38,7 @@ def assess_quality(
     Args:
         pixels: uint8 (H, W, 3).
         labels: int32 (H, W), grains 1..n.
-        boundary: float (H, W), boundary probability in [0, 1].
+        boundary: float, boundary probability in [0, 1], at any size.
         confidence: float (n,) in [0, 1], the network's certainty of each grain; NaN for a grain corrected by hand.
 
     Returns:

@@ -3,11 +3,10 @@
 import math
 from collections.abc import Callable
 
-import cv2
 import numpy as np
 from transformers import PreTrainedModel
 
-from .instances import grain_regions, typical_area
+from .instances import grain_regions, resample, typical_area
 from .onnx_backend import OnnxNetwork
 from .tiling import predict_probabilities
 
@@ -18,6 +17,9 @@ LARGEST_DIAMETER, REDUCED_DIAMETER = 70.0, 56.0
 LARGEST_FACTOR = 2.0
 # What is reduced further has too few pixels left.
 SMALLEST_SIDE = 96
+# The picture is reduced anew, once, where the typical grain's diameter is off by more than this factor.
+MOST_REDUCED_LOOKS = 2
+LIKE_SIZE = 1.15
 # Where the reduced picture shows fewer than this share of the grains, the large ones of the first look were groups that
 # it had not told apart, and the first look is kept.
 LEAST_KEPT = 0.25
@@ -39,23 +41,35 @@ def predict_at_canonical_scale(
         progress: Called with the tiles done and the tiles in all, for each run anew.
 
     Returns:
-        float32 (C, H, W) in [0, 1] at the picture's own size.
+        float32 (C, h, w) in [0, 1]: at the picture's own size, or smaller where the grains are so large that the
+        picture was reduced. `label_grains` takes them as they are.
     """
-    maps = predict_probabilities(model, image, max_pixels=max_pixels, progress=progress)
+    size = image.shape[1:]
+
+    def look(factor: float) -> np.ndarray:
+        resized = resample(image, tuple(max(round(side * factor), 1) for side in size))
+        return predict_probabilities(model, resized, max_pixels=max_pixels, progress=progress)
+
+    maps = look(1)
     areas = _grain_areas(maps)
     factor = factor_for_grains(areas)
-    if factor == 1:
-        return maps
-    _, height, width = image.shape
-    factor = max(factor, SMALLEST_SIDE / min(height, width)) if factor < 1 else factor
-    if 0.9 < factor < 1.1:
-        return maps
-    size = (max(round(width * factor), 1), max(round(height * factor), 1))
-    resized = _resize(image, size)
-    second = predict_probabilities(model, resized, max_pixels=max_pixels, progress=progress)
-    if factor < 1 and len(_grain_areas(second)) < LEAST_KEPT * len(areas):
-        return maps
-    return np.clip(_resize(second, (width, height)), 0, 1)
+    if factor >= 1:
+        return maps if factor == 1 else resample(look(factor), size)
+    least = min(SMALLEST_SIDE / min(size), 1)
+    for _ in range(MOST_REDUCED_LOOKS):
+        factor = max(factor, least)
+        if factor > 0.9:
+            return maps
+        reduced = look(factor)
+        seen = _grain_areas(reduced)
+        if len(seen) < LEAST_KEPT * len(areas):
+            return maps
+        # Grains that the last look misjudged come out at another size than was meant.
+        ratio = REDUCED_DIAMETER / typical_diameter(seen)
+        if 1 / LIKE_SIZE < ratio < LIKE_SIZE:
+            break
+        factor *= ratio
+    return reduced
 
 
 def _grain_areas(maps: np.ndarray) -> np.ndarray:
@@ -75,14 +89,12 @@ def factor_for_grains(areas: np.ndarray) -> float:
     """
     if len(areas) == 0:
         return 1.0
-    diameter = math.sqrt(4 * typical_area(areas) / math.pi)
+    diameter = typical_diameter(areas)
     if diameter < SMALLEST_DIAMETER:
         return min(ENLARGED_DIAMETER / diameter, LARGEST_FACTOR)
     return REDUCED_DIAMETER / diameter if diameter > LARGEST_DIAMETER else 1.0
 
 
-def _resize(image: np.ndarray, size: tuple[int, int]) -> np.ndarray:
-    """Resample (C, H, W) to (width, height); pixel areas stay aligned."""
-    shrinks = size[0] < image.shape[2]
-    method = cv2.INTER_AREA if shrinks else cv2.INTER_LINEAR
-    return np.stack([cv2.resize(channel, size, interpolation=method) for channel in image])
+def typical_diameter(areas: np.ndarray) -> float:
+    """Equivalent diameter of the typical grain (see `typical_area`), in px for areas in px; at least one area."""
+    return math.sqrt(4 * typical_area(areas) / math.pi)

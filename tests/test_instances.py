@@ -139,3 +139,41 @@ def test_a_wide_gap_is_a_border_even_where_it_ends_in_a_bridge_without_a_line():
     strength = np.full(ids.shape, 0.95, np.float32)
     strength[48:] = 0.02
     assert label_grains(drawn_maps(ids, strength))[0].max() == 2
+
+
+@pytest.mark.parametrize("method", ["watershed", "components"])
+@pytest.mark.parametrize("size", [(320, 400), (240, 310), (120, 150)])
+def test_labels_come_at_the_size_that_is_asked_for(method, size):
+    labels, confidence = label_grains(drawn_maps(squares()), method, size=size)
+    assert labels.shape == size and labels.max() == len(confidence) == 20
+    true = cv2.resize(squares(), size[::-1], interpolation=cv2.INTER_NEAREST)
+    assert (labels > 0).mean() > 0.75
+    shared = np.bincount((labels * 21 + true).ravel(), minlength=21 * 21).reshape(21, 21)[1:]
+    assert sorted(shared.argmax(axis=1)) == list(range(1, 21))
+    assert shared.max(axis=1).sum() > 0.97 * shared.sum()
+
+
+def test_enlarging_the_labels_changes_neither_count_nor_confidence_much():
+    """A border seen half of the way: enlarged maps would smear it and join the two grains."""
+    ids = squares(1, 2)
+    strength = np.where(np.arange(40)[:, None] < 28, 0.95, 0.02) * np.ones((40, 80))
+    own, sure = label_grains(drawn_maps(ids, strength))
+    large, still_sure = label_grains(drawn_maps(ids, strength), size=(160, 320))
+    assert own.max() == large.max() == 2
+    np.testing.assert_allclose(sure, still_sure, atol=0.1)
+
+
+def test_outlines_of_enlarged_labels_follow_the_maps_and_not_their_pixels():
+    y, x = np.mgrid[:60, :60]
+    ids = np.where(x + 0.5 * y < 45, 1, 2).astype(np.int32)
+    labels, _ = label_grains(drawn_maps(ids), size=(360, 360))
+    y, x = (np.mgrid[:360, :360] + 0.5) / 6
+    off = np.abs((x + 0.5 * y - 45) / np.hypot(1, 0.5))
+    true = np.where(x + 0.5 * y < 45, 1, 2)
+    assert off[(labels > 0) & (labels != true)].max(initial=0) < 0.7
+
+
+def test_smallest_grain_is_given_in_px_of_the_labels():
+    maps = drawn_maps(squares(side=20))
+    assert label_grains(maps, size=(160, 200), min_grain_area=1000)[0].max() == 20
+    assert label_grains(maps, size=(160, 200), min_grain_area=2500)[0].max() < 20

@@ -86,10 +86,27 @@ def test_a_reduced_picture_may_show_fewer_pieces(monkeypatch):
     looks = [grains, halves]
     monkeypatch.setattr(scale, "predict_probabilities", lambda model, image, **options: looks.pop())
     maps = predict_at_canonical_scale(None, np.zeros((3, *halves.shape[1:]), np.float32))
-    assert maps.shape == halves.shape and not looks and maps is not halves
+    assert maps is grains and not looks
 
 
-def test_maps_come_back_at_the_size_and_place_of_the_picture(monkeypatch):
+@pytest.mark.parametrize("misjudged", [0.5, 2.0])
+def test_a_picture_whose_grains_were_misjudged_is_reduced_anew(monkeypatch, misjudged):
+    """The first look takes grains of 200 px for smaller or larger ones; the second tells their size."""
+    sides = []
+
+    def look(model, image, **options):
+        sides.append(image.shape[1])
+        real = 200 * image.shape[1] / 1200
+        return drawn_maps(squares(6, 6, round(real * (misjudged if len(sides) == 1 else 1))))
+
+    monkeypatch.setattr(scale, "predict_probabilities", look)
+    predict_at_canonical_scale(None, np.zeros((3, 1200, 1200), np.float32))
+    wanted = 1200 * scale.REDUCED_DIAMETER / (200 * np.sqrt(4 / np.pi))
+    assert len(sides) == 3 and sides[2] == pytest.approx(wanted, rel=0.05)
+
+
+@pytest.mark.parametrize("factor, size", [(2.0, (200, 300)), (0.5, (100, 150))])
+def test_maps_of_enlarged_pictures_come_back_at_their_own_size_and_place(monkeypatch, factor, size):
     sizes = []
 
     def look(model, image, **options):
@@ -97,11 +114,12 @@ def test_maps_come_back_at_the_size_and_place_of_the_picture(monkeypatch):
         return 1 / (1 + np.exp(-image))
 
     monkeypatch.setattr(scale, "predict_probabilities", look)
-    monkeypatch.setattr(scale, "factor_for_grains", lambda areas: 0.5)
+    monkeypatch.setattr(scale, "factor_for_grains", lambda areas: factor)
+    monkeypatch.setattr(scale, "_grain_areas", lambda maps: np.full(9, 2463))
     image = np.full((3, 200, 300), -4, np.float32)
     image[:, 40:80, 100:160] = 4
     maps = predict_at_canonical_scale(None, image)
-    assert sizes == [(200, 300), (100, 150)] and maps.shape == (3, 200, 300)
-    moments = cv2.moments((maps[0] > 0.5).astype(np.uint8))
-    assert moments["m10"] / moments["m00"] == pytest.approx(129.5, abs=0.5)
-    assert moments["m01"] / moments["m00"] == pytest.approx(59.5, abs=0.5)
+    assert sizes == [(200, 300), (round(200 * factor), round(300 * factor))] and maps.shape == (3, *size)
+    moments, shrunk = cv2.moments((maps[0] > 0.5).astype(np.uint8)), size[0] / 200
+    assert (moments["m10"] / moments["m00"] + 0.5) / shrunk == pytest.approx(130, abs=0.5)
+    assert (moments["m01"] / moments["m00"] + 0.5) / shrunk == pytest.approx(60, abs=0.5)
