@@ -84,8 +84,8 @@ class GrainAnalysis:
 
     @property
     def probabilities(self) -> np.ndarray:
-        """The maps at the size of the field: float32 (C, field height, field width), 0 to 1."""
-        return resample(self.maps, self.field_labels.shape)
+        """The maps at the size of the field, made anew at each call: float32 (C, field height, field width), 0 to 1."""
+        return np.clip(resample(self.maps, self.field_labels.shape), 0, 1)
 
     @property
     def count(self) -> int:

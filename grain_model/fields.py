@@ -21,7 +21,7 @@ SUMMARY_COLUMNS = ("file", "folder", "count", "G_saltykov", "um_per_pixel", "sca
 
 @dataclass(frozen=True)
 class CountedField:
-    """What is kept of an image when its pixels, labels and probabilities are not: a few kilobytes.
+    """What is kept of an image when its pixels, labels and maps are not: a few kilobytes.
 
     Attributes:
         file: the image.

@@ -56,21 +56,25 @@ def label_grains(
     Raises:
         MeasurementError: If the arguments do not fit.
     """
-    maps = probabilities
+    _check(probabilities, size)
+    maps = np.asarray(probabilities, np.float32)
+    own = maps.shape[1:]
+    size = own if size is None else tuple(size)
     # Pixels of the maps for one of the labels.
-    density = 1.0 if size is None else math.prod(maps.shape[-2:]) / math.prod(size)
-    if density < 1 and method == "components":
-        maps, density = resample(maps, size), 1.0
+    density = math.prod(own) / math.prod(size)
+    is_enlarged = size != own and density <= 1
+    if is_enlarged and method == "components":
+        maps, density, is_enlarged = resample(maps, size), 1.0, False
     min_area = None if min_grain_area is None else min_grain_area * density
     regions = grain_regions(maps, method, boundary_sensitivity=boundary_sensitivity, min_grain_area=min_area)
-    if density < 1:
+    if is_enlarged:
         maps = resample(maps, size)
         regions = _redraw(regions, maps)
     labels = _draw_boundaries(regions)
     confidence = grain_confidence(labels, maps)
-    if density > 1:
-        # Reduced maps would lose thin boundaries.
-        labels = cv2.resize(labels, size[::-1], interpolation=cv2.INTER_NEAREST_EXACT)
+    if labels.shape != size:
+        # Reduced maps would lose thin boundaries, so the labels are reduced.
+        labels = _part(cv2.resize(labels, size[::-1], interpolation=cv2.INTER_NEAREST_EXACT))
         present = np.bincount(labels.ravel(), minlength=len(confidence) + 1)[1:] > 0
         labels, confidence = _renumber(labels, np.append(False, present)), confidence[present]
     return labels, confidence
@@ -78,10 +82,25 @@ def label_grains(
 
 def resample(channels: np.ndarray, size: tuple[int, int]) -> np.ndarray:
     """Bring float (C, H, W) to another (height, width); pixel areas stay aligned, and the type becomes float32."""
-    if tuple(channels.shape[1:]) == tuple(size):
-        return np.asarray(channels, np.float32)
+    channels = np.asarray(channels, np.float32)
+    if channels.shape[1:] == tuple(size):
+        return channels
     method = cv2.INTER_AREA if size[1] < channels.shape[2] else cv2.INTER_LINEAR
-    return np.stack([cv2.resize(np.float32(channel), size[::-1], interpolation=method) for channel in channels])
+    return np.stack([cv2.resize(channel, size[::-1], interpolation=method) for channel in channels])
+
+
+def _check(probabilities: np.ndarray, size: tuple[int, int] | None = None) -> None:
+    """Refuse what are no maps, or no size of labels."""
+    if probabilities.ndim != 3 or len(probabilities) < 2:
+        raise MeasurementError(
+            f"The probability maps have the shape {probabilities.shape}: expected (C, H, W) with interior and boundary "
+            "first, so C of at least 2. Pass the sigmoid of the model's logits."
+        )
+    if size is not None and (len(size) != 2 or min(size) < 1):
+        raise MeasurementError(
+            f"The size of the labels is {tuple(size)}: expected a height and a width of at least 1 px. Leave it out to "
+            "keep that of the maps."
+        )
 
 
 def grain_regions(
@@ -110,11 +129,7 @@ def grain_regions(
     Raises:
         MeasurementError: If the arguments do not fit.
     """
-    if probabilities.ndim != 3 or len(probabilities) < 2:
-        raise MeasurementError(
-            f"The probability maps have the shape {probabilities.shape}: expected (C, H, W) with interior and boundary "
-            "first, so C of at least 2. Pass the sigmoid of the model's logits."
-        )
+    _check(probabilities)
     if not 0 <= boundary_sensitivity <= 1:
         raise MeasurementError(
             f"The boundary sensitivity is {boundary_sensitivity}: expected 0 to 1. The default is 0.5."
@@ -166,8 +181,12 @@ def _redraw(regions: np.ndarray, maps: np.ndarray) -> np.ndarray:
     # Grains that are nothing but rim stay as they are.
     whole = np.bincount(cores.ravel(), minlength=int(regions.max()) + 1) == 0
     cores = np.where(whole[coarse], coarse, cores)
-    flooded = watershed(_height(_evidence(maps), _distance(maps)), cores, mask=highest > 0)
-    return np.where(_ground(maps), flooded, 0).astype(np.int32)
+    # The flood starts from the cores' edges only: their insides would be queued for nothing.
+    reached = highest > 0
+    rim = ((cores == 0) & reached).astype(np.uint8)
+    rim = (cv2.dilate(rim, np.ones((3, 3), np.uint8)) > 0) & reached
+    flooded = watershed(_height(_evidence(maps), _distance(maps)), np.where(rim, cores, 0), mask=rim)
+    return np.where(_ground(maps), np.where(cores > 0, cores, flooded), 0).astype(np.int32)
 
 
 def _ground(maps: np.ndarray) -> np.ndarray:
@@ -344,6 +363,14 @@ def _renumber(labels: np.ndarray, keep: np.ndarray) -> np.ndarray:
 
 
 def _draw_boundaries(regions: np.ndarray) -> np.ndarray:
+    """Part touching grains by a line, and number those that are left."""
+    labels = _part(regions)
+    present = np.bincount(labels.ravel(), minlength=int(regions.max()) + 1) > 0
+    present[0] = False
+    return _renumber(labels, present)
+
+
+def _part(regions: np.ndarray) -> np.ndarray:
     """Set a line of one pixel between touching grains to 0, so that not even corners of two grains touch."""
     line = np.zeros(regions.shape, bool)
     for here, there in (
@@ -354,10 +381,7 @@ def _draw_boundaries(regions: np.ndarray) -> np.ndarray:
     ):
         one, other = regions[here], regions[there]
         line[here] |= (one != other) & (one > 0) & (other > 0)
-    labels = np.where(line, 0, regions)
-    present = np.bincount(labels.ravel(), minlength=int(regions.max()) + 1) > 0
-    present[0] = False
-    return _renumber(labels, present)
+    return np.where(line, 0, regions)
 
 
 def grain_confidence(labels: np.ndarray, probabilities: np.ndarray) -> np.ndarray:

@@ -1,4 +1,4 @@
-"""Bringing grains to a size that the network reads best, and the maps back to the picture's own size."""
+"""Bringing grains to a size that the network reads best."""
 
 import math
 from collections.abc import Callable
@@ -15,8 +15,9 @@ from .tiling import predict_probabilities
 SMALLEST_DIAMETER, ENLARGED_DIAMETER = 14.0, 26.0
 LARGEST_DIAMETER, REDUCED_DIAMETER = 70.0, 56.0
 LARGEST_FACTOR = 2.0
-# What is reduced further has too few pixels left.
+# What is reduced further has too few pixels left; what would be reduced by less is read as it is.
 SMALLEST_SIDE = 96
+LEAST_REDUCED = 0.9
 # The picture is reduced anew, once, where the typical grain's diameter is off by more than this factor.
 MOST_REDUCED_LOOKS = 2
 LIKE_SIZE = 1.15
@@ -54,22 +55,23 @@ def predict_at_canonical_scale(
     areas = _grain_areas(maps)
     factor = factor_for_grains(areas)
     if factor >= 1:
-        return maps if factor == 1 else resample(look(factor), size)
-    least = min(SMALLEST_SIDE / min(size), 1)
+        return maps if factor == 1 else np.clip(resample(look(factor), size), 0, 1)
+    least, best = min(SMALLEST_SIDE / min(size), 1), maps
     for _ in range(MOST_REDUCED_LOOKS):
-        factor = max(factor, least)
-        if factor > 0.9:
+        tried = max(factor, least)
+        if tried > LEAST_REDUCED:
             return maps
-        reduced = look(factor)
+        reduced = look(tried)
         seen = _grain_areas(reduced)
         if len(seen) < LEAST_KEPT * len(areas):
-            return maps
+            break
+        best = reduced
         # Grains that the last look misjudged come out at another size than was meant.
         ratio = REDUCED_DIAMETER / typical_diameter(seen)
-        if 1 / LIKE_SIZE < ratio < LIKE_SIZE:
+        factor = tried * ratio
+        if 1 / LIKE_SIZE < ratio < LIKE_SIZE or max(factor, least) == tried:
             break
-        factor *= ratio
-    return reduced
+    return best
 
 
 def _grain_areas(maps: np.ndarray) -> np.ndarray:

@@ -93,3 +93,10 @@ def test_bands_of_light_run_in_many_directions():
     assert bands.shape == (64, 1, 48, 64) and bands.min() < -0.99 and bands.max() > 0.99
     down, across = (bands.diff(dim=axis).abs().mean((1, 2, 3)) for axis in (2, 3))
     assert (down > 2 * across).any() and (across > 2 * down).any()
+
+
+def test_some_pictures_of_a_batch_get_bands_of_light():
+    lit = _photometric(torch.full((64, 3, 64, 64), 0.5), torch.Generator().manual_seed(0)).mean(1)
+    # Noise averages out over blocks of 8 x 8 px, bands do not.
+    waves = lit.unfold(1, 8, 8).unfold(2, 8, 8).mean((3, 4)).flatten(1).std(1)
+    assert 0 < (waves > 0.02).float().mean() < 0.3

@@ -126,6 +126,8 @@ def test_a_specimen_in_resin_keeps_its_grains():
         (np.zeros((8, 8)), {}),
         (np.zeros((2, 8, 8)), {"method": "magic"}),
         (np.zeros((2, 8, 8)), {"boundary_sensitivity": 1.5}),
+        (np.zeros((8, 8)), {"method": "components", "size": (16, 16)}),
+        (np.zeros((2, 8, 8)), {"size": (0, 16)}),
     ],
 )
 def test_wrong_arguments_are_explained(maps, arguments):
@@ -142,7 +144,7 @@ def test_a_wide_gap_is_a_border_even_where_it_ends_in_a_bridge_without_a_line():
 
 
 @pytest.mark.parametrize("method", ["watershed", "components"])
-@pytest.mark.parametrize("size", [(320, 400), (240, 310), (120, 150)])
+@pytest.mark.parametrize("size", [(320, 400), (240, 310), (120, 150), (200, 160), (110, 300)])
 def test_labels_come_at_the_size_that_is_asked_for(method, size):
     labels, confidence = label_grains(drawn_maps(squares()), method, size=size)
     assert labels.shape == size and labels.max() == len(confidence) == 20
@@ -151,6 +153,8 @@ def test_labels_come_at_the_size_that_is_asked_for(method, size):
     shared = np.bincount((labels * 21 + true).ravel(), minlength=21 * 21).reshape(21, 21)[1:]
     assert sorted(shared.argmax(axis=1)) == list(range(1, 21))
     assert shared.max(axis=1).sum() > 0.97 * shared.sum()
+    # A line parts them in the mask as well.
+    assert cv2.connectedComponents((labels > 0).astype(np.uint8), connectivity=8)[0] - 1 == 20
 
 
 def test_enlarging_the_labels_changes_neither_count_nor_confidence_much():
@@ -177,3 +181,11 @@ def test_smallest_grain_is_given_in_px_of_the_labels():
     maps = drawn_maps(squares(side=20))
     assert label_grains(maps, size=(160, 200), min_grain_area=1000)[0].max() == 20
     assert label_grains(maps, size=(160, 200), min_grain_area=2500)[0].max() < 20
+
+
+@pytest.mark.parametrize("shape", [(1, 1), (1, 9), (8, 8)])
+def test_tiny_maps_give_labels_of_any_size(shape):
+    maps = np.random.default_rng(0).random((3, *shape))
+    for size in ((1, 1), (5, 40), (64, 64)):
+        labels, confidence = label_grains(maps, size=size)
+        assert labels.shape == size and labels.max() == len(confidence)

@@ -89,6 +89,23 @@ def test_margins_change_neither_count_nor_sizes_only_places(see_the_drawing, tin
     assert np.array_equal(result.relabel().labels, result.labels)
 
 
+def test_maps_of_a_reduced_look_give_labels_at_the_field_s_size(monkeypatch, tiny_model):
+    monkeypatch.setattr(
+        analysis_module,
+        "predict_at_canonical_scale",
+        lambda model, image, **options: predict_drawn(
+            model, cv2.resize(image.transpose(1, 2, 0), None, fx=0.5, fy=0.5).transpose(2, 0, 1)
+        ),
+    )
+    whole = framed(draw_grid(4, 5, 80), Margins(30, 12, 50, 0))
+    result = count_grains(whole, model=tiny_model)
+    assert result.maps.shape[1:] == (164, 206) and result.probabilities.shape[1:] == (329, 412)
+    assert result.labels.shape == whole.shape and result.count == 20
+    assert np.median(result.table["area"]) == pytest.approx(80**2, rel=0.05)
+    corrected = result.correct([Edit("delete", ((90, 70),))])
+    assert corrected.count == 19 and np.array_equal(result.relabel().labels, result.labels)
+
+
 def test_exports_and_report_hold_the_grains_in_their_places(see_the_drawing, tiny_model, tmp_path):
     result = count_grains(framed(draw_grid(4, 5), Margins(30, 12, 50, 9)), 0.5, tiny_model)
     coco = json.loads(export_grains(GrainExport.of_analysis(result), tmp_path, ["coco"])["coco"].read_text())

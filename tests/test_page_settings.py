@@ -1,4 +1,4 @@
-"""Scale, settings, files and link of the count tab: all from the probabilities that are already there."""
+"""Scale, settings, files and link of the count tab: all from the maps that are already there."""
 
 from __future__ import annotations
 

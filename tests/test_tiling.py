@@ -1,4 +1,4 @@
-"""Tiles and scale: the same maps whatever the size, and a second look where grains are too small or too large."""
+"""Tiles and scale: the same maps whatever the size, and further looks where grains are too small or too large."""
 
 from types import SimpleNamespace
 
@@ -103,6 +103,25 @@ def test_a_picture_whose_grains_were_misjudged_is_reduced_anew(monkeypatch, misj
     predict_at_canonical_scale(None, np.zeros((3, 1200, 1200), np.float32))
     wanted = 1200 * scale.REDUCED_DIAMETER / (200 * np.sqrt(4 / np.pi))
     assert len(sides) == 3 and sides[2] == pytest.approx(wanted, rel=0.05)
+
+
+def test_a_look_that_would_be_the_same_again_is_not_taken(monkeypatch):
+    """One grain fills the picture, however far it is reduced."""
+    sides = []
+
+    def look(model, image, **options):
+        sides.append(image.shape[1])
+        return drawn_maps(np.ones(image.shape[1:], np.int32))
+
+    monkeypatch.setattr(scale, "predict_probabilities", look)
+    predict_at_canonical_scale(None, np.zeros((3, 400, 400), np.float32))
+    assert sides == [400, scale.SMALLEST_SIDE]
+
+
+def test_a_reduced_look_that_shows_too_little_leaves_the_one_before(monkeypatch):
+    looks = [drawn_maps(squares(1, 1, 200)), second := drawn_maps(squares(4, 4, 120)), drawn_maps(squares(6, 6, 200))]
+    monkeypatch.setattr(scale, "predict_probabilities", lambda model, image, **options: looks.pop())
+    assert predict_at_canonical_scale(None, np.zeros((3, 1200, 1200), np.float32)) is second and not looks
 
 
 @pytest.mark.parametrize("factor, size", [(2.0, (200, 300)), (0.5, (100, 150))])

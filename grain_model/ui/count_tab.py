@@ -245,7 +245,7 @@ class _CountTab:
 
     @clear_errors
     def redraw(self, *stand: Any) -> Updates:
-        """Brings the results to the settings, from the probabilities that are already there."""
+        """Brings the results to the settings, from the maps that are already there."""
         now = Stand.of(stand)
         counted, wanted = now.counted, now.settings
         if counted is None:

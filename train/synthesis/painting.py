@@ -80,6 +80,10 @@ class _Painter:
         if recipe.gap > 0:
             in_gap = self._gap_mask()
         grey = self._surface_marks(grey)
+        if recipe.deep_scratches > 0:
+            drawn, level = self._deep_scratches()
+            grey = grey * (1 - drawn) + level * drawn
+            chroma = None if chroma is None else chroma * (1 - drawn[..., None])
         if in_gap is not None:
             grey = self._fill_gaps(grey, in_gap)
         for cover, fill in self._covers():
@@ -87,10 +91,6 @@ class _Painter:
             in_gap = cover if in_gap is None else np.maximum(in_gap, cover)
         if chroma is not None and in_gap is not None:
             chroma *= 1 - in_gap[..., None]
-        if recipe.deep_scratches > 0:
-            drawn, level = self._deep_scratches()
-            grey = grey * (1 - drawn) + level * drawn
-            chroma = None if chroma is None else chroma * (1 - drawn[..., None])
         return grey, chroma, self._labels(visible, in_gap)
 
     def _grain_levels(self) -> np.ndarray:
@@ -399,7 +399,7 @@ class _Painter:
         return grey
 
     def _deep_scratches(self) -> tuple[np.ndarray, np.float32]:
-        """Scratches that hide what they cross, float32 (H, W) in [0, 1], and their grey value."""
+        """Scratches that hide more or less of what they cross, float32 (H, W) in [0, 1], and their grey value."""
         rng = self.rng.spawn(1)[0]
         bundle, width = bool(rng.random() < 0.5), int(rng.integers(3, 8))
         drawn = marks.scratches(rng, self.shape, self.recipe.deep_scratches, bundle, False, width)
