@@ -1,12 +1,16 @@
-"""Drawn micrographs whose grains are known exactly, and a network stand-in that sees what was drawn."""
+"""Drawn micrographs whose grains are known exactly, SEM pictures with their strips, and a network stand-in."""
 
 from __future__ import annotations
 
 import cv2
 import numpy as np
+from matplotlib import get_data_path
+from PIL import Image, ImageDraw, ImageFont
+from scipy import spatial
 
 LINE = 3
 """Width of the drawn boundaries, px."""
+FONT = f"{get_data_path()}/fonts/ttf/DejaVuSans.ttf"
 
 
 def draw_grid(rows: int, columns: int, cell: int = 40) -> np.ndarray:
@@ -57,3 +61,54 @@ def squares(rows: int = 4, columns: int = 5, side: int = 40) -> np.ndarray:
     """Ids 1.. of touching square grains, int32 (rows * side, columns * side)."""
     ids = np.arange(1, rows * columns + 1).reshape(rows, columns)
     return np.kron(ids, np.ones((side, side), int)).astype(np.int32)
+
+
+def draw_field(height: int, width: int, seed: int = 0, levels: tuple[int, int] = (70, 190)) -> np.ndarray:
+    """A noisy picture of Voronoi grains of different grey, uint8 (height, width)."""
+    rng = np.random.default_rng(seed)
+    seeds = rng.random((60, 2)) * [height, width]
+    rows, columns = np.mgrid[:height, :width]
+    _, grain = spatial.cKDTree(seeds).query(np.column_stack([rows.ravel(), columns.ravel()]))
+    grey = rng.integers(*levels, len(seeds))[grain].reshape(height, width)
+    return np.clip(grey + rng.normal(0, 8, grey.shape), 0, 255).astype(np.uint8)
+
+
+def draw_strip(style: str, width: int, height: int, bar: int, text: str = "10 µm") -> np.ndarray:
+    """The strip of one maker with a bar of `bar` px and its printed length, uint8 (height, width)."""
+    background, ink = (255, 0) if style == "Zeiss" else (0, 255)
+    strip = Image.new("L", (width, height), background)
+    draw = ImageDraw.Draw(strip)
+    write = {"font": ImageFont.truetype(FONT, int(height * 0.3)), "fill": ink}
+    middle = height // 2
+    if style == "FEI":
+        draw.rectangle([0, 0, width - 1, height - 1], outline=ink)
+        for place, entry in ((0.01, "15.00 kV"), (0.16, "1 000 x"), (0.31, "WD 10.2 mm"), (0.48, "HFW 50.0 µm")):
+            draw.text((place * width, middle), entry, **write)
+            draw.line([(place - 0.005) * width, 0, (place - 0.005) * width, height], fill=ink)
+        left, right = int(0.72 * width), int(0.72 * width) + bar - 1
+        draw.line([left, middle, left + 0.3 * bar, middle], fill=ink, width=2)
+        draw.line([right - 0.3 * bar, middle, right, middle], fill=ink, width=2)
+        for end in (left, right):
+            draw.line([end, middle - 8, end, middle + 8], fill=ink)
+        write["font"] = ImageFont.truetype(FONT, min(int(height * 0.3), bar // 10))
+        draw.text(((left + right) / 2, middle), text, anchor="mm", **write)
+    elif style == "Zeiss":
+        left, right, row = 20, 20 + bar - 1, int(0.75 * height)
+        draw.line([left, row, right, row], fill=ink, width=2)
+        for end in (left, right):
+            draw.line([end, row - 6, end, row + 6], fill=ink)
+        draw.text(((left + right) / 2, 0.35 * height), text, anchor="mm", **write)
+        draw.text((0.45 * width, 0.1 * height), "EHT = 20.00 kV   Signal A = SE2", **write)
+        draw.text((0.45 * width, 0.55 * height), "WD = 8.5 mm   Mag = 500 X", **write)
+    else:
+        left = int(0.7 * width)
+        draw.rectangle([left, 0.75 * height, left + bar - 1, 0.85 * height], fill=ink)
+        draw.text((left + bar / 2, 0.4 * height), text, anchor="mm", **write)
+        draw.text((10, 0.3 * height), "15.0kV  LED  WD 10.0mm  x1,000", **write)
+    return np.asarray(strip)
+
+
+def draw_sem(style: str, height: int = 600, width: int = 900, strip: int = 60, bar: int = 180, **more) -> np.ndarray:
+    """A picture with its strip, uint8 (height, width, 3)."""
+    grey = np.vstack([draw_field(height - strip, width), draw_strip(style, width, strip, bar, **more)])
+    return np.repeat(grey[..., np.newaxis], 3, axis=2)
