@@ -15,12 +15,11 @@ from .tiling import predict_probabilities
 SMALLEST_DIAMETER, ENLARGED_DIAMETER = 14.0, 26.0
 LARGEST_DIAMETER, REDUCED_DIAMETER = 70.0, 56.0
 LARGEST_FACTOR = 2.0
-# What is reduced further has too few pixels left; what would be reduced by less is read as it is.
+# What is reduced further has too few pixels left; what would be reduced by less is left as it is.
 SMALLEST_SIDE = 96
 LEAST_REDUCED = 0.9
-# The picture is reduced anew, once, where the typical grain's diameter is off by more than this factor.
+# The picture is reduced anew, once, where the typical grain comes out larger or smaller by more than that.
 MOST_REDUCED_LOOKS = 2
-LIKE_SIZE = 1.15
 # Where the reduced picture shows fewer than this share of the grains, the large ones of the first look were groups that
 # it had not told apart, and the first look is kept.
 LEAST_KEPT = 0.25
@@ -69,7 +68,7 @@ def predict_at_canonical_scale(
         # Grains that the last look misjudged come out at another size than was meant.
         ratio = REDUCED_DIAMETER / typical_diameter(seen)
         factor = tried * ratio
-        if 1 / LIKE_SIZE < ratio < LIKE_SIZE or max(factor, least) == tried:
+        if LEAST_REDUCED < ratio < 1 / LEAST_REDUCED or max(factor, least) == tried:
             break
     return best
 
