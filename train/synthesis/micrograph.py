@@ -9,6 +9,7 @@ from .instrument import record
 from .painting import paint
 from .polycrystal import polycrystal
 from .recipe import FAMILIES, Recipe
+from .visibility import visible_grains
 
 
 @dataclass(frozen=True)
@@ -72,7 +73,8 @@ def synthesize_micrograph(
         waviness=recipe.waviness,
         relaxations=int(rng.integers(0, 3)),
     )
-    grey, chroma, labels = paint(rng, recipe, crystal)
-    image = record(rng, recipe, grey, chroma)
+    painted = paint(rng, recipe, crystal)
+    image = record(rng, recipe, painted.grey, painted.chroma)
+    labels = visible_grains(image, crystal, painted, recipe.diameter)
     parameters = {"seed": seed, "grains": int(labels.max()), **recipe.as_dict()}
     return SyntheticMicrograph(image, labels, parameters)

@@ -1,14 +1,10 @@
-"""Makes the grains of a polycrystal visible, and decides which of them can be told apart."""
+"""Makes the grains of a polycrystal visible."""
 
 from collections.abc import Iterator
+from dataclasses import dataclass
 
 import cv2
 import numpy as np
-from scipy.sparse import coo_array
-from scipy.sparse.csgraph import connected_components as connected_seeds
-from skimage.measure import label as connected_components
-from skimage.morphology import remove_small_objects
-from skimage.segmentation import relabel_sequential
 
 from . import marks
 from .fields import directional_noise, leave_out, pair_hash, smooth_noise, smoothstep
@@ -16,47 +12,58 @@ from .instrument import expose
 from .polycrystal import Polycrystal, polycrystal
 from .recipe import Recipe
 
-# What can be seen, as a share of the standard deviation of noise and texture: a step between two areas is averaged
-# by the eye over both, a thin line only along itself, and in grains under CLEAR_DIAMETER px there is less to average.
-# Nothing below MIN_STEP of the recorded range is asked for.
+# What is drawn to be seen, as a share of the standard deviation of noise and texture: a step between two areas is
+# averaged by the eye over both, a thin line only along itself, and in grains under CLEAR_DIAMETER px there is less to
+# average. Nothing is drawn to be seen below MIN_STEP of the recorded range. What is seen in the end is measured on the
+# recorded micrograph, see `visibility`.
 STEP_TO_NOISE = 0.3
 LINE_TO_NOISE = 0.7
 CLEAR_DIAMETER = 30.0
 MIN_STEP = 0.013
 # Lines and steps that are drawn to be seen exceed what can be seen by this factor.
 CLEARLY = 1.2
-# Neighbours are one grain in the labels where less than this share of their common boundary can be seen.
-MIN_VISIBLE_SHARE = 0.3
-# Pieces between gaps that are smaller than this share of a mean grain are no grains.
-SPLINTER_SHARE = 0.04
 
 
-def paint(
-    rng: np.random.Generator, recipe: Recipe, crystal: Polycrystal
-) -> tuple[np.ndarray, np.ndarray | None, np.ndarray]:
-    """Draw a polycrystal as it lies under the microscope, before light, optics and camera.
+@dataclass(frozen=True)
+class Painted:
+    """A polycrystal as it lies under the microscope, before light, optics and camera.
+
+    Attributes:
+        grey: Grey values, float32 (H, W), about 0..1.
+        chroma: Colour offsets, float32 (H, W, 3), or None where there is no colour.
+        step: Change of grey and colour across the nearest boundary, float32 (H, W), as it will be recorded: in units
+            of the recorded range, but for noise and light.
+        line: Depth or height of what is drawn along the nearest boundary, float32 (H, W), in the same units.
+        gap: Share of the pixel where no grain is seen, float32 (H, W) in 0..1, or None.
+    """
+
+    grey: np.ndarray
+    chroma: np.ndarray | None
+    step: np.ndarray
+    line: np.ndarray
+    gap: np.ndarray | None
+
+
+def paint(rng: np.random.Generator, recipe: Recipe, crystal: Polycrystal) -> Painted:
+    """Draw a polycrystal.
 
     Args:
         rng: Source of randomness.
         recipe: How the micrograph looks.
         crystal: The grains.
-
-    Returns:
-        Grey values, float32 (H, W), about 0..1; colour offsets, float32 (H, W, 3), or None where there is no colour;
-        and labels, int32 (H, W), of the grains that can be told apart: 1..n, 0 in dark gaps.
     """
     return _Painter(rng, recipe, crystal).paint()
 
 
 class _Painter:
-    """Turns a polycrystal into grey values, colour offsets and the labels of what can be seen."""
+    """Turns a polycrystal into grey values and colour offsets."""
 
     def __init__(self, rng: np.random.Generator, recipe: Recipe, crystal: Polycrystal) -> None:
         self.rng, self.recipe, self.crystal = rng, recipe, crystal
         self.shape = crystal.labels.shape
         self.y, self.x = np.mgrid[: self.shape[0], : self.shape[1]].astype(np.float32)
 
-    def paint(self) -> tuple[np.ndarray, np.ndarray | None, np.ndarray]:
+    def paint(self) -> Painted:
         """See `paint`."""
         recipe, crystal = self.recipe, self.crystal
         # Share of a pixel that its own grain covers: blends the two sides below the pixel.
@@ -72,7 +79,8 @@ class _Painter:
         if recipe.twins > 0:
             grey += self._twins()
         lines = self._draw_lines(self._line_strength())
-        visible = self._visible(ground, beyond, lines)
+        step = self._steps(crystal.labels, crystal.neighbours, ground, beyond)
+        line = self._depths(ground, lines)
         grey += lines
         if recipe.substructure > 0:
             grey += self._substructure()
@@ -91,7 +99,7 @@ class _Painter:
             in_gap = cover if in_gap is None else np.maximum(in_gap, cover)
         if chroma is not None and in_gap is not None:
             chroma *= 1 - in_gap[..., None]
-        return grey, chroma, self._labels(visible, in_gap)
+        return Painted(grey, chroma, step, line, in_gap)
 
     def _grain_levels(self) -> np.ndarray:
         rng, recipe, n = self.rng, self.recipe, self.crystal.n_seeds
@@ -290,14 +298,11 @@ class _Painter:
             again = np.unique(alike[np.arange(len(alike)), rng.integers(2, size=len(alike))])
             self.levels[again] = rng.uniform(low, high, len(again))
 
-    def _visible(self, ground: np.ndarray, beyond: np.ndarray, lines: np.ndarray) -> np.ndarray:
-        """Whether a boundary at this pixel could be seen: by its line or relief, or by the step in grey or colour."""
-        step = self._steps(self.crystal.labels, self.crystal.neighbours, ground, beyond)
-        # The deepest and the brightest that was drawn across the boundary.
+    def _depths(self, ground: np.ndarray, lines: np.ndarray) -> np.ndarray:
+        """Recorded depth or height of the lines: the deepest or the brightest that was drawn across the boundary."""
         across = np.ones((5, 5), np.uint8)
         drawn = np.stack([cv2.erode(lines, across), cv2.dilate(lines, across)])
-        depth = np.abs(self._recorded(ground + self._sharpness() * drawn) - self._recorded(ground)).max(axis=0)
-        return (step > self._step_floor()) | (depth > self._line_floor())
+        return np.abs(self._recorded(ground + self._sharpness() * drawn) - self._recorded(ground)).max(axis=0)
 
     def _draw_lines(self, line: np.ndarray) -> np.ndarray:
         rng, recipe, distance = self.rng, self.recipe, self.crystal.distance
@@ -461,32 +466,3 @@ class _Painter:
             rim = cv2.GaussianBlur(beyond, (0, 0), rng.uniform(1, 4))
             mount = mount + np.float32(rng.uniform(-0.5, 0.5)) * 4 * rim * (1 - rim)
         return beyond, mount
-
-    def _labels(self, visible: np.ndarray, in_gap: np.ndarray | None) -> np.ndarray:
-        """Join grains whose common boundary cannot be seen, cut out the gaps, and number what is left."""
-        labels = self.crystal.labels
-        if in_gap is not None:
-            visible = visible | (in_gap > 0.5)
-        result = self._joined(visible)[labels] + 1
-        if in_gap is not None:
-            result[in_gap > 0.5] = 0
-        # A wavy boundary or a gap may cut one seed's cell in two: each piece is a grain of its own.
-        pieces = connected_components(result, background=0, connectivity=1)
-        if in_gap is not None and pieces.max() > 1:
-            # What a gap leaves of a cell may be a splinter that nobody would call a grain.
-            smallest = SPLINTER_SHARE * np.pi / 4 * self.recipe.diameter**2
-            pieces = remove_small_objects(pieces, max_size=smallest)
-            pieces, _, _ = relabel_sequential(pieces)
-        return pieces.astype(np.int32)
-
-    def _joined(self, visible: np.ndarray) -> np.ndarray:
-        """Group of every seed, int32 (n_seeds,): seeds share one where a path of unseen boundaries connects them."""
-        crystal, n = self.crystal, self.crystal.n_seeds
-        near = crystal.distance < 1.0
-        first = np.minimum(crystal.labels[near], crystal.neighbours[near]).astype(np.int64)
-        second = np.maximum(crystal.labels[near], crystal.neighbours[near])
-        pairs, index = np.unique(first * n + second, return_inverse=True)
-        share = np.bincount(index, visible[near], len(pairs)) / np.bincount(index, minlength=len(pairs))
-        unseen = pairs[share < MIN_VISIBLE_SHARE]
-        graph = coo_array((np.ones(len(unseen)), (unseen // n, unseen % n)), shape=(n, n))
-        return connected_seeds(graph, directed=False)[1]

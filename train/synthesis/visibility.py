@@ -1,0 +1,127 @@
+"""Which grains of a painted polycrystal can be told apart on its recorded micrograph."""
+
+import cv2
+import numpy as np
+from scipy.sparse import coo_array
+from scipy.sparse.csgraph import connected_components as connected_seeds
+from skimage.measure import label as connected_components
+from skimage.morphology import remove_small_objects
+from skimage.segmentation import relabel_sequential
+
+from .painting import Painted
+from .polycrystal import Polycrystal
+
+# A boundary is seen where it exceeds the noise by this factor (A. Rose, J. Opt. Soc. Am. 38 (1948) 196, gives 3 to 7).
+SIGNAL_TO_NOISE = 3.0
+# Nothing below this share of the micrograph's range of grey values is asked for; a line, being narrow, needs more.
+LEAST_STEP = 0.02
+LEAST_LINE = 1.5 * LEAST_STEP
+# The eye averages a step over the two grains and a line along half a diameter, but over no more than this many px.
+EYE_SPAN = 30.0
+# Width of a line in px, over which it is averaged as well.
+LINE_WIDTH = 2.5
+# Neighbours are one grain in the labels where less than this share of their common boundary can be seen.
+MIN_VISIBLE_SHARE = 0.3
+# Pieces between gaps that are smaller than this share of a mean grain are no grains.
+SPLINTER_SHARE = 0.04
+
+# Noise is measured in the means of PATCH x PATCH px, on what is left when slow changes, over WINDOW px, are taken off.
+PATCH = 3
+WINDOW = 11
+# Grains count with their own noise as far as they have more patches than this; the rest is the field's.
+FEW_PATCHES = 30
+# Marks inside grains that exceed the noise by this factor are told from it.
+OUTLIER = 2.5
+
+
+def visible_grains(image: np.ndarray, crystal: Polycrystal, painted: Painted, diameter: float) -> np.ndarray:
+    """Join grains whose common boundary cannot be seen, cut out the gaps, and number what is left.
+
+    Args:
+        image: The recorded micrograph, uint8 (H, W, 3).
+        crystal: The grains.
+        painted: How they were drawn.
+        diameter: Mean diameter of the grains in px.
+
+    Returns:
+        int32 (H, W), the grains that can be told apart: 1..n, 0 in gaps.
+    """
+    gap = None if painted.gap is None else painted.gap > 0.5
+    visible = _visible(image, crystal, painted, diameter, gap)
+    result = _joined(crystal, visible)[crystal.labels] + 1
+    if gap is not None:
+        result[gap] = 0
+    # A wavy boundary or a gap may cut one seed's cell in two: each piece is a grain of its own.
+    pieces = connected_components(result, background=0, connectivity=1)
+    if gap is not None and pieces.max() > 1:
+        # What a gap leaves of a cell may be a splinter that nobody would call a grain.
+        pieces = remove_small_objects(pieces, max_size=SPLINTER_SHARE * np.pi / 4 * diameter**2)
+        pieces, _, _ = relabel_sequential(pieces)
+    return pieces.astype(np.int32)
+
+
+def _visible(
+    image: np.ndarray, crystal: Polycrystal, painted: Painted, diameter: float, gap: np.ndarray | None
+) -> np.ndarray:
+    """Whether a boundary at this pixel can be seen, bool (H, W): by its line or relief, by a step, or as a gap."""
+    grey = image.mean(axis=2, dtype=np.float32) / 255
+    noise = grain_noise(grey, crystal, gap)
+    noise = np.sqrt((noise[crystal.labels] ** 2 + noise[crystal.neighbours] ** 2) / 2)
+    darkest, brightest = np.percentile(grey, [1, 99])
+    span = min(diameter, EYE_SPAN)
+    # Standard deviations of the difference of two means over a disc each, and of a mean along a line.
+    step_noise = noise * np.float32(np.sqrt(2 / (np.pi / 4 * span**2)))
+    line_noise = noise * np.float32(np.sqrt(1 / (LINE_WIDTH * span / 2)))
+    step_is_seen = painted.step > np.maximum(LEAST_STEP * (brightest - darkest), SIGNAL_TO_NOISE * step_noise)
+    line_is_seen = painted.line > np.maximum(LEAST_LINE * (brightest - darkest), SIGNAL_TO_NOISE * line_noise)
+    visible = step_is_seen | line_is_seen
+    return visible if gap is None else visible | gap
+
+
+def grain_noise(grey: np.ndarray, crystal: Polycrystal, gap: np.ndarray | None) -> np.ndarray:
+    """Measure what hides the boundaries of each grain: camera noise, texture, scratches.
+
+    Args:
+        grey: The recorded micrograph, float32 (H, W) in 0..1.
+        crystal: The grains.
+        gap: Where no grain is seen, bool (H, W), or None.
+
+    Returns:
+        float32 (n_seeds,): standard deviation that white noise would need to change means over PATCH x PATCH px as
+        much as the grain's noise does, in units of the recorded range; shrunk to the field's where patches are few.
+    """
+    labels, n = crystal.labels, crystal.n_seeds
+    inside = crystal.distance > 2
+    if gap is not None:
+        inside &= ~gap
+    if not inside.any():
+        return np.zeros(n, np.float32)
+    count = np.bincount(labels[inside], minlength=n)
+    mean = np.bincount(labels[inside], grey[inside], n) / np.maximum(count, 1)
+    weight = inside.astype(np.float32)
+    rest = (grey - mean[labels].astype(np.float32)) * weight
+    window = (WINDOW, WINDOW)
+    slow = cv2.boxFilter(rest, -1, window) / np.maximum(cv2.boxFilter(weight, -1, window), 1e-3)
+    rest = (rest - slow) * weight
+    limit = OUTLIER * 1.4826 * np.median(np.abs(rest[inside]))
+    patch = cv2.boxFilter(np.clip(rest, -limit, limit), -1, (PATCH, PATCH))
+    whole = cv2.boxFilter(weight, -1, (PATCH, PATCH)) > 0.99
+    # Of a normal distribution, the mean of the absolute value; unlike the square it does not follow single marks.
+    deviation = PATCH * np.sqrt(np.pi / 2) * np.abs(patch[whole])
+    patches = np.bincount(labels[whole], minlength=n)
+    of_field = float(deviation.mean()) if len(deviation) else 0.0
+    total = np.bincount(labels[whole], deviation, n) + FEW_PATCHES * of_field
+    return (total / (patches + FEW_PATCHES)).astype(np.float32)
+
+
+def _joined(crystal: Polycrystal, visible: np.ndarray) -> np.ndarray:
+    """Group of every seed, int32 (n_seeds,): seeds share one where a path of unseen boundaries connects them."""
+    n = crystal.n_seeds
+    near = crystal.distance < 1.0
+    first = np.minimum(crystal.labels[near], crystal.neighbours[near]).astype(np.int64)
+    second = np.maximum(crystal.labels[near], crystal.neighbours[near])
+    pairs, index = np.unique(first * n + second, return_inverse=True)
+    share = np.bincount(index, visible[near], len(pairs)) / np.bincount(index, minlength=len(pairs))
+    unseen = pairs[share < MIN_VISIBLE_SHARE]
+    graph = coo_array((np.ones(len(unseen)), (unseen // n, unseen % n)), shape=(n, n))
+    return connected_seeds(graph, directed=False)[1]
