@@ -17,13 +17,16 @@ from .version import __version__
 if TYPE_CHECKING:
     from .analysis import GrainAnalysis, count_grains
     from .configuration_grain import GrainConfig
-    from .errors import GrainError, ImageError, MeasurementError, ModelError, ScaleError
+    from .correction import Edit
+    from .errors import CorrectionError, GrainError, ImageError, MeasurementError, ModelError, ScaleError
     from .image_processing_grain import GrainImageProcessor
     from .micrograph import Micrograph, read_micrograph
     from .modeling_grain import GrainForInstanceSegmentation
     from .onnx_export import export_onnx
 
 _HOMES = {
+    "CorrectionError": "errors",
+    "Edit": "correction",
     "GrainAnalysis": "analysis",
     "GrainConfig": "configuration_grain",
     "GrainError": "errors",
@@ -40,6 +43,8 @@ _HOMES = {
 }
 
 __all__ = [
+    "CorrectionError",
+    "Edit",
     "GrainAnalysis",
     "GrainConfig",
     "GrainError",

@@ -8,7 +8,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass, field, replace
 from functools import cached_property
 from pathlib import Path
-from typing import Any, Literal, get_args
+from typing import Any, Literal
 
 import numpy as np
 import pandas as pd
@@ -19,7 +19,7 @@ from .correction import Edit, replay
 from .errors import ModelError
 from .grain_size import GrainSize, grain_size
 from .image_processing_grain import standardize
-from .instances import BOUNDARY, label_grains, resample
+from .instances import BOUNDARY, Method, check_settings, label_grains, resample
 from .label_tiff import write_label_tiff
 from .loading import describe_weights, load_model
 from .measurement import measure_grains, um_column
@@ -30,8 +30,6 @@ from .rendering import CORRECTED_COLOUR, OverlayStyle, mark_grains, render_mask,
 from .scale import predict_at_canonical_scale
 from .version import __version__
 
-Method = Literal["watershed", "components"]
-METHODS: tuple[str, ...] = get_args(Method)
 Backend = Literal["torch", "onnx"]
 
 
@@ -42,12 +40,19 @@ class LabelSettings:
     Attributes:
         method: `"watershed"` separates grains that touch, `"components"` is plain connected components.
         boundary_sensitivity: 0 to 1; higher draws boundaries from weaker evidence, so it splits more.
-        min_grain_area: smallest grain kept, px; `None` follows the image's own grain size.
+        min_grain_area: smallest grain, px; what is smaller joins a neighbour, and with `"components"` is left out.
+            `None` follows the image's own grain size.
+
+    Raises:
+        MeasurementError: if the method is unknown, the sensitivity is outside 0 to 1 or the area is no area.
     """
 
     method: Method = "watershed"
     boundary_sensitivity: float = 0.5
     min_grain_area: float | None = None
+
+    def __post_init__(self) -> None:
+        check_settings(self.method, self.boundary_sensitivity, self.min_grain_area)
 
 
 @dataclass(frozen=True, eq=False)
@@ -124,6 +129,11 @@ class GrainAnalysis:
             notes.append(f"Blank margins are not counted: {sides}.")
         return tuple(notes)
 
+    @property
+    def remarks(self) -> list[str]:
+        """What a reader has to know about the file and what makes the result doubtful, in sentences."""
+        return [*self.warnings, *(flag.message for flag in self.flags)]
+
     @cached_property
     def table(self) -> pd.DataFrame:
         """Measurements, one row a grain; row i is label i + 1.
@@ -194,6 +204,9 @@ class GrainAnalysis:
 
         Returns:
             A new analysis of the same micrograph, without corrections; this one stays as it is.
+
+        Raises:
+            MeasurementError: if a setting does not fit; see `LabelSettings`.
         """
         settings = LabelSettings(method, boundary_sensitivity, min_grain_area)
         drawn = _labelled(self.micrograph, self.maps, settings)
@@ -301,7 +314,7 @@ def count_grains(
             `"onnx"` also a file that `export_onnx` wrote, or what `load_onnx` returned.
         method: `"watershed"` separates grains that touch, `"components"` is plain connected components.
         boundary_sensitivity: 0 to 1; higher draws boundaries from weaker evidence, so it splits more.
-        min_grain_area: smallest grain kept, px; `None` follows the image's own grain size.
+        min_grain_area: see `LabelSettings`.
         backend: what runs the network: `"torch"`, or `"onnx"` (onnxruntime, on the CPU), which exports the model on
             first use unless `model` is an exported file; see `load_onnx`.
 
@@ -311,14 +324,15 @@ def count_grains(
     Raises:
         ImageError: if the image cannot be read.
         ScaleError: if `um_per_pixel` is no positive length.
+        MeasurementError: if a setting does not fit; see `LabelSettings`.
         ModelError: if the model cannot be loaded, or the backend is unknown or not installed.
     """
+    settings = LabelSettings(method, boundary_sensitivity, min_grain_area)
     micrograph = image if isinstance(image, Micrograph) else read_micrograph(image, um_per_pixel)
     if micrograph is image and um_per_pixel is not None:
         micrograph = micrograph.with_scale(um_per_pixel)
     network, weights = load_network(model, backend)
     maps = predict_at_canonical_scale(network, standardize(micrograph.field))
-    settings = LabelSettings(method, boundary_sensitivity, min_grain_area)
     return GrainAnalysis(
         micrograph=micrograph,
         maps=maps,

@@ -5,6 +5,7 @@ from __future__ import annotations
 import argparse
 import math
 import sys
+import tempfile
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -17,6 +18,7 @@ from .errors import GrainError
 if TYPE_CHECKING:
     from transformers import PreTrainedModel
 
+    from .analysis import GrainAnalysis
     from .onnx_backend import OnnxNetwork
 
 T = TypeVar("T")
@@ -41,7 +43,7 @@ class Failure:
 
 
 def add_image_arguments(parser: argparse.ArgumentParser) -> None:
-    """Declares what every command takes: images, their scale, the model, what runs it, and no bar.
+    """Declares what every command takes: images, their scale, the model, what runs it, the settings, and no bar.
 
     Args:
         parser: of one command.
@@ -61,6 +63,23 @@ def add_image_arguments(parser: argparse.ArgumentParser) -> None:
         default="torch",
         help="what runs the network; onnx (onnxruntime) is faster on a CPU and exports the model on first use; "
         "default: torch",
+    )
+    parser.add_argument(
+        "--page", type=_page, default=0, metavar="N", help="page of a TIFF or frame of an animation, from 0; default: 0"
+    )
+    parser.add_argument("--method", choices=("watershed", "components"), default="watershed", help="default: watershed")
+    parser.add_argument(
+        "--boundary-sensitivity",
+        type=_share,
+        default=0.5,
+        metavar="S",
+        help="0 to 1, higher finds weaker boundaries and so more grains; default: 0.5",
+    )
+    parser.add_argument(
+        "--min-grain-area",
+        type=_area,
+        metavar="PX",
+        help="smallest grain; what is smaller joins a neighbour; default: by the image's own grains",
     )
     parser.add_argument("--quiet", action="store_true", help="no progress bar")
 
@@ -121,6 +140,35 @@ def name_folders(images: Sequence[Path]) -> list[str]:
     return names
 
 
+def make_output(folder: Path, names: Sequence[str] = ()) -> str | None:
+    """Makes the folder for the results, before the first image is counted.
+
+    Args:
+        folder: where to.
+        names: of the folders that will be made in it.
+
+    Returns:
+        What is wrong with it, in words, or None.
+    """
+    if folder.exists() and not folder.is_dir():
+        return f"--out {folder} is a file. A folder is expected. Name another one."
+    if taken := [name for name in names if (folder / name).is_file()]:
+        return (
+            f"--out {folder} holds a file {taken[0]!r}, and the results of an image go to a folder of its name. "
+            "Another folder than that of the images is expected. Name one."
+        )
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        with tempfile.TemporaryFile(dir=folder):
+            pass
+    except OSError as error:
+        return (
+            f"--out {folder} cannot be written to: {error.strerror}. A folder with the right to write is expected. "
+            "Name another one."
+        )
+    return None
+
+
 def load_quietly(model: str | None, backend: str = "torch") -> PreTrainedModel | OnnxNetwork:
     """Loads a model without the progress bar of its library, which would stand between ours and the output.
 
@@ -137,6 +185,33 @@ def load_quietly(model: str | None, backend: str = "torch") -> PreTrainedModel |
 
     transformers_logging.disable_progress_bar()
     return load_network(model, backend)[0]
+
+
+def make_counter(options: argparse.Namespace) -> Callable[[Path], GrainAnalysis]:
+    """Makes what counts a file by the options of `add_image_arguments`; the model is loaded once.
+
+    Args:
+        options: of the command line.
+
+    Raises:
+        ModelError: if the model cannot be loaded.
+    """
+    from .analysis import count_grains
+    from .micrograph import read_micrograph
+
+    model = load_quietly(options.model, options.backend)
+
+    def count(path: Path) -> GrainAnalysis:
+        return count_grains(
+            read_micrograph(path, options.um_per_pixel, page=options.page),
+            model=model,
+            method=options.method,
+            boundary_sensitivity=options.boundary_sensitivity,
+            min_grain_area=options.min_grain_area,
+            backend=options.backend,
+        )
+
+    return count
 
 
 def show_progress(images: Sequence[Path], quiet: bool) -> Iterator[Path]:
@@ -194,6 +269,26 @@ def positive_length(text: str) -> float:
     value = finite_number(text)
     if not value > 0:
         raise argparse.ArgumentTypeError(f"{text!r} is no positive number of um per pixel, such as 0.25")
+    return value
+
+
+def _share(text: str) -> float:
+    value = finite_number(text)
+    if not 0 <= value <= 1:
+        raise argparse.ArgumentTypeError(f"{text!r} is no number from 0 to 1, such as 0.5")
+    return value
+
+
+def _page(text: str) -> int:
+    if not text.isdecimal():
+        raise argparse.ArgumentTypeError(f"{text!r} is no page, numbered from 0, such as 1")
+    return int(text)
+
+
+def _area(text: str) -> float:
+    value = finite_number(text)
+    if not value >= 0:
+        raise argparse.ArgumentTypeError(f"{text!r} is no area in pixels, such as 40")
     return value
 
 

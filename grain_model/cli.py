@@ -5,11 +5,10 @@ from __future__ import annotations
 import argparse
 import json
 import sys
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from functools import partial
 from importlib import import_module
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
 
 from tqdm import tqdm
 
@@ -20,9 +19,10 @@ from .batch import (
     Failure,
     add_image_arguments,
     attempt,
-    finite_number,
     list_images,
     load_quietly,
+    make_counter,
+    make_output,
     name_failures,
     name_folders,
     refuse,
@@ -31,9 +31,6 @@ from .batch import (
 from .errors import GrainError
 from .fields import CountedField, count_field, describe_fields, mean_of_counted, write_fields
 from .version import __version__
-
-if TYPE_CHECKING:
-    from .analysis import GrainAnalysis
 
 OTHER_COMMANDS = {
     "export": "write the grains of images in the formats of other tools",
@@ -89,20 +86,6 @@ def _add_count(commands: argparse._SubParsersAction) -> None:
         help="write DIR/<file name>/ for each image (mask.png, overlay.png, labels.tif, grains.csv, summary.json) "
         "and about all of them DIR/summary.csv, a row a file, and DIR/summary.json, with their mean",
     )
-    count.add_argument("--method", choices=("watershed", "components"), default="watershed", help="default: watershed")
-    count.add_argument(
-        "--boundary-sensitivity",
-        type=_share,
-        default=0.5,
-        metavar="S",
-        help="0 to 1, higher finds weaker boundaries and so more grains; default: 0.5",
-    )
-    count.add_argument(
-        "--min-grain-area",
-        type=_area,
-        metavar="PX",
-        help="smallest grain kept; default: by the image's own grains",
-    )
     count.add_argument("--json", action="store_true", help="print one JSON document instead of lines")
     count.set_defaults(run=_count)
 
@@ -134,17 +117,17 @@ def _export_onnx(options: argparse.Namespace) -> int:
 
 
 def _count(options: argparse.Namespace) -> int:
-    if options.out and options.out.exists() and not options.out.is_dir():
-        return refuse(f"--out {options.out} is a file. A folder is expected. Name another one.")
     images, failures = list_images(options.images)
+    folders = name_folders(images)
+    if options.out and (wrong := make_output(options.out, folders)):
+        return refuse(wrong)
     try:
-        model = load_quietly(options.model, options.backend)
+        count = make_counter(options)
     except GrainError as error:
         return refuse(str(error))
 
     fields: list[CountedField] = []
-    count = _counter(model, options)
-    for image, folder in zip(show_progress(images, options.quiet), name_folders(images), strict=True):
+    for image, folder in zip(show_progress(images, options.quiet), folders, strict=True):
         into = options.out / folder if options.out else None
         outcome = attempt(image, partial(count_field, image, count, into))
         if isinstance(outcome, Failure):
@@ -153,29 +136,21 @@ def _count(options: argparse.Namespace) -> int:
         fields.append(outcome)
         if not options.json:
             tqdm.write(_line(outcome), file=sys.stdout)
+            for remark in outcome.remarks:
+                tqdm.write(f"{outcome.file}: {remark}", file=sys.stderr)
+    if options.out:
+        try:
+            write_fields(options.out, fields, failures)
+        except OSError as error:
+            reason = f"It cannot be written: {error.strerror}. Close it where it is open, and count again."
+            failures.append(Failure(str(error.filename), reason))
     name_failures(failures)
-    if options.out and fields:
-        write_fields(options.out, fields, failures)
     if options.json:
         json.dump(describe_fields(fields, failures), sys.stdout, indent=2, ensure_ascii=False, allow_nan=False)
         print()
     elif len(fields) > 1:
         print(_mean_line(fields))
     return EXIT_SOME_FAILED if failures else EXIT_DONE
-
-
-def _counter(model: Any, options: argparse.Namespace) -> Callable[[Path], GrainAnalysis]:
-    from .analysis import count_grains
-
-    return partial(
-        count_grains,
-        um_per_pixel=options.um_per_pixel,
-        model=model,
-        method=options.method,
-        boundary_sensitivity=options.boundary_sensitivity,
-        min_grain_area=options.min_grain_area,
-        backend=options.backend,
-    )
 
 
 def _line(field: CountedField) -> str:
@@ -199,17 +174,3 @@ def _mean_line(fields: list[CountedField]) -> str:
     return (
         f"{start}: G {mean.G:.2f} (Saltykov), 95 % interval {low:.2f} to {high:.2f}, %RA {mean.relative_accuracy:.1f}"
     )
-
-
-def _share(text: str) -> float:
-    value = finite_number(text)
-    if not 0 <= value <= 1:
-        raise argparse.ArgumentTypeError(f"{text!r} is no number from 0 to 1, such as 0.5")
-    return value
-
-
-def _area(text: str) -> float:
-    value = finite_number(text)
-    if not value >= 0:
-        raise argparse.ArgumentTypeError(f"{text!r} is no area in pixels, such as 40")
-    return value

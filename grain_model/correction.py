@@ -48,7 +48,7 @@ class Edit:
         points: x (column) and y (row) in px from the picture's top left pixel: one, two, at least two, at least three.
 
     Raises:
-        CorrectionError: if the kind is unknown or the number of points does not fit it.
+        CorrectionError: if the kind is unknown, the number of points does not fit it, or a point is no place.
     """
 
     kind: EditKind
@@ -65,6 +65,11 @@ class Edit:
             raise CorrectionError(
                 f"There {'is 1 point' if len(self.points) == 1 else f'are {len(self.points)} points'}. "
                 f"To {self.kind}, {number} {'is' if least == 1 else 'are'} expected. Set the points in the picture."
+            )
+        if not all(len(point) == 2 and np.isfinite(point).all() for point in self.points):
+            raise CorrectionError(
+                f"The points {self.points} are no places in the picture. A finite x and y in px each are expected. Set "
+                "the points in the picture."
             )
         object.__setattr__(self, "points", tuple((float(x), float(y)) for x, y in self.points))
 

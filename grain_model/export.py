@@ -12,7 +12,7 @@ import os
 import sys
 import zipfile
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -28,7 +28,8 @@ from .batch import (
     add_image_arguments,
     attempt,
     list_images,
-    load_quietly,
+    make_counter,
+    make_output,
     name_failures,
     name_folders,
     refuse,
@@ -55,6 +56,8 @@ class GrainExport:
         scale_source: Where the scale came from.
         weights: Name and version of the weights, empty where the labels are not the model's.
         field_box: What of the picture was counted, px: ``top``, ``left``, ``height``, ``width``; None where it is all.
+        history: How the labels were made and what makes them doubtful: ``settings``, ``corrections``, ``warnings`` and
+            ``quality_flags`` as in ``GrainAnalysis.summary``; empty where the labels are not the model's.
     """
 
     name: str
@@ -65,6 +68,7 @@ class GrainExport:
     scale_source: str | None = None
     weights: dict[str, str | None] | None = None
     field_box: dict[str, int] | None = None
+    history: dict[str, Any] = field(default_factory=dict)
 
     @classmethod
     def of_labels(cls, labels: np.ndarray, um_per_pixel: float | None = None, name: str = "field") -> GrainExport:
@@ -76,6 +80,7 @@ class GrainExport:
     @classmethod
     def of_analysis(cls, analysis: Any) -> GrainExport:
         """Take over a ``GrainAnalysis``."""
+        summary = analysis.summary()
         return cls(
             analysis.name,
             analysis.labels,
@@ -85,6 +90,7 @@ class GrainExport:
             analysis.scale_source,
             dict(analysis.weights),
             analysis.field_box,
+            {key: summary[key] for key in ("settings", "corrections", "warnings", "quality_flags")},
         )
 
 
@@ -101,7 +107,10 @@ def write_xlsx(export: GrainExport, path: str | os.PathLike) -> None:
     """
     _require("openpyxl")
     origin = pd.DataFrame(
-        [(key, json.dumps(value) if isinstance(value, dict) else value) for key, value in _origin(export).items()],
+        [
+            (key, json.dumps(value, ensure_ascii=False) if isinstance(value, dict | list) else value)
+            for key, value in _origin(export).items()
+        ],
         columns=["item", "value"],
     )
     with pd.ExcelWriter(path, engine="openpyxl") as workbook:
@@ -262,15 +271,16 @@ def run(options: argparse.Namespace) -> int:
     Returns:
         Exit code: 0 done, 1 some images failed, 2 wrong usage.
     """
-    if options.out.exists() and not options.out.is_dir():
-        return refuse(f"--out {options.out} is a file. A folder is expected. Name another one.")
     images, failures = list_images(options.images)
+    folders = name_folders(images)
+    if wrong := make_output(options.out, folders):
+        return refuse(wrong)
     try:
-        model = load_quietly(options.model, options.backend)
+        count = make_counter(options)
     except GrainError as error:
         return refuse(str(error))
-    for image, folder in zip(show_progress(images, options.quiet), name_folders(images), strict=True):
-        outcome = attempt(image, partial(_export_one, image, model, options, options.out / folder))
+    for image, folder in zip(show_progress(images, options.quiet), folders, strict=True):
+        outcome = attempt(image, partial(_export_one, image, count, options.out / folder, options.formats))
         if isinstance(outcome, Failure):
             failures.append(outcome)
             continue
@@ -280,11 +290,8 @@ def run(options: argparse.Namespace) -> int:
     return EXIT_SOME_FAILED if failures else EXIT_DONE
 
 
-def _export_one(image: Path, model: Any, options: argparse.Namespace, folder: Path) -> list[Path]:
-    from .analysis import count_grains
-
-    analysis = count_grains(image, options.um_per_pixel, model, backend=options.backend)
-    return list(export_grains(GrainExport.of_analysis(analysis), folder, options.formats).values())
+def _export_one(image: Path, count: Callable[[Path], Any], folder: Path, formats: Sequence[str]) -> list[Path]:
+    return list(export_grains(GrainExport.of_analysis(count(image)), folder, formats).values())
 
 
 def _formats(text: str) -> list[str]:
@@ -342,7 +349,7 @@ def _records(table: pd.DataFrame) -> list[dict[str, Any]]:
 
 
 def _origin(export: GrainExport) -> dict[str, Any]:
-    """Where the numbers come from."""
+    """Where the numbers come from, and what makes them doubtful."""
     return {
         "image": export.name,
         "height_px": export.labels.shape[0],
@@ -352,6 +359,7 @@ def _origin(export: GrainExport) -> dict[str, Any]:
         "scale_source": export.scale_source,
         "software": f"grain_model {__version__}",
         "weights": export.weights,
+        **export.history,
     }
 
 

@@ -10,13 +10,23 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from .batch import Failure
-from .errors import GrainError, MeasurementError, ScaleError
+from .errors import GrainError
 from .grain_size import GrainSize, average_fields
 
 if TYPE_CHECKING:
     from .analysis import GrainAnalysis
 
-SUMMARY_COLUMNS = ("file", "folder", "count", "G_saltykov", "um_per_pixel", "scale_source", "warnings", "quality_flags")
+SUMMARY_COLUMNS = (
+    "file",
+    "folder",
+    "count",
+    "G_saltykov",
+    "um_per_pixel",
+    "scale_source",
+    "warnings",
+    "quality_flags",
+    "error",
+)
 
 
 @dataclass(frozen=True)
@@ -40,6 +50,11 @@ class CountedField:
         """Number of grains."""
         return self.summary["count"]
 
+    @property
+    def remarks(self) -> list[str]:
+        """What a reader has to know about the file and what makes the result doubtful, in sentences."""
+        return [*self.summary["warnings"], *(flag["message"] for flag in self.summary["quality_flags"])]
+
     def to_dict(self) -> dict[str, Any]:
         """The summary with the names of the image and of its folder, ready for JSON."""
         return {"file": self.file, "folder": self.folder, **self.summary}
@@ -61,28 +76,6 @@ def count_field(image: Path, count: Callable[[Path], GrainAnalysis], folder: Pat
         analysis.save(folder)
     size = replace(analysis.grain_size, test_lines={})
     return CountedField(str(image), str(folder) if folder else None, analysis.summary(), size)
-
-
-def mean_of_fields(sizes: Sequence[GrainSize], names: Sequence[str]) -> GrainSize:
-    """Averages the grain size of images as fields of one specimen; see `average_fields`.
-
-    Args:
-        sizes: the grain size of each image.
-        names: their names.
-
-    Raises:
-        MeasurementError: if there is no field.
-        ScaleError: if some fields have a scale and some have none.
-    """
-    if not sizes:
-        raise MeasurementError("There is no field to average; one image at least is expected. Count some images first.")
-    without_scale = [name for name, size in zip(names, sizes, strict=True) if size.um_per_pixel is None]
-    if 0 < len(without_scale) < len(sizes):
-        raise ScaleError(
-            f"There is no mean: these fields have no scale and the others have one: {', '.join(without_scale)}. "
-            "A scale for each, or for none, is expected. Give one scale for all, or take them apart."
-        )
-    return average_fields(sizes)
 
 
 def describe_fields(fields: Sequence[CountedField], failures: Sequence[Failure]) -> dict[str, Any]:
@@ -109,21 +102,23 @@ def describe_fields(fields: Sequence[CountedField], failures: Sequence[Failure])
 
 
 def mean_of_counted(fields: Sequence[CountedField]) -> GrainSize:
-    """Averages counted images; see `mean_of_fields`.
+    """Averages the grain size of counted images as fields of one specimen; see `average_fields`.
 
     Args:
         fields: the images.
 
     Raises:
-        GrainError: as `mean_of_fields`.
+        MeasurementError: if there is no field.
+        ScaleError: if some fields have a scale and some have none.
     """
-    return mean_of_fields([field.grain_size for field in fields], [field.file for field in fields])
+    return average_fields([field.grain_size for field in fields], [field.file for field in fields])
 
 
 def write_fields(folder: Path, fields: Sequence[CountedField], failures: Sequence[Failure]) -> None:
     """Writes what a batch gave beside the images' own folders.
 
-    `summary.csv` has a row a counted image, `summary.json` what `describe_fields` collects.
+    `summary.csv` has a row an image, those that failed last, with the reason; `summary.json` holds what
+    `describe_fields` collects.
 
     Args:
         folder: where to, which exists.
@@ -134,6 +129,7 @@ def write_fields(folder: Path, fields: Sequence[CountedField], failures: Sequenc
         writer = csv.writer(stream)
         writer.writerow(SUMMARY_COLUMNS)
         writer.writerows(_summary_row(field) for field in fields)
+        writer.writerows([failure.file, *[""] * (len(SUMMARY_COLUMNS) - 2), failure.reason] for failure in failures)
     text = json.dumps(describe_fields(fields, failures), indent=2, ensure_ascii=False, allow_nan=False)
     (folder / "summary.json").write_text(text + "\n", encoding="utf-8")
 
@@ -149,4 +145,5 @@ def _summary_row(field: CountedField) -> list[Any]:
         scale["source"],
         " ".join(field.summary["warnings"]),
         " ".join(flag["code"] for flag in field.summary["quality_flags"]),
+        "",
     ]

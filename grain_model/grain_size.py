@@ -16,7 +16,7 @@ from scipy import stats
 from skimage.segmentation import relabel_sequential
 
 from .duplex import ALA_AREA_SHARE, ALA_DIFFERENCE, AlaGrain, DuplexHint, duplex_hint, numbers_coarser
-from .errors import MeasurementError
+from .errors import MeasurementError, ScaleError
 from .intercepts import HEYN_SPACING, CountedLine, abrams_circles, count_intercepts, heyn_lines
 from .measurement import as_label_image, as_scale, close_boundaries, grain_boxes, touches_edge
 from .planimetric import count_circle, count_rectangle, field_dispersion
@@ -47,6 +47,8 @@ MIN_INTERCEPTS = 40
 ACCEPTABLE_RELATIVE_ACCURACY = 10.0
 #: Fewer grains than this bound nothing.
 MIN_GRAINS_FOR_INTERVAL = 4
+#: From castings with grains of a centimetre to grains of some 50 nm.
+PLAUSIBLE_G = (-10.0, 25.0)
 #: Simulated counts are slightly wider than the dispersion says; this much makes 95 % of them fall into the interval.
 COVERAGE_FACTOR = 2.15
 #: Blocks a side into which a field is divided for the scatter of its intercepts.
@@ -324,7 +326,7 @@ def grain_size(labels: np.ndarray, um_per_pixel: float | None = None) -> GrainSi
         density = count / area if count > 0 else None
         half_width = COVERAGE_FACTOR * dispersion / np.sqrt(count) + rim if count >= MIN_GRAINS_FOR_INTERVAL else None
         interval = _log_interval(density, half_width)
-        flags = _too_few(count, MIN_GRAINS, "grains")
+        flags = _too_few(rule, count)
         return RuleResult(rule, "grains per area", density, interval, count, source, um_per_pixel, flags)
 
     grain_diameter = np.sqrt(labels.size / rectangle.equivalent) if rectangle.equivalent > 0 else float(labels.size)
@@ -332,8 +334,9 @@ def grain_size(labels: np.ndarray, um_per_pixel: float | None = None) -> GrainSi
     abrams = tuple(count_intercepts(closed, line) for line in abrams_circles(labels.shape, grain_diameter))
     # l goes with N_A^(-1/2): its relative scatter is at least half that of the number of grains.
     least = COVERAGE_FACTOR * dispersion / np.sqrt(max(rectangle.equivalent, 1)) / 2
+    saltykov = planimetric("saltykov", rectangle.equivalent, rectangle.area_px)
     return GrainSize(
-        saltykov=planimetric("saltykov", rectangle.equivalent, rectangle.area_px),
+        saltykov=saltykov,
         jeffries=planimetric("jeffries", circle.equivalent, circle.area_px),
         mean_area=_mean_area(area[~is_cut], dispersion, um_per_pixel, _drawn_boundary_flag(labels, closed)),
         heyn=_intercept_result("heyn", heyn, _blocks_of(heyn, labels.shape), "blocks", least, um_per_pixel),
@@ -341,7 +344,7 @@ def grain_size(labels: np.ndarray, um_per_pixel: float | None = None) -> GrainSi
         ala=_largest_grain(np.asarray(ids)[1:], area, is_cut, um_per_pixel),
         duplex=duplex_hint(area),
         um_per_pixel=um_per_pixel,
-        flags=_field_flags(closed),
+        flags=(*_field_flags(closed), *_scale_flags(saltykov.G)),
         test_lines={"heyn": heyn, "abrams": abrams},
     )
 
@@ -362,31 +365,41 @@ def grain_size_fields(
         The averages; ``.fields`` holds the single fields. One field gives the same as ``grain_size``.
 
     Raises:
-        MeasurementError: No field, a number of scales that differs from the number of fields, scales for some fields
-            only, or a label image that cannot be measured.
-        ScaleError: A scale is not a positive finite number.
+        MeasurementError: No field, a number of scales that differs from the number of fields, or a label image that
+            cannot be measured.
+        ScaleError: A scale is not a positive finite number, or only some fields have one.
     """
     fields = list(fields)
-    if not fields:
-        raise MeasurementError(
-            "There is no field to measure; one label image at least is expected. Pass a list of them."
-        )
     scales = [um_per_pixel] * len(fields) if um_per_pixel is None or np.isscalar(um_per_pixel) else list(um_per_pixel)
-    if len(scales) != len(fields) or 0 < sum(scale is None for scale in scales) < len(scales):
+    if len(scales) != len(fields):
         raise MeasurementError(
-            f"The scales are {scales} for {len(fields)} fields; one for each field, or none at all, is expected. "
-            "Measure the fields without a scale apart."
+            f"There are {len(scales)} scales for {len(fields)} fields; one for each field, or none at all, is expected."
+            " Leave the scale out, or give them all the same."
         )
     return average_fields([grain_size(labels, scale) for labels, scale in zip(fields, scales, strict=True)])
 
 
-def average_fields(results: Sequence[GrainSize]) -> GrainSize:
+def average_fields(results: Sequence[GrainSize], names: Sequence[str] | None = None) -> GrainSize:
     """Average the results of single fields as ``grain_size_fields`` does.
 
     Args:
         results: One or more fields, all with a scale or all without.
+        names: Their names, for messages; numbers from 1 if left out.
+
+    Raises:
+        MeasurementError: No field.
+        ScaleError: Some fields have a scale and some have none.
     """
     results = tuple(results)
+    if not results:
+        raise MeasurementError("There is no field to average; one at least is expected. Count some images first.")
+    names = names or [f"field {number}" for number in range(1, len(results) + 1)]
+    without_scale = [name for name, result in zip(names, results, strict=True) if result.um_per_pixel is None]
+    if 0 < len(without_scale) < len(results):
+        raise ScaleError(
+            f"There is no mean: these fields have no scale and the others have one: {', '.join(without_scale)}. "
+            "A scale for each, or for none, is expected. Give one scale for all, or take them apart."
+        )
     if len(results) == 1:
         return results[0]
     first_scale = results[0].um_per_pixel
@@ -416,8 +429,10 @@ def _average(results: list[RuleResult]) -> RuleResult:
     counted = [result for result in results if result.value_px is not None]
     values = np.array([result.value / first._factor for result in counted])
     total = float(sum(result.n for result in results))
-    kind = "intercepts" if first.quantity == "mean lineal intercept" else "grains"
-    flags = list(_too_few(total, MIN_INTERCEPTS if kind == "intercepts" else MIN_GRAINS, kind))
+    flags = list(_too_few(first.rule, total))
+    # More fields mend small numbers, but nothing else that one field suffers from.
+    for number, result in enumerate(results, start=1):
+        flags += [f"field {number}: {flag}" for flag in result.flags if flag not in _too_few(result.rule, result.n)]
     if len(counted) < len(results):
         flags.append(f"{len(results) - len(counted)} of {len(results)} fields gave no value and were left out")
     mean = float(values.mean()) if len(values) else None
@@ -445,12 +460,12 @@ def _mean_area(areas: np.ndarray, dispersion: float, um_per_pixel: float | None,
     """E1382 mean area of whole grains; the interval is s / sqrt(n) of the areas or that of their number if wider."""
     count = len(areas)
     source = "the wider of t s / sqrt(n) over the grains' areas and counting statistics"
-    flags = _too_few(count, MIN_GRAINS, "whole grains") + flags
+    flags = _too_few("mean_area", count) + flags
     if count == 0:
         return RuleResult("mean_area", "mean grain area", None, None, 0.0, source, um_per_pixel, flags)
     mean = float(areas.mean())
     interval = None
-    if count > 1:
+    if count >= MIN_GRAINS_FOR_INTERVAL:
         own = stats.t.ppf(0.975, count - 1) * areas.std(ddof=1) / mean / np.sqrt(count)
         interval = _log_interval(mean, max(own, COVERAGE_FACTOR * dispersion / np.sqrt(count)))
     return RuleResult("mean_area", "mean grain area", mean, interval, float(count), source, um_per_pixel, flags)
@@ -489,7 +504,7 @@ def _intercept_result(
     counts, lengths = parts
     counts, lengths = counts[lengths > 0], lengths[lengths > 0]
     source = f"spread of the intercepts over {len(counts)} {parts_name} of the field, or half that of the grain count"
-    flags = _too_few(intercepts, MIN_INTERCEPTS, "intercepts")
+    flags = _too_few(rule, intercepts)
     if intercepts == 0:
         return RuleResult(rule, "mean lineal intercept", None, None, 0.0, source, um_per_pixel, flags)
     half_width = None
@@ -547,7 +562,12 @@ def _largest_grain(
     )
 
 
-def _too_few(count: float, least: int, what: str) -> tuple[str, ...]:
+def _too_few(rule: str, count: float) -> tuple[str, ...]:
+    least, what = {
+        "mean_area": (MIN_GRAINS, "whole grains"),
+        "heyn": (MIN_INTERCEPTS, "intercepts"),
+        "abrams": (MIN_INTERCEPTS, "intercepts"),
+    }.get(rule, (MIN_GRAINS, "grains"))
     return () if count >= least else (f"{count:g} {what} counted, fewer than {least}; measure more or larger fields",)
 
 
@@ -560,6 +580,12 @@ def _drawn_boundary_flag(labels: np.ndarray, closed: np.ndarray) -> tuple[str, .
         f"drawn boundaries cover {(tessellated - grains) / tessellated:.0%} of the grains, which makes this G about "
         f"{shift:.2f} higher",
     )
+
+
+def _scale_flags(G: float | None) -> tuple[str, ...]:
+    if G is None or PLAUSIBLE_G[0] <= G <= PLAUSIBLE_G[1]:
+        return ()
+    return (f"G {G:.1f} means grains that no micrograph shows: check the scale, in um per pixel",)
 
 
 def _field_flags(closed: np.ndarray) -> tuple[str, ...]:

@@ -2,6 +2,7 @@
 
 import heapq
 import math
+from typing import Literal, get_args
 
 import cv2
 import numpy as np
@@ -10,6 +11,8 @@ from skimage.segmentation import watershed
 from .errors import MeasurementError
 
 INTERIOR, BOUNDARY, DISTANCE = 0, 1, 2
+Method = Literal["watershed", "components"]
+METHODS: tuple[str, ...] = get_args(Method)
 # Seeds are local maxima of the distance map in a window of this many px; too many do no harm, they are merged below.
 SEED_WINDOW = 7
 # Two neighbours are one grain where the mean boundary evidence along their common border is below this, at a boundary
@@ -103,6 +106,27 @@ def _check(probabilities: np.ndarray, size: tuple[int, int] | None = None) -> No
         )
 
 
+def check_settings(method: str, boundary_sensitivity: float, min_grain_area: float | None) -> None:
+    """Refuse settings that `grain_regions` cannot follow.
+
+    Raises:
+        MeasurementError: If the method is unknown, the sensitivity is outside 0 to 1 or the area is no area.
+    """
+    if method not in METHODS:
+        raise MeasurementError(
+            f"The method {method!r} is unknown: expected 'watershed' or 'components'. Use one of them."
+        )
+    if boundary_sensitivity is None or not 0 <= boundary_sensitivity <= 1:
+        raise MeasurementError(
+            f"The boundary sensitivity is {boundary_sensitivity}: expected a number from 0 to 1. The default is 0.5."
+        )
+    if min_grain_area is not None and not 0 <= min_grain_area < math.inf:
+        raise MeasurementError(
+            f"The smallest grain is {min_grain_area} px: expected an area of 0 or more. Leave it out to follow the "
+            "image's own grains."
+        )
+
+
 def grain_regions(
     probabilities: np.ndarray,
     method: str = "watershed",
@@ -130,20 +154,10 @@ def grain_regions(
         MeasurementError: If the arguments do not fit.
     """
     _check(probabilities)
-    if not 0 <= boundary_sensitivity <= 1:
-        raise MeasurementError(
-            f"The boundary sensitivity is {boundary_sensitivity}: expected 0 to 1. The default is 0.5."
-        )
+    check_settings(method, boundary_sensitivity, min_grain_area)
     maps = np.asarray(probabilities, np.float32)
-    if method == "watershed":
-        regions = _flood_and_merge(maps, boundary_sensitivity, min_grain_area)
-    elif method == "components":
-        regions = _components(maps, boundary_sensitivity, min_grain_area)
-    else:
-        raise MeasurementError(
-            f"The method {method!r} is unknown: expected 'watershed' or 'components'. Use one of them."
-        )
-    return regions
+    separate = _components if method == "components" else _flood_and_merge
+    return separate(maps, boundary_sensitivity, min_grain_area)
 
 
 def _components(maps: np.ndarray, sensitivity: float, min_area: float | None) -> np.ndarray:

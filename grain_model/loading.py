@@ -13,10 +13,10 @@ from transformers.utils import cached_file, extract_commit_hash
 
 from .configuration_grain import GrainConfig
 from .errors import ModelError
-from .modeling_grain import GrainForInstanceSegmentation
+from .modeling_grain import UNLOADABLE, GrainForInstanceSegmentation, first_line
 from .version import __version__
 
-EMBEDDED_WEIGHTS = Path(__file__).parent / "weights"
+EMBEDDED_WEIGHTS = (Path(__file__).parent / "weights").resolve()
 """Folder of the checkpoint that comes with the package."""
 
 _HUB_ID = re.compile(r"(?P<repository>\w[\w.-]*(/\w[\w.-]*)?)(@(?P<revision>[\w./-]+))?")
@@ -96,9 +96,9 @@ def _load(source: str, revision: str | None, _changed: int = 0) -> PreTrainedMod
         model, report = GrainForInstanceSegmentation.from_pretrained(
             source, revision=revision, dtype=torch.float32, output_loading_info=True
         )
-    except (OSError, ValueError, RuntimeError) as error:
+    except UNLOADABLE as error:
         raise ModelError(
-            f"The model {source!r}{f' at {revision!r}' if revision else ''} could not be loaded: {_first_line(error)} "
+            f"The model {source!r}{f' at {revision!r}' if revision else ''} could not be loaded: {first_line(error)} "
             "A folder or Hub repository with config.json and safetensors is expected, and the network for one that is "
             "not in the cache yet. Check the name and the connection, or leave the model out to use the embedded "
             "weights."
@@ -127,8 +127,3 @@ def _wrong_kind(name: str, kind: str | None) -> ModelError:
         f"{name!r} is {found}. Counting needs one of the type {GrainConfig.model_type!r}. "
         "Pass a GrainForInstanceSegmentation, its folder or Hub id, or nothing for the embedded weights."
     )
-
-
-def _first_line(error: Exception) -> str:
-    line = str(error).strip().partition("\n")[0] or type(error).__name__
-    return line if line.endswith(".") else f"{line}."

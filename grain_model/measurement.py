@@ -15,6 +15,8 @@ from skimage.segmentation import relabel_sequential
 
 from .errors import MeasurementError, ScaleError
 
+#: Bounds of a scale, um per pixel.
+SMALLEST_SCALE, LARGEST_SCALE = 1e-6, 1e6
 #: Zero runs up to twice this distance (px) between two grains are a drawn boundary; wider ones are pores or gaps.
 BOUNDARY_REACH = 3
 #: Length of the test vectors of the Crofton perimeter as a fraction of the grain's equivalent diameter,
@@ -152,7 +154,7 @@ def as_scale(um_per_pixel: float | None) -> float | None:
     """Check a scale in um per pixel and return it as a float, None for none.
 
     Raises:
-        ScaleError: Not a positive finite number.
+        ScaleError: Not a number of 1e-6 to 1e6 um: an atom has 1e-4 um, and a pixel of 1 m sees no grains.
     """
     if um_per_pixel is None:
         return None
@@ -160,9 +162,10 @@ def as_scale(um_per_pixel: float | None) -> float | None:
         value = float(um_per_pixel)
     except (TypeError, ValueError):
         value = float("nan")
-    if not (np.isfinite(value) and value > 0):
+    if not SMALLEST_SCALE <= value <= LARGEST_SCALE:
         raise ScaleError(
-            f"The scale is {um_per_pixel!r}; a positive number of um per pixel is expected. Divide the length of the "
+            f"The scale is {um_per_pixel!r}; a positive number of um per pixel, {SMALLEST_SCALE:g} to "
+            f"{LARGEST_SCALE:g}, is expected. Divide the length of the "
             "scale bar in um by its length in pixels, or leave the scale out."
         )
     return value

@@ -57,21 +57,20 @@ class Micrograph:
 
     Attributes:
         pixels: uint8 (H, W, 3), RGB, the whole picture.
-        um_per_pixel: scale, or None when it is not known.
-        scale_source: where the scale comes from: "given", "OME", "ImageJ", "FEI", "Zeiss", "JEOL", "TIFF resolution"
-            or None.
+        given_scale: um per pixel that a person gave, or None.
+        stated: size of the pixels that the file states, or None.
         name: name of the file, or "image".
-        warnings: what a reader of the result has to know, in sentences.
+        notes: what a reader of the result has to know about the file, in sentences, but for its scale.
         footer_top: first row of the microscope's strip of text under the picture, or None when there is none.
         scale_bar_px: length of the scale bar in that strip, px, or None when none is found.
         margins: blank margins around the picture above that strip, px.
     """
 
     pixels: np.ndarray
-    um_per_pixel: float | None = None
-    scale_source: str | None = None
+    given_scale: float | None = None
+    stated: PixelSize | None = None
     name: str = "image"
-    warnings: tuple[str, ...] = ()
+    notes: tuple[str, ...] = ()
     footer_top: int | None = None
     scale_bar_px: int | None = None
     margins: Margins = Margins()
@@ -89,18 +88,32 @@ class Micrograph:
         end = height if self.footer_top is None else self.footer_top
         return slice(top, end - bottom), slice(left, width - right)
 
-    def with_scale(self, um_per_pixel: float) -> Micrograph:
-        """The same picture with a scale given by a person, and a warning if the file's own contradicts it.
+    @property
+    def um_per_pixel(self) -> float | None:
+        """Scale in um per pixel: the given one, else the file's; None when neither is known."""
+        if self.given_scale is not None or self.stated is None:
+            return self.given_scale
+        return self.stated.um_per_pixel
+
+    @property
+    def scale_source(self) -> str | None:
+        """Where the scale comes from: "given", "OME", "ImageJ", "FEI", "Zeiss", "JEOL", "TIFF resolution" or None."""
+        if self.given_scale is not None:
+            return "given"
+        return None if self.stated is None else self.stated.source
+
+    @property
+    def warnings(self) -> tuple[str, ...]:
+        """What a reader of the result has to know about the file and its scale, in sentences."""
+        return (*self.notes, *_scale_notes(self.given_scale, self.stated))
+
+    def with_scale(self, um_per_pixel: float | None) -> Micrograph:
+        """The same picture with a scale given by a person, or, for None, with the file's own.
 
         Raises:
             ScaleError: if `um_per_pixel` is not positive and finite.
         """
-        given, notes = as_scale(um_per_pixel), list(self.warnings)
-        stated = None
-        if self.um_per_pixel is not None and self.scale_source != "given":
-            stated = PixelSize(self.um_per_pixel, self.um_per_pixel, str(self.scale_source))
-        scale, source = _settle_scale(given, stated, notes)
-        return replace(self, um_per_pixel=scale, scale_source=source, warnings=tuple(notes))
+        return replace(self, given_scale=as_scale(um_per_pixel))
 
 
 @dataclass(frozen=True)
@@ -147,13 +160,12 @@ def read_micrograph(
     if is_see_through(opened.pixels):
         notes.append("The image has transparent pixels; they were laid on white.")
     pixels = to_rgb(opened.pixels)
-    scale, scale_source = _settle_scale(given, opened.pixel_size, notes)
     footer_top = _stated_footer(opened) or _find_footer(pixels)
     bar = find_scale_bar(pixels, footer_top) if footer_top else None
     return Micrograph(
         pixels,
-        scale,
-        scale_source,
+        given,
+        opened.pixel_size,
         opened.name,
         tuple(notes),
         footer_top,
@@ -213,8 +225,9 @@ def _open_file(path: Path, page: int, max_pixels: int) -> _Source:
         ) from error
     except Image.DecompressionBombError as error:
         raise ImageError(
-            f"{path} has too many pixels for its format: over {2 * Image.MAX_IMAGE_PIXELS / 1e6:.0f} million. In TIFF "
-            f"up to {MAX_PIXELS / 1e6:.0f} million are read. Crop it, or save it as TIFF."
+            f"{path} has too many pixels for its format: over {2 * Image.MAX_IMAGE_PIXELS / 1e6:.0f} million. At most "
+            f"{max_pixels / 1e6:.0f} million are expected, over that limit of the format only in TIFF. Crop it, or "
+            "make it smaller."
         ) from error
     except Exception as error:  # A damaged file can make a decoder raise nearly anything.
         raise ImageError(
@@ -319,29 +332,29 @@ def _page_notes(page: int, pages: int, word: str) -> tuple[str, ...]:
     if pages == 1:
         return ()
     return (
-        f"The file has {pages} {word}; number {page} was read. "
-        f"Choose another with `read_micrograph(path, page=N)`, N from 0 to {pages - 1}.",
+        f"The file has {pages} {word}; number {page} was read, counted from 0. Read another with "
+        f"`--page N` on the command line or `read_micrograph(path, page=N)`, N up to {pages - 1}.",
     )
 
 
-def _settle_scale(given: float | None, stated: PixelSize | None, notes: list[str]) -> tuple[float | None, str | None]:
-    """Decides between the given scale and the file's, and notes what is odd about them."""
+def _scale_notes(given: float | None, stated: PixelSize | None) -> list[str]:
+    """What is odd about the file's scale, and about the given one beside it."""
+    notes: list[str] = []
     if stated is None:
-        return given, None if given is None else "given"
-    if given is None:
-        if not stated.is_square:
-            notes.append(
-                f"The pixels are not square: {stated.x_um:.5g} x {stated.y_um:.5g} um ({stated.source}). "
-                f"{stated.um_per_pixel:.5g} um is used, which keeps areas right; lengths and shapes are not."
-            )
-        return stated.um_per_pixel, stated.source
-    difference = given / stated.um_per_pixel - 1
+        return notes
+    if not stated.is_square:
+        used = "the given scale" if given is not None else f"{stated.um_per_pixel:.5g} um, which keeps areas right,"
+        notes.append(
+            f"The pixels are not square: {stated.x_um:.5g} x {stated.y_um:.5g} um ({stated.source}). With {used} for "
+            "both directions, lengths and shapes are off. Resample the picture to square pixels to measure them."
+        )
+    difference = 0.0 if given is None else given / stated.um_per_pixel - 1
     if abs(difference) > MAX_CONTRADICTION:
         notes.append(
             f"The given scale of {given:.5g} um per pixel is used, but the file says {stated.um_per_pixel:.5g} "
             f"({stated.source}): they differ by {100 * difference:+.0f} %. Check which is right."
         )
-    return given, "given"
+    return notes
 
 
 def _find_footer(pixels: np.ndarray) -> int | None:

@@ -6,6 +6,8 @@ from pathlib import Path
 from typing import Any
 
 import torch
+from huggingface_hub.errors import StrictDataclassError
+from safetensors import SafetensorError
 from torch import nn
 from torch.nn import functional as F
 from transformers import AutoModel, AutoModelForImageSegmentation, Dinov2Model, PreTrainedModel
@@ -18,6 +20,9 @@ from .segmentation_loss import segmentation_loss
 
 # The detail branch ends at this stride; tokens (stride 14) are brought to it.
 DETAIL_STRIDE = 8
+
+UNLOADABLE = (OSError, ValueError, RuntimeError, SafetensorError, StrictDataclassError)
+"""What transformers raises for a model that is not there, damaged or configured wrongly."""
 
 
 @dataclass
@@ -36,6 +41,14 @@ class GrainSegmentationOutput(ModelOutput):
     logits: torch.FloatTensor | None = None
     hidden_states: tuple[torch.FloatTensor, ...] | None = None
     attentions: tuple[torch.FloatTensor, ...] | None = None
+
+
+def first_line(error: Exception) -> str:
+    """The first line of an error's message, as a sentence; of a failed check of a configuration, that of its cause."""
+    if isinstance(error, StrictDataclassError) and error.__cause__ is not None:
+        error = error.__cause__
+    line = str(error).strip().partition("\n")[0] or type(error).__name__
+    return line if line.endswith(".") else f"{line}."
 
 
 class ConvNormAct(nn.Sequential):
@@ -222,9 +235,9 @@ class GrainForInstanceSegmentation(GrainPreTrainedModel):
         """
         try:
             backbone = Dinov2Model.from_pretrained(source, dtype=torch.float32)
-        except (OSError, ValueError, RuntimeError) as error:
+        except UNLOADABLE as error:
             raise ModelError(
-                f"The backbone {str(source)!r} could not be loaded: {str(error).partition(chr(10))[0]} Expected is the "
+                f"The backbone {str(source)!r} could not be loaded: {first_line(error)} Expected is the "
                 "Hub id or the folder of a Dinov2 model, such as facebook/dinov2-small. Check the name and the "
                 "connection."
             ) from error

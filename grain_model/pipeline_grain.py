@@ -1,4 +1,4 @@
-"""The transformers pipeline `grain-counting`: micrographs in; count, labels, mask and table out."""
+"""The transformers pipeline `grain-counting`: micrographs in; count, labels, mask, table and grain size out."""
 
 from __future__ import annotations
 
@@ -28,7 +28,9 @@ class GrainCountingPipeline(Pipeline):
     - `count`: int;
     - `labels`: int32 (H, W), 1..count, 0 = boundary, gap or not a grain;
     - `mask`: bool (H, W), true in a grain;
-    - `table`: pandas.DataFrame, one row a grain.
+    - `table`: pandas.DataFrame, one row a grain;
+    - `grain_size`: `GrainSize`, ASTM grain-size numbers with their intervals (G needs `um_per_pixel`);
+    - `warnings`: list of str, what a reader has to know about the file and what makes the result doubtful.
 
     Micrographs differ in size, so they run one at a time whatever `batch_size` says.
     """
@@ -69,6 +71,8 @@ class GrainCountingPipeline(Pipeline):
             "labels": analysis.labels,
             "mask": analysis.mask,
             "table": analysis.table,
+            "grain_size": analysis.grain_size,
+            "warnings": analysis.remarks,
         }
 
 

@@ -144,8 +144,9 @@ def _grey_range(pixels: np.ndarray) -> tuple[float, float]:
 
 def _opacity(alpha: np.ndarray) -> np.ndarray:
     """Alpha as float32 in [0, 1]."""
-    if alpha.dtype.kind in "ui":
+    if alpha.dtype.kind == "u":
         return alpha.astype(np.float32) / np.iinfo(alpha.dtype).max
+    # Signed integers hold what was 8-bit before, as do floats above 1.
     opacity = alpha.astype(np.float32)
     return np.clip(opacity / 255 if opacity.max() > 1 else opacity, 0, 1)
 

@@ -5,10 +5,10 @@ from dataclasses import dataclass
 import cv2
 import numpy as np
 
+from .grain_size import MIN_GRAINS
 from .instances import dominant_regions, typical_area
 
-# Below these an analysis says so. Planimetric rules ask for 50 grains a field (ASTM E112).
-FEW_GRAINS = 50
+# Below these an analysis says so.
 SMALL_GRAIN_PX = 60.0
 LOW_CONFIDENCE = 0.55
 BLURRED_SHARE = 0.12
@@ -72,10 +72,11 @@ def assess_quality(
         flags.append(
             QualityFlag("low_confidence", "Most boundaries are uncertain; check the overlay before you trust it.")
         )
-    if count < FEW_GRAINS:
+    if count < MIN_GRAINS:
+        grains = "1 grain" if count == 1 else f"{count} grains"
         flags.append(
             QualityFlag(
-                "few_grains", f"Only {count} grains in the field; ASTM E112 asks for at least {FEW_GRAINS}: add fields."
+                "few_grains", f"Only {grains} in the field; ASTM E112 asks for at least {MIN_GRAINS}: add fields."
             )
         )
     return tuple(flags)

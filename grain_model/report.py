@@ -14,8 +14,8 @@ import io
 import os
 import sys
 import textwrap
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -33,15 +33,14 @@ from .batch import (
     add_image_arguments,
     attempt,
     list_images,
-    load_quietly,
+    make_counter,
     name_failures,
     refuse,
     show_progress,
 )
 from .correction import describe_edits
 from .errors import GrainError, MeasurementError
-from .fields import mean_of_fields
-from .grain_size import GrainSize
+from .grain_size import GrainSize, average_fields
 from .plots import (
     GREY,
     STYLE,
@@ -56,7 +55,7 @@ from .plots import (
 from .version import __version__
 
 if TYPE_CHECKING:
-    from .analysis import GrainAnalysis
+    from .analysis import GrainAnalysis, LabelSettings
 
 RULE_COLUMNS = ("Rule", "Standard", "Measured", "G", "95 % interval", "%RA", "n")
 #: A4 in inches, and its margin.
@@ -108,7 +107,7 @@ class Report:
 
 
 def compose_report(
-    analyses: Sequence[GrainAnalysis],
+    analyses: Iterable[GrainAnalysis],
     *,
     specimen: str = "",
     operator: str = "",
@@ -118,7 +117,7 @@ def compose_report(
     """Put a report together.
 
     Args:
-        analyses: The fields of one specimen.
+        analyses: The fields of one specimen; each may be forgotten when the next one comes.
         specimen: Name of the specimen; left to be filled in by hand if empty.
         operator: Name of the person; likewise.
         date: Date of the report; today by default.
@@ -128,17 +127,24 @@ def compose_report(
         MeasurementError: There is no field.
         ScaleError: Some fields have a scale and some have none.
     """
-    sizes = mean_of_fields([analysis.grain_size for analysis in analyses], [analysis.name for analysis in analyses])
-    first = analyses[0]
-    scales = sorted({_scale_text(a.um_per_pixel, a.scale_source) for a in analyses})
+    counts, scales, settings, weights, fields, results = [], set(), [], [], [], []
+    for analysis in analyses:
+        counts.append(analysis.count)
+        scales.add(_scale_text(analysis.um_per_pixel, analysis.scale_source))
+        settings.append(_settings_text(analysis.settings))
+        weights.append(_weights_text(analysis.weights))
+        fields.append(_compose_field(analysis))
+        results.append(replace(analysis.grain_size, test_lines={}))
+    names = [field.name for field in fields]
+    sizes = average_fields(results, names)
     facts = [
         ("Specimen", specimen),
-        ("Fields", f"{len(analyses)}: {', '.join(a.name for a in analyses)}"),
-        ("Grains", f"{sum(a.count for a in analyses)} in the fields, those cut by an edge included"),
-        ("Scale", "; ".join(scales)),
-        ("Grains found by", f"{first.settings.method}, boundary sensitivity {first.settings.boundary_sensitivity:g}"),
+        ("Fields", f"{len(fields)}: {', '.join(names)}"),
+        ("Grains", f"{sum(counts)} in the fields, those cut by an edge included"),
+        ("Scale", "; ".join(sorted(scales))),
+        ("Grains found by", "; ".join(_unique(settings))),
         ("Software", f"grain_model {__version__}"),
-        ("Weights", _weights_text(first.weights)),
+        ("Weights", "; ".join(_unique(weights))),
         ("Date", (date or datetime.date.today()).isoformat()),
         ("Operator", operator),
     ]
@@ -150,7 +156,7 @@ def compose_report(
         rules=_rule_rows(sizes),
         notes=_notes(sizes),
         warnings=_unique(flags),
-        fields=[_compose_field(a) for a in analyses],
+        fields=fields,
     )
 
 
@@ -204,22 +210,25 @@ def run(options: argparse.Namespace) -> int:
     Returns:
         Exit code: 0 done, 1 some images were left out or nothing could be written, 2 wrong usage.
     """
-    from .analysis import count_grains
-
     if options.out.suffix.lower() not in (".pdf", ".html", ".htm"):
         return refuse(f"--out {options.out} ends in neither .pdf nor .html. One of these is expected. Change the name.")
     images, failures = list_images(options.images)
     try:
-        model = load_quietly(options.model, options.backend)
+        count = make_counter(options)
     except GrainError as error:
         return refuse(str(error))
-    analyses = []
-    for image in show_progress(images, options.quiet):
-        outcome = attempt(image, partial(count_grains, image, options.um_per_pixel, model, backend=options.backend))
-        (failures if isinstance(outcome, Failure) else analyses).append(outcome)
-    name_failures(failures)
+
+    def counted() -> Iterator[GrainAnalysis]:
+        for image in show_progress(images, options.quiet):
+            outcome = attempt(image, partial(count, image))
+            if isinstance(outcome, Failure):
+                failures.append(outcome)
+            else:
+                yield outcome
+        name_failures(failures)
+
     try:
-        report = compose_report(analyses, specimen=options.specimen, operator=options.operator)
+        report = compose_report(counted(), specimen=options.specimen, operator=options.operator)
         options.out.parent.mkdir(parents=True, exist_ok=True)
         write_report(report, options.out)
     except (GrainError, OSError) as error:
@@ -275,7 +284,7 @@ def _compose_field(analysis: GrainAnalysis) -> ReportField:
         ],
         [("Grains not cut by the edge; dots mark the medians", plot_cumulative(table))],
     ]
-    warnings = [*analysis.warnings, *(flag.message for flag in analysis.flags), *sizes.flags]
+    warnings = [*analysis.remarks, *sizes.flags]
     warnings += [f"{rule.title}: {flag}" for rule in sizes.rules for flag in rule.flags]
     pictures = [[(caption, figure_to_array(figure, PICTURE_DPI)) for caption, figure in row] for row in rows]
     return ReportField(analysis.name, facts, _rule_rows(sizes), _unique(warnings), pictures)
@@ -339,6 +348,12 @@ def _scale_text(um_per_pixel: float | None, source: str | None) -> str:
     if um_per_pixel is None:
         return "unknown"
     return f"{um_per_pixel:.5g} \N{MICRO SIGN}m per pixel" + (f" ({source})" if source else "")
+
+
+def _settings_text(settings: LabelSettings) -> str:
+    area = settings.min_grain_area
+    smallest = "by the image's own grains" if area is None else f"{area:g} px"
+    return f"{settings.method}, boundary sensitivity {settings.boundary_sensitivity:g}, smallest grain {smallest}"
 
 
 def _weights_text(weights: dict[str, str | None]) -> str:

@@ -14,7 +14,7 @@ from transformers import Dinov2Config, Dinov2Model
 
 from grain_model import analysis as analysis_module
 from grain_model.analysis import GrainAnalysis, count_grains
-from grain_model.errors import ImageError, ModelError, ScaleError
+from grain_model.errors import ImageError, MeasurementError, ModelError, ScaleError
 from grain_model.label_tiff import write_label_tiff
 from grain_model.loading import EMBEDDED_WEIGHTS, load_model
 from grain_model.margins import Margins
@@ -207,6 +207,18 @@ def test_what_is_no_image_raises_an_image_error(tiny_model, tmp_path):
         count_grains(tmp_path / "notes.png", model=tiny_model)
 
 
+@pytest.mark.parametrize(
+    "setting",
+    [{"method": "magic"}, {"boundary_sensitivity": 2}, {"min_grain_area": -5}, {"min_grain_area": float("nan")}],
+)
+def test_settings_that_do_not_fit_are_refused_before_the_network_runs(grid, tiny_model, monkeypatch, setting):
+    with pytest.raises(MeasurementError, match="expected"):
+        grid.relabel(**setting)
+    monkeypatch.setattr(analysis_module, "predict_at_canonical_scale", lambda *_: pytest.fail("the network ran"))
+    with pytest.raises(MeasurementError, match="expected"):
+        count_grains(draw_grid(2, 2), model=tiny_model, **setting)
+
+
 def test_an_unknown_backend_is_refused(tiny_model):
     with pytest.raises(ModelError, match="abacus"):
         count_grains(draw_grid(2, 2), model=tiny_model, backend="abacus")
@@ -274,6 +286,23 @@ def test_weights_that_do_not_fit_are_refused(tiny_model, tmp_path):
     weights = {name: value for name, value in tiny_model.state_dict().items() if name.startswith("backbone")}
     tiny_model.save_pretrained(tmp_path, state_dict=weights)
     with pytest.raises(ModelError, match="missing"):
+        load_model(tmp_path)
+
+
+@pytest.mark.parametrize("entry", [{"num_channels_out": 1}, {"token_depths": "abc"}])
+def test_a_wrong_configuration_is_a_model_error(tiny_model, tmp_path, entry):
+    tiny_model.save_pretrained(tmp_path)
+    config = json.loads((tmp_path / "config.json").read_text()) | entry
+    (tmp_path / "config.json").write_text(json.dumps(config))
+    with pytest.raises(ModelError, match=f"could not be loaded: .*{next(iter(entry))}"):
+        load_model(tmp_path)
+
+
+def test_weights_that_are_cut_off_are_a_model_error(tiny_model, tmp_path):
+    tiny_model.save_pretrained(tmp_path)
+    (weights,) = tmp_path.glob("*.safetensors")
+    weights.write_bytes(weights.read_bytes()[:1000])
+    with pytest.raises(ModelError, match="could not be loaded"):
         load_model(tmp_path)
 
 

@@ -124,6 +124,52 @@ def test_a_fault_in_one_file_does_not_end_the_batch(model, tmp_path, capsys, mon
     assert "wide.png: RuntimeError: out of memory" in printed.err
 
 
+def test_what_is_doubtful_is_told_on_stderr(model, tmp_path, capsys):
+    write_grid(tmp_path / "a.png", 2, 2)
+    assert main(["count", str(tmp_path / "a.png"), *model]) == 0
+    printed = capsys.readouterr()
+    assert printed.out == f"{tmp_path / 'a.png'}: 4 grains\n"
+    assert f"{tmp_path / 'a.png'}: Only 4 grains in the field" in printed.err
+
+
+def test_files_that_failed_are_in_the_summary_even_where_all_did(model, tmp_path):
+    (tmp_path / "in").mkdir()
+    write_grid(tmp_path / "in" / "a.png", 2, 2)
+    out = tmp_path / "out"
+    assert main(["count", str(tmp_path / "in"), "--out", str(out), *model]) == 0
+    (tmp_path / "in" / "a.png").write_bytes(b"")
+    assert main(["count", str(tmp_path / "in"), "--out", str(out), *model]) == 1
+    (row,) = read_rows(out)
+    assert row["file"].endswith("a.png") and row["count"] == "" and "is empty" in row["error"]
+    document = json.loads((out / "summary.json").read_text())
+    assert document["results"] == [] and len(document["failed"]) == 1
+
+
+@pytest.mark.parametrize("command", ["count", "export"])
+def test_results_do_not_go_where_the_images_lie(model, tmp_path, capsys, command):
+    write_grid(tmp_path / "a.png", 2, 2)
+    assert main([command, str(tmp_path), "--out", str(tmp_path), *model]) == 2
+    assert "holds a file 'a.png'" in capsys.readouterr().err
+
+
+def test_a_summary_that_is_open_elsewhere_loses_nothing_else(model, tmp_path, capsys):
+    write_grid(tmp_path / "a.png", 2, 2)
+    (tmp_path / "out" / "summary.csv").mkdir(parents=True)
+    assert main(["count", str(tmp_path / "a.png"), "--json", "--out", str(tmp_path / "out"), *model]) == 1
+    printed = capsys.readouterr()
+    assert json.loads(printed.out)["results"][0]["count"] == 4
+    assert "summary.csv: It cannot be written" in printed.err
+
+
+def test_a_page_of_a_stack_can_be_chosen(model, tmp_path, capsys):
+    pages = [Image.fromarray(draw_grid(2, 3)), Image.fromarray(draw_grid(2, 2)).resize(draw_grid(2, 3).shape[::-1])]
+    pages[1].save(tmp_path / "stack.tif", save_all=True, append_images=pages[:1])
+    assert main(["count", str(tmp_path / "stack.tif"), "--page", "1", *model]) == 0
+    assert "6 grains" in capsys.readouterr().out
+    assert main(["count", str(tmp_path / "stack.tif"), "--page", "2", *model]) == 1
+    assert "no page 2" in capsys.readouterr().err
+
+
 def test_json_is_one_document_on_stdout(model, tmp_path, capsys):
     write_grid(tmp_path / "a.png", 2, 2)
     (tmp_path / "broken.png").write_bytes(b"")

@@ -263,11 +263,19 @@ def test_a_correction_in_the_strip_under_the_picture_is_refused(analysis, tiny_m
         result.correct([Edit("delete", ((20, len(picture) + 10),))])
 
 
+@pytest.mark.parametrize("point", [(float("nan"), 2.0), (1.0,)])
+def test_points_that_are_no_places_are_refused(point):
+    with pytest.raises(CorrectionError, match="no places"):
+        Edit("delete", (point,))
+
+
 def test_exports_and_report_say_what_was_corrected(analysis, tmp_path):
     corrected = analysis.correct([Edit("merge", (middle(1, 1), middle(1, 2)))])
     paths = export_grains(GrainExport.of_analysis(corrected), tmp_path)
     assert pd.read_csv(paths["csv"])["corrected"].sum() == 1
-    grains = json.loads(paths["json"].read_text(encoding="utf-8"))["grains"]
+    content = json.loads(paths["json"].read_text(encoding="utf-8"))
+    assert content["corrections"]["edits"][0]["kind"] == "merge" and content["settings"]["method"] == "watershed"
+    grains = content["grains"]
     assert [grain["corrected"] for grain in grains] == [False] * 18 + [True]
     assert grains[-1]["confidence"] is None
     assert len(json.loads(paths["coco"].read_text(encoding="utf-8"))["annotations"]) == 19

@@ -371,13 +371,38 @@ def test_an_empty_field_is_left_out_and_named():
     assert result.saltykov.G is not None
 
 
+def test_a_scale_that_gives_absurd_grains_is_doubted():
+    labels = voronoi(300, 100, 13)
+    assert not any("check the scale" in flag for flag in grain_size(labels, UM).flags)
+    for scale in (1e-4, 1e4):
+        assert any("check the scale" in flag for flag in grain_size(labels, scale).flags)
+    with pytest.raises(ScaleError, match="1e-06 to 1e"):
+        grain_size(labels, 1e200)
+
+
+def test_what_one_field_suffers_from_is_told_of_the_mean():
+    thin = np.kron(voronoi(40, 12, 3), np.ones((10, 10), np.int32))
+    wide = np.where(np.isin(np.arange(400) % 10, (0, 1)), 0, thin)
+    result = grain_size_fields([thin, wide], UM)
+    assert any("drawn boundaries" in flag for flag in grain_size(wide, UM).mean_area.flags)
+    assert any(flag.startswith("field 2: drawn boundaries") for flag in result.mean_area.flags)
+    assert not any(flag.startswith("field 1") for flag in result.mean_area.flags)
+
+
+def test_few_whole_grains_give_no_interval():
+    quarters = np.zeros((90, 90), np.int32)
+    quarters[20:40, 20:40], quarters[50:75, 50:80] = 1, 2
+    result = grain_size(quarters, UM)
+    assert result.mean_area.G is not None and result.mean_area.ci95 is None
+
+
 def test_wrong_fields_are_refused():
     labels = np.eye(10, dtype=int)
-    with pytest.raises(MeasurementError, match="one label image at least"):
+    with pytest.raises(MeasurementError, match="There is no field"):
         grain_size_fields([])
     with pytest.raises(MeasurementError, match="one for each field"):
         grain_size_fields([labels, labels], [1.0])
-    with pytest.raises(MeasurementError, match="one for each field"):
+    with pytest.raises(ScaleError, match="no scale and the others have one: field 2"):
         grain_size_fields([labels, labels], [1.0, None])
     with pytest.raises(ScaleError):
         grain_size(labels, 0)

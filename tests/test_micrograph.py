@@ -160,6 +160,11 @@ def test_transparent_pixels_lie_on_white_with_a_warning(tmp_path):
     assert (read_micrograph(save(tmp_path / "la.png", grey_alpha)).pixels[:8, :8] == 255).all()
 
 
+def test_opacity_of_8_bit_pictures_in_wider_integers_is_that_of_8_bit():
+    rgba = np.dstack([RGB, np.full(GREY.shape, 255, np.uint8)])
+    assert np.ptp(read_micrograph(rgba.astype(np.int64)).pixels) > 200
+
+
 def test_further_channels_that_are_not_alpha_are_left_out(tmp_path):
     stacked = np.dstack([RGB, np.zeros_like(GREY)])
     path = write_tiff(tmp_path / "a.tif", stacked, photometric="rgb", extrasamples=["unspecified"])

@@ -230,5 +230,5 @@ def test_an_image_without_grains_is_presented(site, tmp_path):
 
 def test_names_of_files_cannot_write_html(site, tmp_path):
     micrograph = read_micrograph(draw_grid(2, 2), 0.5)
-    hostile = replace(micrograph, warnings=("<script>alert(1)</script>",))
+    hostile = replace(micrograph, notes=("<script>alert(1)</script>",))
     assert "<script>" not in describe_count(count_grains(hostile, model=site.model))

@@ -125,6 +125,22 @@ def test_the_settings_hold_for_all_files(page, tmp_path):
 
 
 @needs_chromium
+def test_settings_that_were_only_looked_at_change_nothing(page, site, tmp_path):
+    # An empty number inside a closed accordion becomes 0 when it is opened.
+    open_tab(page)
+    load(page, [write_grid(tmp_path / "field.png", 2, 3)])
+    page.get_by_role("button", name="Settings").last.click()
+    page.wait_for_selector("#batch-smallest-grain input", state="visible")
+    page.get_by_role("button", name="Count all files").click()
+    page.wait_for_selector("#batch-download", state="visible")
+    with page.expect_download() as saving:
+        page.locator("#batch-download").click()
+    with zipfile.ZipFile(saving.value.path()) as archive:
+        (name,) = [name for name in archive.namelist() if name.endswith("field.png/summary.json")]
+        assert json.loads(archive.read(name))["settings"]["min_grain_area"] is None
+
+
+@needs_chromium
 def test_a_batch_without_files_or_with_a_wrong_scale_is_explained(page, tmp_path):
     open_tab(page)
     page.get_by_role("button", name="Count all files").click()
@@ -335,7 +351,9 @@ def test_the_zip_is_laid_out_as_the_command_line_writes(tmp_path, tiny_model, co
         archive.extractall(tmp_path / "zip")
     written = {path.relative_to(out) for path in out.rglob("*")}
     assert {path.relative_to(tmp_path / "zip") for path in (tmp_path / "zip").rglob("*")} == written
-    rows = [pd.read_csv(root / "summary.csv").drop(columns=["file", "folder"]) for root in (out, tmp_path / "zip")]
+    rows = [
+        pd.read_csv(root / "summary.csv").drop(columns=["file", "folder", "error"]) for root in (out, tmp_path / "zip")
+    ]
     pd.testing.assert_frame_equal(rows[0].sort_values("count"), rows[1].sort_values("count"))
     means = [json.loads((root / "summary.json").read_text())["mean"] for root in (out, tmp_path / "zip")]
     assert means[0] == means[1]

@@ -19,13 +19,14 @@ def pipe(tiny_model, monkeypatch) -> GrainCountingPipeline:
     return GrainCountingPipeline(model=tiny_model, device="cpu")
 
 
-def test_returns_count_labels_mask_and_table(pipe):
+def test_returns_count_labels_mask_table_and_grain_size(pipe):
     result = pipe(draw_grid(3, 4))
-    assert set(result) == {"count", "labels", "mask", "table"}
+    assert set(result) == {"count", "labels", "mask", "table", "grain_size", "warnings"}
     assert result["count"] == 12
     assert result["labels"].shape == draw_grid(3, 4).shape and result["labels"].max() == 12
     assert np.array_equal(result["mask"], result["labels"] > 0)
     assert isinstance(result["table"], pd.DataFrame) and len(result["table"]) == 12
+    assert result["grain_size"].saltykov.G is None and "Only 12 grains" in " ".join(result["warnings"])
 
 
 def test_a_list_gives_a_list_whatever_the_sizes(pipe, tmp_path):
@@ -36,7 +37,8 @@ def test_a_list_gives_a_list_whatever_the_sizes(pipe, tmp_path):
 
 def test_options_reach_the_count(pipe):
     assert "area_um2" not in pipe(draw_grid(2, 2))["table"]
-    assert "area_um2" in pipe(draw_grid(2, 2), um_per_pixel=0.5)["table"]
+    scaled = pipe(draw_grid(2, 2), um_per_pixel=0.5)
+    assert "area_um2" in scaled["table"] and scaled["grain_size"].um_per_pixel == 0.5
     assert pipe(draw_grid(2, 2), min_grain_area=10_000)["count"] == 0
 
 

@@ -7,11 +7,14 @@ from types import SimpleNamespace
 
 import numpy as np
 import pytest
+from PIL import Image
 from scipy.spatial import cKDTree
 
 from grain_model import analysis as analysis_module
+from grain_model import batch as batch_module
 from grain_model import report as report_module
-from grain_model.errors import ImageError, MeasurementError, ScaleError
+from grain_model.analysis import LabelSettings
+from grain_model.errors import MeasurementError, ScaleError
 from grain_model.grain_size import grain_size
 from grain_model.measurement import measure_grains
 from grain_model.report import compose_report, write_report
@@ -33,12 +36,11 @@ def analyzed(seed: int, um_per_pixel: float | None = 0.5, grains: int = 90, name
         grain_size=grain_size(labels, um_per_pixel),
         um_per_pixel=um_per_pixel,
         scale_source=None if um_per_pixel is None else "given",
-        warnings=("the scale contradicts the file's by 7 %",) if seed == 0 else (),
-        flags=(),
+        remarks=["the scale contradicts the file's by 7 %"] if seed == 0 else [],
         edits=(),
         corrected_ids=(),
         micrograph=SimpleNamespace(pixels=pixels, field=pixels),
-        settings=SimpleNamespace(method="watershed", boundary_sensitivity=0.5),
+        settings=LabelSettings(min_grain_area=40 if seed == 2 else None),
         weights={"name": "embedded", "version": "0.1.0"},
     )
 
@@ -67,6 +69,12 @@ def test_report_says_what_a_signature_needs(report):
     assert any("spread over 3 fields" in note for note in report.notes)
     assert len(report.rules) == 5
     assert "the scale contradicts the file's by 7 %" in report.fields[0].warnings
+
+
+def test_report_says_how_the_grains_of_every_field_were_found(report):
+    found = dict(report.facts)["Grains found by"]
+    assert "smallest grain 40 px" in found and "smallest grain by the image's own grains" in found
+    assert found.count("watershed, boundary sensitivity 0.5") == 2
 
 
 def test_html_is_one_file(report, tmp_path):
@@ -130,7 +138,7 @@ def test_no_grains_is_said(tmp_path, ending):
 def test_long_warnings_and_names_stay_on_pages(tmp_path):
     pdfium = pytest.importorskip("pypdfium2")
     field = analyzed(2, name="a_very_long_name_" * 12 + ".png")
-    field.warnings = tuple(f"warning {number}, " + "which goes on for a while, " * 6 for number in range(60))
+    field.remarks = list(f"warning {number}, " + "which goes on for a while, " * 6 for number in range(60))
     write_report(compose_report([field]), tmp_path / "long.pdf")
     document = pdfium.PdfDocument(tmp_path / "long.pdf")
     text = "".join(page.get_textpage().get_text_range() for page in document)
@@ -141,24 +149,27 @@ def test_long_warnings_and_names_stay_on_pages(tmp_path):
 def test_mixed_scales_and_bad_names_are_refused(report, tmp_path):
     with pytest.raises(ScaleError, match="have no scale"):
         compose_report([analyzed(1), analyzed(2, None)])
-    with pytest.raises(MeasurementError, match="one image at least"):
+    with pytest.raises(MeasurementError, match="There is no field"):
         compose_report([])
     with pytest.raises(MeasurementError, match=r"\.pdf or \.html is expected"):
         write_report(report, tmp_path / "report.docx")
 
 
 def test_command_line_survives_a_bad_image(tmp_path, monkeypatch, capsys):
-    def count(image, um_per_pixel, model, backend):
-        if image.name == "bad.png":
-            raise ImageError("This is no image; one is expected. Name another file.")
-        return analyzed(1, um_per_pixel)
+    def count(micrograph, **options):
+        assert options["boundary_sensitivity"] == 0.7 and options["min_grain_area"] == 30
+        return analyzed(1, micrograph.um_per_pixel)
 
     monkeypatch.setattr(analysis_module, "count_grains", count)
-    monkeypatch.setattr(report_module, "load_quietly", lambda model, backend: model)
+    monkeypatch.setattr(batch_module, "load_quietly", lambda model, backend: model)
     parser = argparse.ArgumentParser()
     report_module.add_arguments(parser)
     out = tmp_path / "new" / "report.html"
-    options = parser.parse_args(["good.png", "bad.png", "--um-per-pixel", "0.5", "--out", str(out)])
+    settings = ["--boundary-sensitivity", "0.7", "--min-grain-area", "30"]
+    Image.fromarray(np.tile(np.arange(60, dtype=np.uint8), (60, 1))).save(tmp_path / "good.png")
+    (tmp_path / "bad.png").write_text("no image")
+    images = [str(tmp_path / name) for name in ("good.png", "bad.png")]
+    options = parser.parse_args([*images, "--um-per-pixel", "0.5", "--out", str(out), *settings])
     assert report_module.run(options) == 1
     printed = capsys.readouterr()
     assert "bad.png" in printed.err and str(out) in printed.out

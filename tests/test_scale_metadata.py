@@ -147,6 +147,19 @@ def test_pixels_that_are_not_square(tmp_path):
     micrograph = read_micrograph(path)
     assert micrograph.um_per_pixel == pytest.approx(0.4)
     assert "not square: 0.5 x 0.32 um" in micrograph.warnings[0]
+    given = read_micrograph(path, 0.4)
+    assert "not square" in given.warnings[0] and len(given.warnings) == 1
+
+
+def test_a_scale_can_be_changed_and_taken_back(tmp_path):
+    path = tmp_path / "field.ome.tif"
+    tifffile.imwrite(path, FIELD, ome=True, metadata={"axes": "YX", "PhysicalSizeX": 0.5, "PhysicalSizeY": 0.5})
+    wrong = read_micrograph(path).with_scale(5)
+    assert "+900 %" in wrong.warnings[0]
+    mended = wrong.with_scale(0.5)
+    assert (mended.um_per_pixel, mended.scale_source, mended.warnings) == (0.5, "given", ())
+    own = wrong.with_scale(None)
+    assert (own.um_per_pixel, own.scale_source, own.warnings) == (0.5, "OME", ())
 
 
 @pytest.mark.parametrize("scale", [0, -1, float("nan"), float("inf"), "wide"])

@@ -167,8 +167,7 @@ class CountedMicrograph:
         Raises:
             ScaleError: if it is no positive length.
         """
-        # Read again, so that a scale that contradicts the file's own is remarked on.
-        micrograph = read_upload(self.source, um_per_pixel)
+        micrograph = self.analysis.micrograph.with_scale(um_per_pixel)
         analyses = (replace(analysis, micrograph=micrograph) for analysis in (self.analysis, self.uncorrected))
         return archive_analysis(self.source, *analyses, self.undone)
 
@@ -281,8 +280,8 @@ def describe_count(analysis: GrainAnalysis, edge_rule: str = "all", true_count: 
     if analysis.edits:
         rows.append(("corrected by hand", _correction_text(analysis)))
     rows.append(("scale", _scale_text(analysis)))
-    notes = [*analysis.warnings, *(flag.message for flag in analysis.flags)]
-    return _card(f"{number:g}", noun if number == 1 else noun.replace("grain", "grains"), rows, notes)
+    title = noun if number == 1 else noun.replace("grain", "grains")
+    return _card(f"{number:g}", title, rows, analysis.remarks)
 
 
 def grain_table(analysis: GrainAnalysis) -> pd.DataFrame:

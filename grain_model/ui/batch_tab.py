@@ -12,16 +12,17 @@ import gradio as gr
 import pandas as pd
 from transformers import PreTrainedModel
 
-from ..analysis import LabelSettings, Method
 from ..batch import Failure
 from ..errors import GrainError
 from ..fields import CountedField, mean_of_counted
 from ..grain_size import GrainSize, RuleResult
+from ..instances import Method
 from ..measurement import as_scale
 from .actions import clear_errors
 from .batch_run import BatchUpload, CountedBatch, count_batch, open_uploads
 from .entry import lay_out_label_settings
 from .limits import BATCH_QUEUE, MAX_UPLOAD_BYTES, count_upload
+from .settings import PageSettings
 
 TABLE_COLUMNS = {
     "file": "144px",
@@ -118,7 +119,7 @@ def build_batch_tab(model: str | os.PathLike | PreTrainedModel | None) -> None:
         min_grain_area: float | None,
         progress: gr.Progress = gr.Progress(),  # noqa: B008  gradio looks for it among the defaults
     ) -> Iterator[list[Any]]:
-        settings = LabelSettings(method, boundary_sensitivity, min_grain_area)
+        settings = PageSettings(None, method, boundary_sensitivity, min_grain_area).label_settings
         count = partial(count_upload, um_per_pixel=um_per_pixel, model=model, **vars(settings))
         for counted in count_batch(opened, count):
             if counted.current:
@@ -189,14 +190,13 @@ def tabulate(fields: Sequence[CountedField]) -> pd.DataFrame:
 
 def _table_row(field: CountedField) -> list[Any]:
     size, scale = field.grain_size.saltykov, field.summary["scale"]["um_per_pixel"]
-    remarks = [*field.summary["warnings"], *(flag["message"] for flag in field.summary["quality_flags"])]
     return [
         field.file,
         field.count,
         "" if size.G is None else f"{size.G:.2f}",
         _interval(size),
         "not known" if scale is None else f"{scale:.4g}",
-        " ".join(remarks),
+        " ".join(field.remarks),
     ]
 
 

@@ -238,8 +238,8 @@ class _CountTab:
         if now.counted and now.counted.source == source and now.counted.analysis.edits:
             return self.ask(now)
         scale = now.settings.um_per_pixel
-        if is_opened and scale == file.um_per_pixel:
-            scale = None  # the file's own, which the analysis then names as such
+        if is_opened:
+            scale = _unless_own(scale, file.um_per_pixel)
         analysis = count_upload(source, scale, self.model, **vars(now.settings.label_settings))
         return self.present(archive_analysis(source, analysis), now)
 
@@ -256,8 +256,10 @@ class _CountTab:
         if is_relabelled:
             analysis = counted.analysis.relabel(**vars(wanted.label_settings))
             counted = archive_analysis(counted.source, analysis)
-        if counted.analysis.um_per_pixel != wanted.um_per_pixel:
-            counted = counted.rescale(wanted.um_per_pixel)
+        micrograph = counted.analysis.micrograph
+        given = _unless_own(wanted.um_per_pixel, micrograph.stated.um_per_pixel if micrograph.stated else None)
+        if given != micrograph.given_scale:
+            counted = counted.rescale(given)
         if counted is now.counted:
             return {self.question.panel: gr.Column(visible=False)}
         return self.present(counted, now)
@@ -339,3 +341,8 @@ class _CountTab:
             **self.correction.present(counted, now.settings, tool=now.tool),
             self.question.panel: gr.Column(visible=False),
         }
+
+
+def _unless_own(um_per_pixel: float | None, own: float | None) -> float | None:
+    """What stands in the field, or None where it is the file's own scale, which results then name as such."""
+    return None if um_per_pixel == own else um_per_pixel

@@ -23,15 +23,16 @@ from typing import Any, ParamSpec, TypeVar
 import gradio as gr
 from transformers import PreTrainedModel
 
-from ..analysis import METHODS, GrainAnalysis, Method
+from ..analysis import GrainAnalysis, LabelSettings
 from ..errors import ImageError, MeasurementError
 from ..export import FORMATS
 from ..fields import describe_fields
+from ..instances import METHODS, Method
 from ..measurement import as_scale
 from .actions import CountedMicrograph, archive_analysis, clear_errors
 from .batch_run import count_batch, open_uploads
 from .downloads import KINDS, make_file
-from .limits import BATCH_QUEUE, MODEL_QUEUE, count_upload, read_upload
+from .limits import BATCH_QUEUE, MODEL_QUEUE, count_upload
 
 P = ParamSpec("P")
 T = TypeVar("T")
@@ -132,7 +133,7 @@ def add_endpoints(model: str | os.PathLike | PreTrainedModel | None) -> None:
         """
         if not image:
             raise ImageError("There is no image. A micrograph is expected as `image`. Name a file.")
-        options = _checked(method, boundary_sensitivity, min_grain_area)
+        options = vars(LabelSettings(method, boundary_sensitivity, min_grain_area))
         return answer("count", image, count_upload(image, um_per_pixel, model, **options))
 
     @plain_errors
@@ -156,9 +157,10 @@ def add_endpoints(model: str | os.PathLike | PreTrainedModel | None) -> None:
             The same as `count`, with the name of a result of its own.
         """
         earlier = results.find(result)
-        analysis = earlier.analysis.relabel(**_checked(method, boundary_sensitivity, min_grain_area))
-        # Read again, so that a scale that contradicts the file's own is remarked on here too.
-        analysis = replace(analysis, micrograph=read_upload(earlier.source, um_per_pixel))
+        analysis = earlier.analysis.relabel(
+            method=method, boundary_sensitivity=boundary_sensitivity, min_grain_area=min_grain_area
+        )
+        analysis = replace(analysis, micrograph=analysis.micrograph.with_scale(um_per_pixel))
         return answer("settings", earlier.source, analysis)
 
     @plain_errors
@@ -183,7 +185,7 @@ def add_endpoints(model: str | os.PathLike | PreTrainedModel | None) -> None:
         Returns:
             Results of the files, those that failed and why, and the mean; and a zip of everything.
         """
-        options = _checked(method, boundary_sensitivity, min_grain_area)
+        options = vars(LabelSettings(method, boundary_sensitivity, min_grain_area))
         counter = functools.partial(count_upload, um_per_pixel=as_scale(um_per_pixel), model=model, **options)
         for counted in count_batch(open_uploads([archive] if archive else []), counter):
             progress((counted.done, counted.total), desc=counted.current, unit="files")
@@ -252,21 +254,3 @@ def plain_errors(function: Callable[P, T]) -> Callable[P, T]:
             raise
 
     return wrapped
-
-
-def _checked(method: str, boundary_sensitivity: float | None, min_grain_area: float | None) -> dict[str, Any]:
-    """Settings of a count, within their bounds.
-
-    Raises:
-        MeasurementError: if one is not.
-    """
-    if boundary_sensitivity is None or not 0 <= boundary_sensitivity <= 1:
-        raise MeasurementError(
-            f"The boundary sensitivity is {boundary_sensitivity}. A number from 0 to 1 is expected. Try 0.5."
-        )
-    if min_grain_area is not None and not min_grain_area >= 0:
-        raise MeasurementError(
-            f"The smallest grain is {min_grain_area} px. An area of 0 or more is expected. Leave it out to follow the "
-            "image's own grains."
-        )
-    return {"method": method, "boundary_sensitivity": boundary_sensitivity, "min_grain_area": min_grain_area}

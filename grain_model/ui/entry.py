@@ -8,7 +8,7 @@ from pathlib import Path
 import gradio as gr
 from gradio.data_classes import ImageData
 
-from ..analysis import METHODS
+from ..instances import METHODS
 from .actions import read_true_counts
 from .settings import PageSettings
 

@@ -8,7 +8,8 @@ from dataclasses import dataclass, fields, replace
 from typing import Any
 from urllib.parse import urlencode
 
-from ..analysis import METHODS, LabelSettings
+from ..analysis import LabelSettings
+from ..instances import METHODS
 from ..rendering import OVERLAY_STYLES
 
 EDGE_RULES = {
