@@ -24,14 +24,17 @@ LINE_WIDTH = 2.5
 MIN_VISIBLE_SHARE = 0.3
 # Pieces between gaps that are smaller than this share of a mean grain are no grains.
 SPLINTER_SHARE = 0.04
+# Corners of a cell that pixels cut off, px; they belong to a neighbour.
+LARGEST_CRUMB = 12
 
-# Noise is measured in the means of PATCH x PATCH px, on what is left when slow changes, over WINDOW px, are taken off.
+# Noise is measured in the means of PATCH x PATCH px, about the width of a line, on what is left when slow changes, over
+# WINDOW px, are taken off. Texture that is coarser hides less than its spread says: its blots are seen for what they are.
 PATCH = 3
 WINDOW = 11
 # Grains count with their own noise as far as they have more patches than this; the rest is the field's.
 FEW_PATCHES = 30
-# Marks inside grains that exceed the noise by this factor are told from it.
-OUTLIER = 2.5
+# Marks that exceed the mean deviation within their grain by this factor are cut down to it.
+OUTLIER = 3.0
 
 
 def visible_grains(image: np.ndarray, crystal: Polycrystal, painted: Painted, diameter: float) -> np.ndarray:
@@ -52,11 +55,24 @@ def visible_grains(image: np.ndarray, crystal: Polycrystal, painted: Painted, di
     if gap is not None:
         result[gap] = 0
     # A wavy boundary or a gap may cut one seed's cell in two: each piece is a grain of its own.
-    pieces = connected_components(result, background=0, connectivity=1)
+    pieces = _without_crumbs(connected_components(result, background=0, connectivity=1))
     if gap is not None and pieces.max() > 1:
         # What a gap leaves of a cell may be a splinter that nobody would call a grain.
         pieces = remove_small_objects(pieces, max_size=SPLINTER_SHARE * np.pi / 4 * diameter**2)
-        pieces, _, _ = relabel_sequential(pieces)
+    pieces, _, _ = relabel_sequential(pieces)
+    return pieces.astype(np.int32)
+
+
+def _without_crumbs(pieces: np.ndarray) -> np.ndarray:
+    """Give pieces of up to LARGEST_CRUMB px to a neighbour; int32 (H, W), 0 = gap."""
+    crumb = (pieces > 0) & (np.bincount(pieces.ravel()) <= LARGEST_CRUMB)[pieces]
+    pieces = np.where(crumb, 0, pieces).astype(np.float32)
+    cross = cv2.getStructuringElement(cv2.MORPH_CROSS, (3, 3))
+    for _ in range(LARGEST_CRUMB):
+        if not crumb.any():
+            break
+        pieces = np.where(crumb, cv2.dilate(pieces, cross), pieces)
+        crumb &= pieces == 0
     return pieces.astype(np.int32)
 
 
@@ -87,8 +103,8 @@ def grain_noise(grey: np.ndarray, crystal: Polycrystal, gap: np.ndarray | None) 
         gap: Where no grain is seen, bool (H, W), or None.
 
     Returns:
-        float32 (n_seeds,): standard deviation that white noise would need to change means over PATCH x PATCH px as
-        much as the grain's noise does, in units of the recorded range; shrunk to the field's where patches are few.
+        float32 (n_seeds,): standard deviation that white noise would need to change the means of patches as much as the
+        grain's noise does, in units of the recorded range; shrunk to the field's where patches are few.
     """
     labels, n = crystal.labels, crystal.n_seeds
     inside = crystal.distance > 2
@@ -103,10 +119,12 @@ def grain_noise(grey: np.ndarray, crystal: Polycrystal, gap: np.ndarray | None) 
     window = (WINDOW, WINDOW)
     slow = cv2.boxFilter(rest, -1, window) / np.maximum(cv2.boxFilter(weight, -1, window), 1e-3)
     rest = (rest - slow) * weight
-    limit = OUTLIER * 1.4826 * np.median(np.abs(rest[inside]))
-    patch = cv2.boxFilter(np.clip(rest, -limit, limit), -1, (PATCH, PATCH))
+    spread = np.bincount(labels[inside], np.abs(rest[inside]), n) / np.maximum(count, 1)
+    limit = (OUTLIER * spread).astype(np.float32)[labels]
+    rest = np.clip(rest, -limit, limit)
+    patch = cv2.boxFilter(rest, -1, (PATCH, PATCH))
     whole = cv2.boxFilter(weight, -1, (PATCH, PATCH)) > 0.99
-    # Of a normal distribution, the mean of the absolute value; unlike the square it does not follow single marks.
+    # Of a normal distribution, from the mean of the absolute value; unlike the square it follows no single marks.
     deviation = PATCH * np.sqrt(np.pi / 2) * np.abs(patch[whole])
     patches = np.bincount(labels[whole], minlength=n)
     of_field = float(deviation.mean()) if len(deviation) else 0.0
