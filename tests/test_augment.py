@@ -6,7 +6,7 @@ import torch
 
 from grain_model.image_processing_grain import standardize
 from train.augment import _bands, _cut, _photometric, augment, standardize_batch
-from train.datasets import UNKNOWN
+from train.labelled import UNKNOWN
 
 SIDE = 64
 

@@ -8,7 +8,6 @@ import torch
 from grain_model.segmentation_loss import targets_from_ids
 from train.datasets import (
     PSEUDO_SHIFT,
-    UNKNOWN,
     Mixture,
     RealMicrograph,
     TrainingSamples,
@@ -22,7 +21,7 @@ from train.datasets import (
     relative_distance,
     split_of,
 )
-from train.labelled import LabelledDataError
+from train.labelled import UNKNOWN, LabelledDataError
 from train.synthesis import synthesize_micrograph
 
 

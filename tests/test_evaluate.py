@@ -16,7 +16,7 @@ from train.contenders import Contender, Prediction, baseline, model_contender
 from train.distributions import TRUTH, compare_distributions, measure_shapes
 from train.enlargement import measure_count_changes
 from train.gallery import ERROR_COLOURS, render_errors
-from train.instance_protocol import ALL_PICTURES, MEAN_OF_MATERIALS, score_pictures, summarize
+from train.instance_protocol import ALL_PICTURES, MEAN_OF_MATERIALS, score_labels, score_pictures, summarize
 from train.labelled import LabelledDataError, find_labelled_micrographs, read_labels
 from train.matching import match_labels, prepare_labels
 from train.model_card import PAGES, ROOT, fill_tables
@@ -123,6 +123,23 @@ def test_pairs_are_found_by_stem_and_scored(materials):
     assert half["count_error"] == pytest.approx(0.5)
     assert half["mask_iou"] == pytest.approx(0.5, abs=0.01)
     assert half["mask_dice"] == pytest.approx(2 / 3, abs=0.01)
+
+
+def test_nothing_is_scored_where_labels_are_not_known(tmp_path):
+    pixels, labels = draw_squares(4, 4)
+    known = labels.astype(np.uint16)
+    known[: len(known) // 2] = 65535
+    (picture,) = find_labelled_micrographs(write_material(tmp_path / "half", a=(pixels, known)))
+    (scored,) = score_pictures([picture], [fake_model()])
+    assert (scored.scores[0]["n_true"], scored.scores[0]["n_pred"], scored.scores[0]["f1"]) == (8, 8, 1.0)
+
+
+def test_the_mask_is_scored_as_it_is_drawn():
+    # Labels grown into one another would all but fill the picture.
+    true = np.zeros((60, 60), np.int32)
+    true[5:25, 5:25], true[30:50, 30:50] = 1, 2
+    everything = np.ones_like(true)
+    assert score_labels(true, everything)["mask_iou"] == pytest.approx(800 / 3600)
 
 
 def test_means_weigh_pictures_or_materials():

@@ -7,13 +7,14 @@ import cv2
 import numpy as np
 import pandas as pd
 import pytest
+import tifffile
 import torch
 
 from grain_model.modeling_grain import GrainForInstanceSegmentation
 from grain_model.scale import REDUCED_DIAMETER
 from tests.drawn import draw_grid
 from train.cli import main
-from train.datasets import UNKNOWN, RealMicrograph
+from train.datasets import RealMicrograph
 from train.fine_tune import (
     BestStep,
     at_known_scale,
@@ -24,6 +25,7 @@ from train.fine_tune import (
     without_lines,
 )
 from train.fit_options import FitError, FitOptions
+from train.labelled import UNKNOWN
 
 TINY = {"batch": 2, "reuse": 1, "pool": 1, "side": 48, "sizes": (28,), "steps": 4, "warmup": 1, "workers": 0}
 
@@ -63,6 +65,16 @@ def test_ids_may_be_unknown_in_places(tmp_path):
     cv2.imwrite(str(folder / "instances" / "a.png"), ids)
     labels = read_labelled_folder(folder)["a"].labels
     assert (labels[:10] == UNKNOWN).all() and (labels[10:] == 1).all()
+
+
+def test_ids_of_other_tools_may_be_large(tmp_path):
+    folder = write_masks(tmp_path / "mine", "a")
+    (folder / "masks").rename(folder / "instances")
+    (folder / "instances" / "a.png").unlink()
+    ids = np.full(draw_grid(3, 4).shape[:2], 40_000, np.uint32)
+    ids[:, :30] = 100_000
+    tifffile.imwrite(folder / "instances" / "a.tif", ids)
+    assert set(np.unique(read_labelled_folder(folder)["a"].labels)) == {1, 2}
 
 
 def test_lines_belong_to_grains_and_gaps_do_not():
@@ -144,7 +156,7 @@ def test_command_reports_before_and_after(options, tmp_path, capsys):
     arguments = ["fit", "--data", str(options.data), "--init", options.init, "--out", str(tmp_path / "run")]
     assert main([*arguments, "--steps", "2", "--batch", "2", "--sizes", "28", "--device", "cpu"]) == 0
     printed = capsys.readouterr().out
-    assert "2 micrographs, 1 kept back" in printed and "F1 before" in printed
+    assert "2 micrographs; kept back 1" in printed and "F1 before" in printed
     table = pd.read_csv(tmp_path / "run" / "fine_tuning.csv")
     assert table["grains"].tolist() == [12]
     assert GrainForInstanceSegmentation.from_pretrained(tmp_path / "run" / "model")

@@ -5,7 +5,7 @@ import math
 import torch
 from torch.nn import functional as F
 
-from train.datasets import UNKNOWN
+from train.labelled import UNKNOWN
 
 
 def augment(

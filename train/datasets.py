@@ -13,12 +13,9 @@ from skimage.measure import regionprops
 from torch.utils.data import Dataset
 
 from grain_model.micrograph import read_micrograph
-from train.labelled import LabelledDataError, files_by_stem, read_labels
+from train.labelled import UNKNOWN, LabelledDataError, files_by_stem, read_ids, read_labels
 from train.synthesis import SyntheticMicrograph, synthesize_micrograph
 
-UNKNOWN = -1
-# How -1 is written in uint16 pictures of ids.
-UNKNOWN_STORED = 65535
 # The pseudo masks are shifted by up to this many px against their pictures (see the data's own description).
 PSEUDO_SHIFT = 4
 # A component of a pseudo mask that fills this share of its convex hull is taken for one grain; the others are mergers.
@@ -38,16 +35,6 @@ class RealMicrograph:
 
     image: np.ndarray
     labels: np.ndarray
-
-
-def read_ids(path: Path) -> np.ndarray:
-    """Read instance ids as int32 (H, W); 65535 in a 16-bit picture means not known and comes back as -1.
-
-    Raises:
-        LabelledDataError: If the file is no image with one integer channel.
-    """
-    ids = read_labels(path)
-    return np.where(ids == UNKNOWN_STORED, UNKNOWN, ids).astype(np.int32)
 
 
 def read_mask(path: Path) -> np.ndarray:

@@ -1,6 +1,7 @@
 """Fine-tuning on a user's own labelled micrographs.
 
-Some of them are kept back: they say when to stop, which step was the best, and what the training was worth.
+Some of them are kept back: they say when to stop, which step was the best, and what the training was worth on them.
+Since the step was chosen by them, that flatters a little; what it is worth elsewhere, other pictures say.
 """
 
 from __future__ import annotations
@@ -14,17 +15,16 @@ from pathlib import Path
 import cv2
 import numpy as np
 import pandas as pd
-from skimage.segmentation import expand_labels
+from skimage.segmentation import expand_labels, relabel_sequential
 
 from grain_model.analysis import count_grains
 from grain_model.modeling_grain import GrainForInstanceSegmentation
 from grain_model.scale import factor_for_grains
-from train.datasets import UNKNOWN, UNKNOWN_STORED, Mixture, RealMicrograph
+from train.datasets import Mixture, RealMicrograph
 from train.fit import Trainer, build_model, save_model
 from train.fit_options import FitError, FitOptions
 from train.instance_protocol import score_labels
-from train.labelled import find_labelled_micrographs
-from train.matching import prepare_labels
+from train.labelled import UNKNOWN, find_labelled_micrographs
 from train.report import table as markdown_table
 
 # What differs from training from scratch: a short schedule that starts from a model that knows grains already.
@@ -118,7 +118,10 @@ def fine_tune(options: FitOptions) -> pd.DataFrame:
     save_model(best.model, options.out / "model")
     table = compare(before, best.model, {name: micrographs[name] for name in kept_back})
     table.to_csv(options.out / "fine_tuning.csv", index=False)
-    print(f"trained on {len(training)} micrographs, {len(kept_back)} kept back to judge:\n\n{as_text(table)}\n")
+    print(
+        f"trained on {len(training)} micrographs; kept back {len(kept_back)}, by which the step was chosen, which "
+        f"flatters a little:\n\n{as_text(table)}\n"
+    )
     if best.step == 0:
         print("No step was better than the model at the start, which is what was saved.")
     print(f"model of step {best.step} saved to {options.out / 'model'}")
@@ -141,9 +144,9 @@ def read_labelled_folder(folder: Path) -> dict[str, RealMicrograph]:
     read = {}
     for source in find_labelled_micrographs(folder):
         pixels, labels = source.read()
-        unknown = labels == UNKNOWN_STORED
-        ids = without_lines(np.where(unknown, 0, labels))
-        read[source.name] = RealMicrograph(pixels, np.where(unknown, UNKNOWN, ids).astype(np.int32))
+        # Other tools' ids may run into the millions; samples hold 16 bits.
+        ids, _, _ = relabel_sequential(without_lines(np.maximum(labels, 0)))
+        read[source.name] = RealMicrograph(pixels, np.where(labels == UNKNOWN, UNKNOWN, ids).astype(np.int32))
     return read
 
 
@@ -202,8 +205,7 @@ def score_micrographs(model: GrainForInstanceSegmentation, micrographs: Sequence
     rows = []
     for micrograph in micrographs:
         found = count_grains(micrograph.image, model=model).labels
-        found = np.where(micrograph.labels == UNKNOWN, 0, found)
-        rows.append(score_labels(prepare_labels(np.maximum(micrograph.labels, 0)), prepare_labels(found)))
+        rows.append(score_labels(micrograph.labels, found))
     return pd.DataFrame(rows)
 
 

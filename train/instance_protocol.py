@@ -10,7 +10,7 @@ import pandas as pd
 from tqdm import tqdm
 
 from train.contenders import Contender, Prediction
-from train.labelled import LabelledMicrograph
+from train.labelled import UNKNOWN, LabelledMicrograph
 from train.matching import IOU_THRESHOLD, dice, mask_iou, match_labels, matched_ids, prepare_labels
 
 SCORE_COLUMNS = (
@@ -49,20 +49,28 @@ def score_pictures(
     """Label and score every micrograph with every contender, with a progress bar."""
     for picture in tqdm(pictures, desc="scoring", unit="picture"):
         pixels, labels = picture.read()
-        true = prepare_labels(labels)
+        true = prepare_labels(np.maximum(labels, 0))
         predicted, scores, reliability = {}, [], []
         for contender in contenders:
             for row, prediction in contender.predict(pixels).items():
-                predicted[row] = prepare_labels(prediction.labels)
+                predicted[row] = prepare_labels(np.where(labels == UNKNOWN, 0, prediction.labels))
                 key = {"material": picture.material, "method": row}
-                scores.append({**key, "picture": picture.name, **score_labels(true, predicted[row], threshold)})
+                scores.append({**key, "picture": picture.name, **score_labels(labels, prediction.labels, threshold)})
                 reliability += [key | entry for entry in confidence_of_matches(true, predicted[row], prediction)]
         yield ScoredPicture(picture, pixels, true, predicted, scores, reliability)
 
 
 def score_labels(true: np.ndarray, pred: np.ndarray, threshold: float = IOU_THRESHOLD) -> dict[str, float]:
-    """Score prepared labels: counts of grains and matches, and all of `SCORE_COLUMNS`."""
-    match = match_labels(true, pred, threshold)
+    """Score labels: counts of grains and matches, and all of `SCORE_COLUMNS`.
+
+    Args:
+        true: Integer (H, W), 0 where there is no grain, -1 where it is not known: nothing is scored there.
+        pred: Integer (H, W), 0 where there is no grain.
+        threshold: IoU that makes a match.
+    """
+    pred, true = np.where(true == UNKNOWN, 0, pred), np.maximum(true, 0)
+    match = match_labels(prepare_labels(true), prepare_labels(pred), threshold)
+    # Before the labels grow into one another.
     area = mask_iou(true, pred)
     counts = {"n_true": match.n_true, "n_pred": match.n_pred, "tp": match.tp, "fp": match.fp, "fn": match.fn}
     values = {"mask_iou": area, "mask_dice": dice(area)}

@@ -13,6 +13,9 @@ from skimage.measure import label as connected_components
 from grain_model.errors import GrainError
 from grain_model.micrograph import read_micrograph
 
+# Where the labels of a picture are not known, and how that is written in unsigned pictures of ids.
+UNKNOWN = -1
+UNKNOWN_STORED = 65535
 # Components of a mask below this many px are specks; they say nothing about which phase the grains are.
 SPECK_PX = 25
 IMAGE_SUFFIXES = frozenset({".png", ".jpg", ".jpeg", ".webp", ".bmp", ".tif", ".tiff"})
@@ -30,7 +33,7 @@ class LabelledMicrograph:
         material: Name of the folder that it comes from.
         name: Stem of both files.
         image_path: The micrograph.
-        label_path: Its label image: ids 1.., 0 where there is no grain; or its mask.
+        label_path: Its label image: ids 1.., 0 where there is no grain, 65535 where it is not known; or its mask.
         is_mask: Whether `label_path` is a mask of two values, in which every component is a grain.
     """
 
@@ -41,14 +44,14 @@ class LabelledMicrograph:
     is_mask: bool = False
 
     def read(self) -> tuple[np.ndarray, np.ndarray]:
-        """Read the micrograph, uint8 (H, W, 3) RGB, and its labels, int32 (H, W).
+        """Read the micrograph, uint8 (H, W, 3) RGB, and its labels, int32 (H, W), -1 where they are not known.
 
         Raises:
             LabelledDataError: If the labels cannot be read or differ from the micrograph in size.
             ImageError: If the micrograph cannot be read.
         """
         pixels = read_micrograph(self.image_path).pixels
-        labels = labels_from_mask(_read_two_values(self.label_path)) if self.is_mask else read_labels(self.label_path)
+        labels = labels_from_mask(_read_two_values(self.label_path)) if self.is_mask else read_ids(self.label_path)
         if pixels.shape[:2] != labels.shape:
             raise LabelledDataError(
                 f"{self.label_path} is {labels.shape[1]}x{labels.shape[0]}, its micrograph {self.image_path.name} is "
@@ -117,6 +120,16 @@ def read_labels(path: Path) -> np.ndarray:
             "Save the labels as 16-bit PNG or as TIFF."
         )
     return labels.astype(np.int32)
+
+
+def read_ids(path: Path) -> np.ndarray:
+    """Read instance ids as int32 (H, W); 65535 means not known and comes back as -1.
+
+    Raises:
+        LabelledDataError: If the file is no image with one integer channel.
+    """
+    ids = read_labels(path)
+    return np.where(ids == UNKNOWN_STORED, UNKNOWN, ids).astype(np.int32)
 
 
 def labels_from_mask(mask: np.ndarray) -> np.ndarray:

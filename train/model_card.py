@@ -63,10 +63,11 @@ def draw_best_and_worst(path: Path, number: int = 2) -> None:
 
     entries = []
     for name, drawn in draw_examples().items():
-        true, found = prepare_labels(drawn.labels), prepare_labels(count_grains(drawn.image).labels)
-        score = score_labels(true, found)
+        found = count_grains(drawn.image).labels
+        score = score_labels(drawn.labels, found)
         title = f"{name.replace('_', ' ')}: F1 {score['f1']:.2f}, {score['n_pred']} of {score['n_true']} grains"
-        entries.append((score["f1"], GalleryEntry(title, drawn.image, true, found)))
+        grown = prepare_labels(drawn.labels), prepare_labels(found)
+        entries.append((score["f1"], GalleryEntry(title, drawn.image, *grown)))
     ranked = [entry for _, entry in sorted(entries, key=lambda scored: -scored[0])]
     draw_gallery([*ranked[:number], *ranked[-number:]], path)
 

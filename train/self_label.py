@@ -14,8 +14,8 @@ from grain_model.instances import grain_confidence, grain_regions
 from grain_model.loading import load_model
 from grain_model.micrograph import read_micrograph
 from grain_model.modeling_grain import GrainForInstanceSegmentation
-from train.datasets import UNKNOWN_STORED, split_of
-from train.labelled import files_by_stem
+from train.datasets import split_of
+from train.labelled import UNKNOWN_STORED, files_by_stem
 
 # Crops of these pictures are validation data.
 HELD_OUT = {"SUS304_200_1", "SUS304_500_1"}

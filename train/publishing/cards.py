@@ -23,7 +23,7 @@ METRICS = {
     "f1": ("f1", "F1 at IoU 0.5"),
     "panoptic_quality": ("panoptic_quality", "Panoptic quality"),
     "count_error": ("relative_count_error", "Count error, relative"),
-    "mask_iou": ("mean_iou", "IoU of the mask"),
+    "mask_iou": ("iou", "IoU of the mask of all grains"),
 }
 """Columns of an evaluation that the card's metadata carry: the metric's identifier and name on the Hub."""
 
