@@ -1,4 +1,4 @@
-"""What five labelled micrographs are worth: a style that training never drew, before and after fine-tuning on five.
+"""What five labelled micrographs are worth: colonies that training never drew, before and after fine-tuning on five.
 
     python -m benchmarks.fine_tuning
 
