@@ -19,7 +19,7 @@ import pandas as pd
 from skimage.measure import label as connected_components
 from tqdm import tqdm
 
-from grain_model.analysis import count_grains
+from grain_model.counting import count_grains
 from grain_model.loading import load_model
 from train.matching import match_labels, prepare_labels
 from train.report import table

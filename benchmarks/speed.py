@@ -21,7 +21,7 @@ from PIL import Image
 from torch.nn import functional as F
 from transformers import PreTrainedModel
 
-from grain_model.analysis import count_grains
+from grain_model.counting import count_grains
 from grain_model.errors import ModelError
 from grain_model.grain_size import grain_size
 from grain_model.image_processing_grain import standardize

@@ -15,9 +15,10 @@ from typing import TYPE_CHECKING, Any
 from .version import __version__
 
 if TYPE_CHECKING:
-    from .analysis import GrainAnalysis, count_grains
+    from .analysis import GrainAnalysis
     from .configuration_grain import GrainConfig
     from .correction import Edit
+    from .counting import count_grains
     from .errors import CorrectionError, GrainError, ImageError, MeasurementError, ModelError, ScaleError
     from .image_processing_grain import GrainImageProcessor
     from .micrograph import Micrograph, read_micrograph
@@ -37,7 +38,7 @@ _HOMES = {
     "Micrograph": "micrograph",
     "ModelError": "errors",
     "ScaleError": "errors",
-    "count_grains": "analysis",
+    "count_grains": "counting",
     "export_onnx": "onnx_export",
     "read_micrograph": "micrograph",
 }

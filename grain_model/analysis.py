@@ -1,4 +1,4 @@
-"""From a micrograph to its grains: `count_grains` and the `GrainAnalysis` that it returns."""
+"""The grains of a micrograph: `GrainAnalysis`, which `count_grains` returns."""
 
 from __future__ import annotations
 
@@ -8,29 +8,24 @@ from collections.abc import Iterable
 from dataclasses import dataclass, field, replace
 from functools import cached_property
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any
 
 import numpy as np
 import pandas as pd
 from PIL import Image
-from transformers import PreTrainedModel
 
 from .correction import Edit, replay
-from .errors import ModelError
 from .grain_size import GrainSize, grain_size
 from .image_processing_grain import standardize
 from .instances import BOUNDARY, Method, check_settings, label_grains, resample
 from .label_tiff import write_label_tiff
-from .loading import describe_weights, load_model
 from .measurement import measure_grains, um_column
-from .micrograph import Micrograph, read_micrograph
-from .onnx_backend import OnnxNetwork, load_onnx
+from .micrograph import Micrograph
 from .quality import QualityFlag, assess_quality
 from .rendering import CORRECTED_COLOUR, OverlayStyle, mark_grains, render_mask, render_overlay
 from .scale import predict_at_canonical_scale
+from .tiling import Network
 from .version import __version__
-
-Backend = Literal["torch", "onnx"]
 
 
 @dataclass(frozen=True)
@@ -295,43 +290,17 @@ class GrainAnalysis:
         return folder
 
 
-def count_grains(
-    image: Any,
-    um_per_pixel: float | None = None,
-    model: str | os.PathLike | PreTrainedModel | OnnxNetwork | None = None,
-    *,
-    method: Method = "watershed",
-    boundary_sensitivity: float = 0.5,
-    min_grain_area: float | None = None,
-    backend: Backend = "torch",
+def analyze(
+    micrograph: Micrograph, network: Network, weights: dict[str, str | None], settings: LabelSettings
 ) -> GrainAnalysis:
-    """Finds, counts and measures the grains of a micrograph.
+    """Runs a network over a micrograph and draws the labels; `count_grains` without reading and loading.
 
     Args:
-        image: path, PIL image, numpy array (H, W) or (H, W, 3) of 8 or 16 bit or float, or a `Micrograph` already read.
-        um_per_pixel: scale in um per pixel; wins over one found in the file.
-        model: folder, Hub id or a loaded model; `None` uses the embedded weights, with no network. For the backend
-            `"onnx"` also a file that `export_onnx` wrote, or what `load_onnx` returned.
-        method: `"watershed"` separates grains that touch, `"components"` is plain connected components.
-        boundary_sensitivity: 0 to 1; higher draws boundaries from weaker evidence, so it splits more.
-        min_grain_area: see `LabelSettings`.
-        backend: what runs the network: `"torch"`, or `"onnx"` (onnxruntime, on the CPU), which exports the model on
-            first use unless `model` is an exported file; see `load_onnx`.
-
-    Returns:
-        The analysis: `.count`, `.labels`, `.mask`, `.table`, `.grain_size`, `.overlay()`, `.save(folder)`.
-
-    Raises:
-        ImageError: if the image cannot be read.
-        ScaleError: if `um_per_pixel` is no positive length.
-        MeasurementError: if a setting does not fit; see `LabelSettings`.
-        ModelError: if the model cannot be loaded, or the backend is unknown or not installed.
+        micrograph: the picture.
+        network: a grain model, or the same exported to ONNX.
+        weights: their name and version.
+        settings: how the labels are drawn.
     """
-    settings = LabelSettings(method, boundary_sensitivity, min_grain_area)
-    micrograph = image if isinstance(image, Micrograph) else read_micrograph(image, um_per_pixel)
-    if micrograph is image and um_per_pixel is not None:
-        micrograph = micrograph.with_scale(um_per_pixel)
-    network, weights = load_network(model, backend)
     maps = predict_at_canonical_scale(network, standardize(micrograph.field))
     return GrainAnalysis(
         micrograph=micrograph,
@@ -340,33 +309,6 @@ def count_grains(
         weights=weights,
         **_labelled(micrograph, maps, settings),
     )
-
-
-def load_network(
-    model: str | os.PathLike | PreTrainedModel | OnnxNetwork | None, backend: Backend
-) -> tuple[PreTrainedModel | OnnxNetwork, dict[str, str | None]]:
-    """Loads a model for what is to run it.
-
-    Args:
-        model: see `count_grains`.
-        backend: see `count_grains`.
-
-    Returns:
-        The network, and the name and version of its weights.
-
-    Raises:
-        ModelError: if the model cannot be loaded, or the backend is unknown or not installed.
-    """
-    if backend == "onnx":
-        network = load_onnx(model)
-        return network, network.weights
-    if backend != "torch":
-        raise ModelError(
-            f"The backend {backend!r} is unknown. The network runs on 'torch' or 'onnx'. Leave `backend` out, or pass "
-            "one of these."
-        )
-    network = load_model(model)
-    return network, describe_weights(network)
 
 
 def write_png(path: Path, picture: np.ndarray) -> None:

@@ -181,7 +181,7 @@ def load_quietly(model: str | None, backend: str = "torch") -> PreTrainedModel |
     """
     from transformers.utils import logging as transformers_logging
 
-    from .analysis import load_network
+    from .counting import load_network
 
     transformers_logging.disable_progress_bar()
     return load_network(model, backend)[0]
@@ -196,7 +196,7 @@ def make_counter(options: argparse.Namespace) -> Callable[[Path], GrainAnalysis]
     Raises:
         ModelError: if the model cannot be loaded.
     """
-    from .analysis import count_grains
+    from .counting import count_grains
     from .micrograph import read_micrograph
 
     model = load_quietly(options.model, options.backend)

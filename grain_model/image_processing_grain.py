@@ -15,6 +15,7 @@ from transformers.image_utils import ChannelDimension, PILImageResampling, SizeD
 
 from .configuration_grain import GrainConfig
 from .errors import ImageError
+from .instances import label_grains
 from .micrograph import read_micrograph
 from .pixels import from_pil, to_rgb
 
@@ -156,8 +157,6 @@ class GrainImageProcessor(PilBackend):
         Raises:
             ImageError: if there are not as many target sizes as pictures.
         """
-        from .instances import label_grains
-
         logits = outputs.logits.detach().float().cpu()
         if target_sizes is not None and len(target_sizes) != len(logits):
             raise ImageError(

@@ -14,10 +14,7 @@ from transformers.utils import cached_file, extract_commit_hash
 from .configuration_grain import GrainConfig
 from .errors import ModelError
 from .modeling_grain import UNLOADABLE, GrainForInstanceSegmentation, first_line
-from .version import __version__
-
-EMBEDDED_WEIGHTS = (Path(__file__).parent / "weights").resolve()
-"""Folder of the checkpoint that comes with the package."""
+from .weights_origin import EMBEDDED_WEIGHTS
 
 _HUB_ID = re.compile(r"(?P<repository>\w[\w.-]*(/\w[\w.-]*)?)(@(?P<revision>[\w./-]+))?")
 
@@ -54,23 +51,6 @@ def load_model(model: str | os.PathLike | PreTrainedModel | None = None) -> PreT
             "such as user/name or user/name@v0.1.0. Check the path, or leave the model out to use the embedded weights."
         )
     return _load(hub_id["repository"], hub_id["revision"])
-
-
-def describe_weights(model: PreTrainedModel) -> dict[str, str | None]:
-    """Names the weights behind a result.
-
-    Args:
-        model: a loaded grain model.
-
-    Returns:
-        `name` ("embedded", a folder's name or a Hub id) and `version` (the Hub commit, where there is one, or the
-        package's version for the embedded weights).
-    """
-    source = model.config.name_or_path
-    if source and Path(source) == EMBEDDED_WEIGHTS:
-        return {"name": "embedded", "version": __version__}
-    name = Path(source).name if Path(source).is_dir() else source
-    return {"name": name or "in memory", "version": getattr(model.config, "_commit_hash", None)}
 
 
 def _load_folder(folder: Path, missing: str, remedy: str) -> PreTrainedModel:

@@ -188,7 +188,7 @@ class GrainPreTrainedModel(PreTrainedModel):
             save_directory: Where to; made if it does not exist.
             options: Passed on to `PreTrainedModel.save_pretrained`.
         """
-        # Here, because the pipeline's modules build on this one.
+        # Late, since a model that is not saved needs none of it.
         from .pipeline_grain import CUSTOM_PIPELINES, GrainCountingPipeline
 
         Path(save_directory).mkdir(parents=True, exist_ok=True)

@@ -17,7 +17,8 @@ import torch
 from transformers import PreTrainedModel
 
 from .errors import ModelError
-from .loading import describe_weights, load_model
+from .loading import load_model
+from .weights_origin import describe_weights
 
 INPUT, OUTPUT = "pixel_values", "logits"
 WEIGHTS_KEY = "grain_model.weights"

@@ -7,8 +7,9 @@ from typing import Any
 from transformers import AutoModel, Pipeline
 from transformers.pipelines import PIPELINE_REGISTRY
 
-from .analysis import GrainAnalysis, count_grains
+from .analysis import GrainAnalysis, LabelSettings, analyze
 from .micrograph import Micrograph, read_micrograph
+from .weights_origin import describe_weights
 
 TASK = "grain-counting"
 
@@ -61,7 +62,8 @@ class GrainCountingPipeline(Pipeline):
         return {"micrograph": read_micrograph(input_, um_per_pixel)}
 
     def _forward(self, input_tensors: dict[str, Micrograph], **options: Any) -> dict[str, GrainAnalysis]:
-        return {"analysis": count_grains(input_tensors["micrograph"], model=self.model, **options)}
+        settings, weights = LabelSettings(**options), describe_weights(self.model)
+        return {"analysis": analyze(input_tensors["micrograph"], self.model, weights, settings)}
 
     def postprocess(self, model_outputs: dict[str, GrainAnalysis]) -> dict[str, Any]:
         """Takes the parts of the analysis that a pipeline returns."""

@@ -4,11 +4,9 @@ import math
 from collections.abc import Callable
 
 import numpy as np
-from transformers import PreTrainedModel
 
 from .instances import grain_regions, resample, typical_area
-from .onnx_backend import OnnxNetwork
-from .tiling import predict_probabilities
+from .tiling import Network, predict_probabilities
 
 # The network separates grains of these equivalent diameters equally well (px); outside, the picture is resampled so
 # that its typical grain has the diameter beside it. Enlarging beyond LARGEST_FACTOR adds no information.
@@ -26,7 +24,7 @@ LEAST_KEPT = 0.25
 
 
 def predict_at_canonical_scale(
-    model: PreTrainedModel | OnnxNetwork,
+    model: Network,
     image: np.ndarray,
     *,
     max_pixels: int = 2_000_000,

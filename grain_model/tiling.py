@@ -2,19 +2,34 @@
 
 import math
 from collections.abc import Callable
+from typing import Protocol
 
 import numpy as np
 import torch
-from transformers import PreTrainedModel
-
-from .onnx_backend import OnnxNetwork
+from transformers.utils import ModelOutput
 
 # Neighbouring tiles share this many px, over which one fades into the other.
 OVERLAP = 128
 
 
+class Network(Protocol):
+    """What computes the logits: a `GrainForInstanceSegmentation`, or the same exported to ONNX.
+
+    Attributes:
+        device: where the pixels are expected.
+        dtype: of which type they are.
+    """
+
+    device: torch.device
+    dtype: torch.dtype
+
+    def __call__(self, *, pixel_values: torch.Tensor) -> ModelOutput:
+        """Compute the `logits`, (B, C, H, W), of float (B, 3, H, W)."""
+        ...
+
+
 def predict_probabilities(
-    model: PreTrainedModel | OnnxNetwork,
+    model: Network,
     image: np.ndarray,
     *,
     max_pixels: int = 2_000_000,
@@ -52,7 +67,7 @@ def predict_probabilities(
 
 
 @torch.inference_mode()
-def _forward(model: PreTrainedModel | OnnxNetwork, image: np.ndarray) -> np.ndarray:
+def _forward(model: Network, image: np.ndarray) -> np.ndarray:
     pixels = torch.from_numpy(np.ascontiguousarray(image)).to(model.device, model.dtype)[None]
     return model(pixel_values=pixels).logits.float().sigmoid()[0].cpu().numpy()
 

@@ -13,7 +13,8 @@ from PIL import Image
 from transformers import Dinov2Config, Dinov2Model
 
 from grain_model import analysis as analysis_module
-from grain_model.analysis import GrainAnalysis, count_grains
+from grain_model.analysis import GrainAnalysis
+from grain_model.counting import count_grains
 from grain_model.errors import ImageError, MeasurementError, ModelError, ScaleError
 from grain_model.label_tiff import write_label_tiff
 from grain_model.loading import EMBEDDED_WEIGHTS, load_model

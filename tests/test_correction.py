@@ -10,8 +10,8 @@ import pandas as pd
 import pytest
 
 from grain_model import analysis as analysis_module
-from grain_model.analysis import count_grains
 from grain_model.correction import Edit, apply, describe_edits, replay
+from grain_model.counting import count_grains
 from grain_model.errors import CorrectionError
 from grain_model.export import GrainExport, export_grains
 from grain_model.margins import Margins

@@ -20,7 +20,8 @@ from gradio_client import Client, handle_file
 from gradio_client.exceptions import AppError
 from PIL import Image
 
-from grain_model.analysis import GrainAnalysis, count_grains
+from grain_model.analysis import GrainAnalysis
+from grain_model.counting import count_grains
 from grain_model.errors import GrainError, MeasurementError
 from grain_model.export import FORMATS
 from grain_model.grain_size import grain_size_fields

@@ -341,7 +341,7 @@ def test_model_runs_once_for_all_its_rows(monkeypatch):
         return f"loaded {model}", {"name": model}
 
     analysis = SimpleNamespace(count_grains=count_grains, load_network=load_network)
-    monkeypatch.setitem(sys.modules, "grain_model.analysis", analysis)
+    monkeypatch.setitem(sys.modules, "grain_model.counting", analysis)
     contender = model_contender("mine", "folder", ["components", "watershed"])
     predictions = contender.predict(draw_squares(2, 3)[0])
     assert contender.rows == tuple(predictions) == ("mine (components)", "mine")

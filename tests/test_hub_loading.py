@@ -20,7 +20,7 @@ from transformers import AutoModel
 from transformers.dynamic_module_utils import get_imports, get_relative_import_files
 
 import grain_model
-from grain_model.analysis import count_grains
+from grain_model.counting import count_grains
 from grain_model.image_processing_grain import GrainImageProcessor
 from grain_model.loading import EMBEDDED_WEIGHTS, load_model
 from grain_model.modeling_grain import GrainForInstanceSegmentation, GrainSegmentationOutput

@@ -14,7 +14,7 @@ import torch
 from onnx import TensorProto, helper
 
 from grain_model import cli
-from grain_model.analysis import count_grains
+from grain_model.counting import count_grains
 from grain_model.errors import ModelError
 from grain_model.loading import load_model
 from grain_model.micrograph import read_micrograph

@@ -15,7 +15,7 @@ import pytest
 import tifffile
 from PIL import Image
 
-from grain_model.analysis import count_grains
+from grain_model.counting import count_grains
 from grain_model.micrograph import read_micrograph
 from grain_model.ui import build_page
 from grain_model.ui.actions import archive_analysis, describe_count, grain_table, plot_distribution

@@ -18,9 +18,9 @@ import pytest
 from PIL import Image
 
 from grain_model import analysis as analysis_module
-from grain_model.analysis import count_grains
 from grain_model.batch import Failure
 from grain_model.cli import main
+from grain_model.counting import count_grains
 from grain_model.errors import ImageError
 from grain_model.grain_size import grain_size_fields
 from grain_model.ui import batch_run

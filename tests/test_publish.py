@@ -18,7 +18,7 @@ from huggingface_hub import metadata_load
 from huggingface_hub.repocard_data import model_index_to_eval_results
 from PIL import Image
 
-from grain_model.analysis import count_grains
+from grain_model.counting import count_grains
 from grain_model.image_processing_grain import GrainImageProcessor
 from grain_model.loading import EMBEDDED_WEIGHTS, load_model
 from grain_model.modeling_grain import GrainForInstanceSegmentation
@@ -203,7 +203,8 @@ import torch
 
 from grain_model import GrainImageProcessor
 from grain_model.errors import ModelError
-from grain_model.loading import describe_weights, load_model
+from grain_model.loading import load_model
+from grain_model.weights_origin import describe_weights
 
 picture, out, repo_id = sys.argv[1:]
 torch.set_num_threads(1)

@@ -10,8 +10,8 @@ import pytest
 from PIL import Image
 from scipy.spatial import cKDTree
 
-from grain_model import analysis as analysis_module
 from grain_model import batch as batch_module
+from grain_model import counting as counting_module
 from grain_model import report as report_module
 from grain_model.analysis import LabelSettings
 from grain_model.errors import MeasurementError, ScaleError
@@ -160,7 +160,7 @@ def test_command_line_survives_a_bad_image(tmp_path, monkeypatch, capsys):
         assert options["boundary_sensitivity"] == 0.7 and options["min_grain_area"] == 30
         return analyzed(1, micrograph.um_per_pixel)
 
-    monkeypatch.setattr(analysis_module, "count_grains", count)
+    monkeypatch.setattr(counting_module, "count_grains", count)
     monkeypatch.setattr(batch_module, "load_quietly", lambda model, backend: model)
     parser = argparse.ArgumentParser()
     report_module.add_arguments(parser)

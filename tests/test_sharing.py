@@ -18,7 +18,8 @@ from PIL import Image
 from PIL.PngImagePlugin import PngInfo
 
 from grain_model import analysis as analysis_module
-from grain_model.analysis import GrainAnalysis, count_grains
+from grain_model.analysis import GrainAnalysis
+from grain_model.counting import count_grains
 from grain_model.ui import build_page
 from grain_model.ui import sharing as sharing_module
 from grain_model.ui.sharing import DATASET_VARIABLE, TOKEN_VARIABLE, SharedExamples, SharingError

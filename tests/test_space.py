@@ -14,7 +14,7 @@ from pathlib import Path
 import pytest
 from gradio_client import Client, handle_file
 
-from grain_model.analysis import count_grains
+from grain_model.counting import count_grains
 from train.cli import main
 
 INSTALLING_S = 1800

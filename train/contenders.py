@@ -67,7 +67,7 @@ def model_contender(row: str, model: str | None, label_methods: Sequence[str] = 
         ModelError: If the model cannot be loaded.
     """
     # Evaluating the baselines alone must not wait for torch.
-    from grain_model.analysis import count_grains, load_network
+    from grain_model.counting import count_grains, load_network
     from grain_model.image_processing_grain import standardize
     from grain_model.instances import INTERIOR
     from grain_model.onnx_backend import is_onnx_file

@@ -17,7 +17,7 @@ import numpy as np
 import pandas as pd
 from skimage.segmentation import expand_labels, relabel_sequential
 
-from grain_model.analysis import count_grains
+from grain_model.counting import count_grains
 from grain_model.modeling_grain import GrainForInstanceSegmentation
 from grain_model.scale import factor_for_grains
 from train.datasets import Mixture, RealMicrograph

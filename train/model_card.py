@@ -54,7 +54,7 @@ def draw_best_and_worst(path: Path, number: int = 2) -> None:
         number: Of examples at either end.
     """
     # Imported late: only this needs torch and matplotlib.
-    from grain_model.analysis import count_grains
+    from grain_model.counting import count_grains
 
     from .examples import draw_examples
     from .gallery import GalleryEntry, draw_gallery

@@ -9,8 +9,9 @@ from pathlib import Path
 from huggingface_hub.errors import HFValidationError
 from huggingface_hub.utils import validate_repo_id
 
-from grain_model.loading import describe_weights, load_model
+from grain_model.loading import load_model
 from grain_model.version import __version__
+from grain_model.weights_origin import describe_weights
 from train.model_card import REPORT
 from train.publishing import PublishError
 from train.publishing.cards import model_card, space_card

@@ -8,7 +8,8 @@ from typing import Any
 
 from transformers import PreTrainedModel
 
-from ..analysis import GrainAnalysis, count_grains
+from ..analysis import GrainAnalysis
+from ..counting import count_grains
 from ..micrograph import Micrograph, read_micrograph
 
 MAX_UPLOAD_BYTES = 200 * 1024**2

@@ -12,7 +12,7 @@ import numpy as np
 import torch
 from transformers import PreTrainedModel
 
-from grain_model.analysis import count_grains
+from grain_model.counting import count_grains
 from train.publishing import PublishError
 
 MODEL_CHECK = Path(__file__).parent / "fresh_model.py"

@@ -1,0 +1,85 @@
+"""From an image to its grains: `count_grains`."""
+
+from __future__ import annotations
+
+import os
+from typing import Any, Literal
+
+from transformers import PreTrainedModel
+
+from .analysis import GrainAnalysis, LabelSettings, analyze
+from .errors import ModelError
+from .instances import Method
+from .loading import load_model
+from .micrograph import Micrograph, read_micrograph
+from .onnx_backend import OnnxNetwork, load_onnx
+from .weights_origin import describe_weights
+
+Backend = Literal["torch", "onnx"]
+
+
+def count_grains(
+    image: Any,
+    um_per_pixel: float | None = None,
+    model: str | os.PathLike | PreTrainedModel | OnnxNetwork | None = None,
+    *,
+    method: Method = "watershed",
+    boundary_sensitivity: float = 0.5,
+    min_grain_area: float | None = None,
+    backend: Backend = "torch",
+) -> GrainAnalysis:
+    """Finds, counts and measures the grains of a micrograph.
+
+    Args:
+        image: path, PIL image, numpy array (H, W) or (H, W, 3) of 8 or 16 bit or float, or a `Micrograph` already read.
+        um_per_pixel: scale in um per pixel; wins over one found in the file.
+        model: folder, Hub id or a loaded model; `None` uses the embedded weights, with no network. For the backend
+            `"onnx"` also a file that `export_onnx` wrote, or what `load_onnx` returned.
+        method: `"watershed"` separates grains that touch, `"components"` is plain connected components.
+        boundary_sensitivity: 0 to 1; higher draws boundaries from weaker evidence, so it splits more.
+        min_grain_area: see `LabelSettings`.
+        backend: what runs the network: `"torch"`, or `"onnx"` (onnxruntime, on the CPU), which exports the model on
+            first use unless `model` is an exported file; see `load_onnx`.
+
+    Returns:
+        The analysis: `.count`, `.labels`, `.mask`, `.table`, `.grain_size`, `.overlay()`, `.save(folder)`.
+
+    Raises:
+        ImageError: if the image cannot be read.
+        ScaleError: if `um_per_pixel` is no positive length.
+        MeasurementError: if a setting does not fit; see `LabelSettings`.
+        ModelError: if the model cannot be loaded, or the backend is unknown or not installed.
+    """
+    settings = LabelSettings(method, boundary_sensitivity, min_grain_area)
+    micrograph = image if isinstance(image, Micrograph) else read_micrograph(image, um_per_pixel)
+    if micrograph is image and um_per_pixel is not None:
+        micrograph = micrograph.with_scale(um_per_pixel)
+    network, weights = load_network(model, backend)
+    return analyze(micrograph, network, weights, settings)
+
+
+def load_network(
+    model: str | os.PathLike | PreTrainedModel | OnnxNetwork | None, backend: Backend
+) -> tuple[PreTrainedModel | OnnxNetwork, dict[str, str | None]]:
+    """Loads a model for what is to run it.
+
+    Args:
+        model: see `count_grains`.
+        backend: see `count_grains`.
+
+    Returns:
+        The network, and the name and version of its weights.
+
+    Raises:
+        ModelError: if the model cannot be loaded, or the backend is unknown or not installed.
+    """
+    if backend == "onnx":
+        network = load_onnx(model)
+        return network, network.weights
+    if backend != "torch":
+        raise ModelError(
+            f"The backend {backend!r} is unknown. The network runs on 'torch' or 'onnx'. Leave `backend` out, or pass "
+            "one of these."
+        )
+    network = load_model(model)
+    return network, describe_weights(network)
