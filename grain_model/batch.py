@@ -140,7 +140,7 @@ def name_folders(images: Sequence[Path]) -> list[str]:
     return names
 
 
-def make_output(folder: Path, names: Sequence[str] = ()) -> str | None:
+def make_output(folder: Path, names: Sequence[str]) -> str | None:
     """Makes the folder for the results, before the first image is counted.
 
     Args:

@@ -11,7 +11,7 @@ from tqdm import tqdm
 
 from train.contenders import Contender, Prediction
 from train.labelled import UNKNOWN, LabelledMicrograph
-from train.matching import IOU_THRESHOLD, dice, mask_iou, match_labels, matched_ids, prepare_labels
+from train.matching import dice, mask_iou, match_labels, matched_ids, prepare_labels
 
 SCORE_COLUMNS = (
     "f1", "precision", "recall", "panoptic_quality", "matched_iou", "count_error", "mask_iou", "mask_dice",
@@ -43,35 +43,43 @@ class ScoredPicture:
     reliability: list[dict]
 
 
-def score_pictures(
-    pictures: Sequence[LabelledMicrograph], contenders: Sequence[Contender], threshold: float = IOU_THRESHOLD
-) -> Iterator[ScoredPicture]:
+def score_pictures(pictures: Sequence[LabelledMicrograph], contenders: Sequence[Contender]) -> Iterator[ScoredPicture]:
     """Label and score every micrograph with every contender, with a progress bar."""
     for picture in tqdm(pictures, desc="scoring", unit="picture"):
         pixels, labels = picture.read()
-        true = prepare_labels(np.maximum(labels, 0))
+        drawn = known(labels, labels)
+        true = prepare_labels(drawn)
         predicted, scores, reliability = {}, [], []
         for contender in contenders:
             for row, prediction in contender.predict(pixels).items():
-                predicted[row] = prepare_labels(np.where(labels == UNKNOWN, 0, prediction.labels))
+                found = known(labels, prediction.labels)
+                predicted[row] = prepare_labels(found)
                 key = {"material": picture.material, "method": row}
-                scores.append({**key, "picture": picture.name, **score_labels(labels, prediction.labels, threshold)})
+                score = _score(mask_iou(drawn, found), true, predicted[row])
+                scores.append({**key, "picture": picture.name, **score})
                 reliability += [key | entry for entry in confidence_of_matches(true, predicted[row], prediction)]
         yield ScoredPicture(picture, pixels, true, predicted, scores, reliability)
 
 
-def score_labels(true: np.ndarray, pred: np.ndarray, threshold: float = IOU_THRESHOLD) -> dict[str, float]:
+def score_labels(true: np.ndarray, pred: np.ndarray) -> dict[str, float]:
     """Score labels: counts of grains and matches, and all of `SCORE_COLUMNS`.
 
     Args:
         true: Integer (H, W), 0 where there is no grain, -1 where it is not known: nothing is scored there.
         pred: Integer (H, W), 0 where there is no grain.
-        threshold: IoU that makes a match.
     """
-    pred, true = np.where(true == UNKNOWN, 0, pred), np.maximum(true, 0)
-    match = match_labels(prepare_labels(true), prepare_labels(pred), threshold)
-    # Before the labels grow into one another.
-    area = mask_iou(true, pred)
+    pred, true = known(true, pred), known(true, true)
+    return _score(mask_iou(true, pred), prepare_labels(true), prepare_labels(pred))
+
+
+def known(true: np.ndarray, labels: np.ndarray) -> np.ndarray:
+    """Labels without what lies where the true ones are not known."""
+    return np.where(true == UNKNOWN, 0, labels)
+
+
+def _score(area: float, true: np.ndarray, pred: np.ndarray) -> dict[str, float]:
+    """Score prepared labels; `area` is the masks' IoU from before the labels grew into one another."""
+    match = match_labels(true, pred)
     counts = {"n_true": match.n_true, "n_pred": match.n_pred, "tp": match.tp, "fp": match.fp, "fn": match.fn}
     values = {"mask_iou": area, "mask_dice": dice(area)}
     return counts | {column: values.get(column, getattr(match, column, None)) for column in SCORE_COLUMNS}

@@ -28,7 +28,8 @@ SPLINTER_SHARE = 0.04
 LARGEST_CRUMB = 12
 
 # Noise is measured in the means of PATCH x PATCH px, about the width of a line, on what is left when slow changes, over
-# WINDOW px, are taken off. Coarser texture hides less than its spread says: its blots are seen for what they are.
+# WINDOW px, are taken off. Coarser texture hides steps more than that says, but to count it in full joins grains that
+# are in plain sight.
 PATCH = 3
 WINDOW = 11
 # Grains count with their own noise as far as they have more patches than this; the rest is the field's.
