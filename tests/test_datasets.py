@@ -19,7 +19,7 @@ from train.datasets import (
     load_pseudo_masks,
     load_tbm,
     relative_distance,
-    split_of,
+    training_tiles,
 )
 from train.labelled import UNKNOWN, LabelledDataError
 from train.synthesis import synthesize_micrograph
@@ -94,12 +94,27 @@ def test_relative_distance_is_0_where_nothing_is_known():
     assert not distance[labels == UNKNOWN].any()
 
 
+def test_distance_counts_what_weak_labels_were_shrunk_by():
+    labels = np.full((40, 40), UNKNOWN, np.int32)
+    labels[10:30, 10:30] = 1
+    whole = np.where(np.pad(np.ones((28, 28), bool), 6), 1, 0)
+    expected, shrunk = (relative_distance(ids, by).astype(float) for ids, by in ((whole, 0.0), (labels, 4.0)))
+    inside = np.s_[11:29, 11:29]
+    assert np.abs(shrunk[inside] - expected[inside]).max() < 1
+    assert np.abs(relative_distance(labels)[inside] - expected[inside]).max() > 50
+
+
+def test_weak_labels_of_316l_know_how_far_they_were_shrunk(tiles):
+    assert [micrograph.shrunk for micrograph in load_316l(tiles)] == [4, 4]
+    assert [micrograph.shrunk for micrograph in load_pseudo_masks(tiles)] == [0]
+
+
 def test_crop_keeps_picture_and_labels_together():
     labels = np.kron(np.arange(1, 17).reshape(4, 4), np.ones((40, 40), int)).astype(np.int32)
     image = np.repeat((labels * 10).astype(np.uint8)[..., None], 3, axis=2)
     rng = np.random.default_rng(0)
     for _ in range(20):
-        pixels, ids = crop_square(rng, RealMicrograph(image, labels), 64)
+        pixels, ids, _ = crop_square(rng, RealMicrograph(image, labels), 64)
         assert pixels.shape == (64, 64, 3) and ids.shape == (64, 64)
         # Interpolation blurs the edges only.
         assert (pixels[..., 0] == ids * 10).mean() > 0.8
@@ -108,8 +123,9 @@ def test_crop_keeps_picture_and_labels_together():
 
 def test_crop_of_a_small_picture_is_enlarged():
     source = RealMicrograph(np.zeros((30, 50, 3), np.uint8), np.ones((30, 50), np.int32))
-    pixels, ids = crop_square(np.random.default_rng(0), source, 64)
+    pixels, ids, scale = crop_square(np.random.default_rng(0), source, 64)
     assert pixels.shape == (64, 64, 3) and ids.shape == (64, 64)
+    assert scale == 64 / 30
 
 
 @pytest.fixture
@@ -131,9 +147,8 @@ def tiles(tmp_path):
 def test_test_tiles_are_never_loaded(tiles):
     assert [m.image[0, 0, 0] for m in load_316l(tiles)] == [50, 100]
     assert [m.image[0, 0, 0] for m in load_pseudo_masks(tiles)] == [50]
-    for refused in (load_316l, split_of):
-        with pytest.raises(ValueError, match="evaluation only"):
-            refused(tiles, ("train", "test"))
+    with pytest.raises(ValueError, match="evaluation only"):
+        training_tiles(tiles, ("train", "test"))
 
 
 def test_pseudo_masks_at_their_word_have_no_unknown(tiles):

@@ -1,6 +1,5 @@
 """Training samples: synthetic micrographs drawn on the fly, and real ones with weak labels."""
 
-import csv
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -13,13 +12,15 @@ from skimage.measure import regionprops
 from torch.utils.data import Dataset
 
 from grain_model.micrograph import read_micrograph
-from train.labelled import UNKNOWN, LabelledDataError, files_by_stem, read_ids, read_labels
+from train.labelled import UNKNOWN, LabelledDataError, files_by_stem, read_ids, read_mask, read_split
 from train.synthesis import SyntheticMicrograph, synthesize_micrograph
 
 # The pseudo masks are shifted by up to this many px against their pictures (see the data's own description).
 PSEUDO_SHIFT = 4
 # A component of a pseudo mask that fills this share of its convex hull is taken for one grain; the others are mergers.
 SINGLE_GRAIN_SOLIDITY = 0.88
+# Parts of the seed's split of 316l/; its test tiles are for evaluation only.
+PARTS_TO_TRAIN_ON = ("train", "val")
 # Largest change of a real micrograph's scale, as a natural logarithm.
 ZOOM = 0.29
 
@@ -31,19 +32,12 @@ class RealMicrograph:
     Attributes:
         image: uint8 (H, W, 3), RGB.
         labels: int32 (H, W): 0 = not a grain, 1.. = ids, -1 = not known.
+        shrunk: How far the grains' edges lie outside of their labels, in px.
     """
 
     image: np.ndarray
     labels: np.ndarray
-
-
-def read_mask(path: Path) -> np.ndarray:
-    """Read a drawn or computed mask as bool (H, W), True = white.
-
-    Raises:
-        LabelledDataError: If the file is no image with one integer channel.
-    """
-    return read_labels(path) > 127
+    shrunk: int = 0
 
 
 def labels_from_pseudo_mask(mask: np.ndarray) -> np.ndarray:
@@ -92,18 +86,16 @@ def labels_from_boundaries(lines: np.ndarray) -> np.ndarray:
     return np.where(share[grown] > 0.2, UNKNOWN, grown).astype(np.int32)
 
 
-def load_316l(root: Path, parts: tuple[str, ...] = ("train", "val")) -> list[RealMicrograph]:
-    """316L tiles with their pseudo masks as weak labels.
+def load_316l(root: Path) -> list[RealMicrograph]:
+    """316L tiles that may be trained on, with their pseudo masks as weak labels.
 
     Args:
         root: Folder with `split.csv`, `images/` and `pseudo_masks/`.
-        parts: Parts of the seed's split.
 
     Raises:
-        ValueError: If the seed's test tiles are asked for.
         LabelledDataError: If the folder is not laid out so.
     """
-    return _load_pseudo_masks(root, parts, labels_from_pseudo_mask)
+    return _load_pseudo_masks(root, PARTS_TO_TRAIN_ON, labels_from_pseudo_mask, PSEUDO_SHIFT)
 
 
 def load_pseudo_masks(root: Path) -> list[RealMicrograph]:
@@ -118,37 +110,34 @@ def load_pseudo_masks(root: Path) -> list[RealMicrograph]:
 
 
 def _load_pseudo_masks(
-    root: Path, parts: tuple[str, ...], labels_from: Callable[[np.ndarray], np.ndarray]
+    root: Path, parts: tuple[str, ...], labels_from: Callable[[np.ndarray], np.ndarray], shrunk: int = 0
 ) -> list[RealMicrograph]:
     masks, pictures = files_by_stem(root / "pseudo_masks"), files_by_stem(root / "images")
-    tiles = split_of(root, parts)
+    tiles = training_tiles(root, parts)
     if missing := [tile for tile in tiles if tile not in masks or tile not in pictures]:
         raise LabelledDataError(
             f"{len(missing)} tiles of {root / 'split.csv'} have no files, the first is {missing[0]!r}. Every tile "
             "needs one in images/ and one in pseudo_masks/. Copy the data again."
         )
-    return [RealMicrograph(read_micrograph(pictures[t]).pixels, labels_from(read_mask(masks[t]))) for t in tiles]
+    return [
+        RealMicrograph(read_micrograph(pictures[tile]).pixels, labels_from(read_mask(masks[tile])), shrunk)
+        for tile in tiles
+    ]
 
 
-def split_of(root: Path, parts: tuple[str, ...]) -> list[str]:
+def training_tiles(root: Path, parts: tuple[str, ...] = PARTS_TO_TRAIN_ON) -> list[str]:
     """Tiles of `split.csv` that belong to the named parts of the seed's split, in the order of the file.
 
     Raises:
         ValueError: If the seed's test tiles are asked for: they are for evaluation only.
         LabelledDataError: If the file is missing or has other columns.
     """
-    if "test" in parts:
+    if not set(parts) <= set(PARTS_TO_TRAIN_ON):
         raise ValueError(
             "The seed's test tiles are for evaluation only: expected parts among train, val. Leave test out."
         )
-    try:
-        with (root / "split.csv").open(newline="") as file:
-            return [row["tile"] for row in csv.DictReader(file) if row["seed_split"] in parts]
-    except (OSError, KeyError) as error:
-        raise LabelledDataError(
-            f"{root / 'split.csv'} could not be used ({error}). Expected is a table with the columns tile and "
-            "seed_split. Name the folder that holds 316l/."
-        ) from error
+    split = read_split(root)
+    return split.loc[split["seed_split"].isin(parts), "tile"].tolist()
 
 
 def load_tbm(root: Path) -> list[RealMicrograph]:
@@ -216,11 +205,13 @@ class TrainingSamples(Dataset):
 
     def __getitem__(self, index: int) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
         rng = np.random.default_rng((self.seed, index))
-        pick, image, labels = rng.random(), None, None
+        pick, image, labels, shrunk = rng.random(), None, None, 0.0
         for name, share in self.mixture.shares.items():
             if pick < share:
                 pool = self.mixture.sources[name]
-                image, labels = crop_square(rng, pool[int(rng.integers(len(pool)))], self.side, self.mixture.zoom)
+                source = pool[int(rng.integers(len(pool)))]
+                image, labels, scale = crop_square(rng, source, self.side, self.mixture.zoom)
+                shrunk = scale * source.shrunk
                 break
             pick -= share
         if image is None:
@@ -229,15 +220,16 @@ class TrainingSamples(Dataset):
         return (
             torch.from_numpy(np.ascontiguousarray(image.transpose(2, 0, 1))),
             torch.from_numpy(labels.astype(np.int16)),
-            torch.from_numpy(relative_distance(labels)),
+            torch.from_numpy(relative_distance(labels, shrunk)),
         )
 
 
-def relative_distance(labels: np.ndarray) -> np.ndarray:
+def relative_distance(labels: np.ndarray, shrunk: float = 0.0) -> np.ndarray:
     """Distance to the nearest boundary relative to the grain's deepest point, as in `targets_from_ids`.
 
     Args:
         labels: Integer (H, W), 0 or less where there is no grain.
+        shrunk: How far the grains' edges lie outside of their labels, in px.
 
     Returns:
         uint8 (H, W), 0 on boundaries and outside grains, 255 at the deepest point.
@@ -247,7 +239,7 @@ def relative_distance(labels: np.ndarray) -> np.ndarray:
     inside = (cv2.dilate(values, kernel) == cv2.erode(values, kernel)) & (values > 0)
     distance = cv2.distanceTransform(inside.astype(np.uint8), cv2.DIST_L2, cv2.DIST_MASK_PRECISE)
     # OpenCV's last bits differ from call to call; squared distances between pixels are whole numbers.
-    distance = np.sqrt(np.round(distance * distance))
+    distance = (np.sqrt(np.round(distance * distance)) + shrunk) * inside
     ids = values.astype(np.int32).ravel()
     deepest = np.zeros(int(ids.max()) + 1, np.float32)
     np.maximum.at(deepest, ids, distance.ravel())
@@ -256,7 +248,7 @@ def relative_distance(labels: np.ndarray) -> np.ndarray:
 
 def crop_square(
     rng: np.random.Generator, source: RealMicrograph, side: int, zoom: float = ZOOM
-) -> tuple[np.ndarray, np.ndarray]:
+) -> tuple[np.ndarray, np.ndarray, float]:
     """Cut a random square and resize it to `side`.
 
     Args:
@@ -264,6 +256,9 @@ def crop_square(
         source: What is cut.
         side: Side of the result in px.
         zoom: As in `Mixture`; the cut is smaller where the picture does not allow it.
+
+    Returns:
+        Image uint8 (side, side, 3), labels int32 (side, side), and px of the result for one px of the source.
     """
     height, width = source.labels.shape
     cut = int(min(side * np.exp(rng.uniform(-zoom, zoom)), height, width))
@@ -272,4 +267,4 @@ def crop_square(
     method = cv2.INTER_AREA if cut > side else cv2.INTER_CUBIC
     image = cv2.resize(source.image[window], (side, side), interpolation=method)
     labels = cv2.resize(source.labels[window], (side, side), interpolation=cv2.INTER_NEAREST_EXACT)
-    return image, labels
+    return image, labels, side / cut

@@ -7,6 +7,7 @@ from pathlib import Path
 
 import cv2
 import numpy as np
+import pandas as pd
 import tifffile
 from skimage.measure import label as connected_components
 
@@ -130,6 +131,31 @@ def read_ids(path: Path) -> np.ndarray:
     """
     ids = read_labels(path)
     return np.where(ids == UNKNOWN_STORED, UNKNOWN, ids).astype(np.int32)
+
+
+def read_mask(path: Path) -> np.ndarray:
+    """Read a drawn or computed mask as bool (H, W), True = white.
+
+    Raises:
+        LabelledDataError: If the file is no image with one integer channel.
+    """
+    return read_labels(path) > 127
+
+
+def read_split(folder: Path) -> pd.DataFrame:
+    """Read `split.csv` of the 316L tiles: the columns `tile`, `micrograph` and `seed_split` (train, val or test).
+
+    Raises:
+        LabelledDataError: If the file is missing or has other columns.
+    """
+    path = folder / "split.csv"
+    try:
+        return pd.read_csv(path, dtype=str)[["tile", "micrograph", "seed_split"]]
+    except (OSError, KeyError, ValueError) as error:
+        raise LabelledDataError(
+            f"{path} could not be used ({error}). Expected is a table with the columns tile, micrograph and "
+            "seed_split. Name the folder of the 316L tiles."
+        ) from error
 
 
 def labels_from_mask(mask: np.ndarray) -> np.ndarray:

@@ -75,13 +75,29 @@ def pseudo_label_steps(grey: np.ndarray, settings: PseudoLabelSettings) -> dict[
     steps["closing"] = cv2.morphologyEx(steps["threshold"], cv2.MORPH_CLOSE, _disk(settings.closing))
     steps["dilation"] = cv2.dilate(steps["closing"], _disk(settings.dilation))
     steps["opening"] = cv2.morphologyEx(steps["dilation"], cv2.MORPH_OPEN, _disk(settings.opening))
-    steps["mask"] = _without_small_components(steps["opening"], settings.min_area)
+    steps["mask"] = 255 * drop_components(steps["opening"], settings.min_area)[0].astype(np.uint8)
     return steps
 
 
+def drop_components(mask: np.ndarray, min_area: int) -> tuple[np.ndarray, int]:
+    """Drop connected components under `min_area` px and count the others; eight neighbours connect, as in the seed.
+
+    Args:
+        mask: bool or uint8 (H, W), 0 outside the components.
+        min_area: Smallest component kept in px.
+
+    Returns:
+        The mask without them, bool (H, W), and the number of components left.
+    """
+    _, components, statistics, _ = cv2.connectedComponentsWithStats(mask.astype(np.uint8), connectivity=8)
+    kept = statistics[:, cv2.CC_STAT_AREA] >= min_area
+    kept[0] = False
+    return kept[components], int(kept.sum())
+
+
 def count_components(mask: np.ndarray) -> int:
-    """Count the connected components of a mask, uint8 (H, W); eight neighbours are connected, as in the seed."""
-    return cv2.connectedComponents(mask, connectivity=8)[0] - 1
+    """Count the connected components of a mask, bool or uint8 (H, W), as `drop_components` does."""
+    return drop_components(mask, 0)[1]
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -164,13 +180,6 @@ def _threshold(grey: np.ndarray, settings: PseudoLabelSettings) -> np.ndarray:
 
 def _disk(diameter: int) -> np.ndarray:
     return cv2.getStructuringElement(cv2.MORPH_ELLIPSE, (diameter, diameter))
-
-
-def _without_small_components(mask: np.ndarray, min_area: int) -> np.ndarray:
-    _, components, statistics, _ = cv2.connectedComponentsWithStats(mask, connectivity=8)
-    kept = statistics[:, cv2.CC_STAT_AREA] >= min_area
-    kept[0] = False
-    return np.where(kept[components], 255, 0).astype(np.uint8)
 
 
 def _write_steps(folder: Path, steps: Mapping[str, np.ndarray]) -> None:

@@ -19,8 +19,9 @@ from tqdm import tqdm
 from grain_model.micrograph import read_micrograph
 from train.baselines import otsu_mask
 from train.contenders import Contender, Prediction, to_grey
-from train.labelled import LabelledDataError, files_by_stem
+from train.labelled import LabelledDataError, files_by_stem, read_mask, read_split
 from train.matching import mask_iou
+from train.pseudo_label import drop_components
 
 SEED_ROW = "seed predictions"
 SEED_SIDE = 224
@@ -58,14 +59,8 @@ def read_test_tiles(folder: Path) -> list[SeedTile]:
     Raises:
         LabelledDataError: If the folder is not laid out so or a file is missing.
     """
-    try:
-        split = pd.read_csv(folder / "split.csv")
-        test = split.loc[split["seed_split"] == "test", ["tile", "micrograph"]]
-    except (OSError, KeyError, pd.errors.ParserError) as error:
-        raise LabelledDataError(
-            f"{folder / 'split.csv'} could not be used ({error}). Expected is a table with the columns tile, "
-            "micrograph and seed_split. Name the folder of the 316L tiles."
-        ) from error
+    split = read_split(folder)
+    test = split[split["seed_split"] == "test"]
     images, masks, predictions = (
         files_by_stem(folder / part) for part in ("images", "pseudo_masks", "seed_predictions")
     )
@@ -76,9 +71,9 @@ def read_test_tiles(folder: Path) -> list[SeedTile]:
         )
     return [
         SeedTile(
-            tile, letter, read_micrograph(images[tile]).pixels, _read_mask(masks[tile]), _read_mask(predictions[tile])
+            tile, letter, read_micrograph(images[tile]).pixels, read_mask(masks[tile]), read_mask(predictions[tile])
         )
-        for tile, letter in test.itertuples(index=False)
+        for tile, letter in zip(test["tile"], test["micrograph"], strict=True)
     ]
 
 
@@ -130,18 +125,6 @@ def compare_masks(pseudo_mask: np.ndarray, mask: np.ndarray) -> dict[str, dict[s
     return scores
 
 
-def drop_components(mask: np.ndarray, min_area: int) -> tuple[np.ndarray, int]:
-    """Drop connected components under `min_area` px and count the others; eight neighbours connect, as in the seed.
-
-    Returns:
-        The mask without them, bool (H, W), and the number of components left.
-    """
-    _, components, statistics, _ = cv2.connectedComponentsWithStats(mask.astype(np.uint8), connectivity=8)
-    kept = statistics[:, cv2.CC_STAT_AREA] >= min_area
-    kept[0] = False
-    return kept[components], int(kept.sum())
-
-
 def summarize_tiles(scores: pd.DataFrame) -> pd.DataFrame:
     """Average over the tiles.
 
@@ -170,15 +153,6 @@ def _fold_means(rows: pd.DataFrame) -> list[float]:
         return [rows["mask_iou"].mean()]
     splits = GroupKFold(folds).split(rows, groups=rows["micrograph"])
     return [rows["mask_iou"].iloc[fold].mean() for _, fold in splits]
-
-
-def _read_mask(path: Path) -> np.ndarray:
-    mask = cv2.imread(str(path), cv2.IMREAD_GRAYSCALE)
-    if mask is None:
-        raise LabelledDataError(
-            f"{path} is no readable image. Expected is a mask, white on black. Copy the data again."
-        )
-    return mask > 127
 
 
 def _resize_mask(mask: np.ndarray, size: tuple[int, int]) -> np.ndarray:
