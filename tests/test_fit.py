@@ -222,7 +222,7 @@ def test_stages_follow_one_another(start, tmp_path):
     assert (out / "two" / "curves.csv").stat().st_mtime_ns == written
 
 
-@pytest.mark.parametrize("name", ["embedded", "smoke"])
+@pytest.mark.parametrize("name", ["ablation", "embedded", "seed_game", "smoke"])
 def test_committed_configurations_are_understood(name, tmp_path):
     path = Path(__file__).parents[1] / "train" / "configs" / f"{name}.json"
     config = read_config(path)

@@ -20,14 +20,14 @@ def write_curves(rows: Sequence[dict[str, float]], folder: Path) -> None:
         writer.writeheader()
         writer.writerows(rows)
     if len(rows) > 1:
-        draw_curves({"": rows}, folder / "curves.png")
+        draw_curves(rows, folder / "curves.png")
 
 
-def draw_curves(runs: dict[str, Sequence[dict[str, float]]], path: Path) -> None:
-    """Draw loss and learning rate over the steps, one line for each named run.
+def draw_curves(rows: Sequence[dict[str, float]], path: Path) -> None:
+    """Draw loss and learning rate over the steps.
 
     Args:
-        runs: Rows as `write_curves` takes them, by the name for the legend; no legend where the name is empty.
+        rows: As `write_curves` takes them.
         path: The PNG file.
     """
     # Imported late and without pyplot: a training run needs neither a window nor its global state.
@@ -37,12 +37,9 @@ def draw_curves(runs: dict[str, Sequence[dict[str, float]]], path: Path) -> None
     figure = Figure(figsize=(8, 5), layout="constrained")
     FigureCanvasAgg(figure)
     top, bottom = figure.subplots(2, 1, sharex=True)
-    for name, rows in runs.items():
-        steps = [row["step"] for row in rows]
-        top.plot(steps, [row["loss"] for row in rows], label=name)
-        bottom.plot(steps, [row["lr"] for row in rows])
+    steps = [row["step"] for row in rows]
+    top.plot(steps, [row["loss"] for row in rows])
+    bottom.plot(steps, [row["lr"] for row in rows])
     top.set(ylabel="loss", yscale="log")
     bottom.set(ylabel="learning rate", xlabel="step")
-    if any(runs):
-        top.legend()
     figure.savefig(path, dpi=110)

@@ -46,13 +46,8 @@ TABLES = {
 }
 
 
-def draw_best_and_worst(path: Path, number: int = 2) -> None:
-    """Draw the errors on the `number` best and worst examples, best first.
-
-    Args:
-        path: The picture's file.
-        number: Of examples at either end.
-    """
+def draw_best_and_worst(path: Path) -> None:
+    """Draw the errors on the two best and the two worst examples, best first."""
     # Imported late: only this needs torch and matplotlib.
     from grain_model.counting import count_grains
 
@@ -69,7 +64,7 @@ def draw_best_and_worst(path: Path, number: int = 2) -> None:
         grown = prepare_labels(drawn.labels), prepare_labels(found)
         entries.append((score["f1"], GalleryEntry(title, drawn.image, *grown)))
     ranked = [entry for _, entry in sorted(entries, key=lambda scored: -scored[0])]
-    draw_gallery([*ranked[:number], *ranked[-number:]], path)
+    draw_gallery([*ranked[:2], *ranked[-2:]], path)
 
 
 def main() -> None:

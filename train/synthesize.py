@@ -77,19 +77,18 @@ def _draw_and_write(
     return drawn.parameters
 
 
-def contact_sheet(micrographs: list[SyntheticMicrograph], columns: int = SHEET_COLUMNS) -> np.ndarray:
+def contact_sheet(micrographs: list[SyntheticMicrograph]) -> np.ndarray:
     """Lay micrographs out in pairs of rows: pictures above, the same with their true boundaries below.
 
     Args:
         micrographs: What to show.
-        columns: Pictures in a row.
 
     Returns:
         uint8 (H, W, 3), RGB.
     """
     rows = []
-    for start in range(0, len(micrographs), columns):
-        part = micrographs[start : start + columns]
+    for start in range(0, len(micrographs), SHEET_COLUMNS):
+        part = micrographs[start : start + SHEET_COLUMNS]
         tiles = [[cv2.resize(m.image, (SHEET_SIDE, SHEET_SIDE), interpolation=cv2.INTER_AREA) for m in part]]
         truth = []
         for m in part:
@@ -98,6 +97,6 @@ def contact_sheet(micrographs: list[SyntheticMicrograph], columns: int = SHEET_C
             truth.append(cv2.resize(drawn, (SHEET_SIDE, SHEET_SIDE), interpolation=cv2.INTER_AREA))
         tiles.append(truth)
         for line in tiles:
-            blank = [np.full((SHEET_SIDE, SHEET_SIDE, 3), 255, np.uint8)] * (columns - len(line))
+            blank = [np.full((SHEET_SIDE, SHEET_SIDE, 3), 255, np.uint8)] * (SHEET_COLUMNS - len(line))
             rows.append(np.hstack(line + blank))
     return np.vstack(rows)
