@@ -19,7 +19,7 @@ from .grain_size import GrainSize, grain_size
 from .image_processing_grain import standardize
 from .instances import BOUNDARY, Method, check_settings, label_grains, resample
 from .label_tiff import write_label_tiff
-from .measurement import measure_grains, um_column
+from .measurement import measure_grains, um_column, with_units
 from .micrograph import Micrograph
 from .quality import QualityFlag, assess_quality
 from .rendering import CORRECTED_COLOUR, OverlayStyle, mark_grains, render_mask, render_overlay
@@ -271,7 +271,7 @@ class GrainAnalysis:
         """Writes the result as files that other tools open.
 
         `mask.png` (0/255), `overlay.png`, `labels.tif` (uint16, or uint32 above 65535 grains, with the scale set for
-        ImageJ), `grains.csv` (one row a grain) and `summary.json`.
+        ImageJ), `grains.csv` (one row a grain, units in the header) and `summary.json`.
 
         Args:
             folder: where to; made if it does not exist, files of these names are replaced.
@@ -284,7 +284,7 @@ class GrainAnalysis:
         write_png(folder / "mask.png", render_mask(self.labels))
         write_png(folder / "overlay.png", self.overlay())
         write_label_tiff(folder / "labels.tif", self.labels, self.um_per_pixel)
-        self.table.to_csv(folder / "grains.csv", index=False)
+        with_units(self.table).to_csv(folder / "grains.csv", index=False)
         text = json.dumps(self.summary(), indent=2, ensure_ascii=False, allow_nan=False)
         (folder / "summary.json").write_text(text + "\n", encoding="utf-8")
         return folder

@@ -36,7 +36,7 @@ class AlaGrain:
         area_share: Area of all grains coarser by ALA_DIFFERENCE or more, as a share of the area of all grains.
         is_ala: Whether it is an as-large-as grain: coarser by 3 numbers or more, such grains covering at most 5 %.
         touches_edge: Whether it is cut by the field's edge.
-        field: Number of the field it was found in, from 0.
+        field: Number of the field it was found in, from 1.
     """
 
     label: int
@@ -46,7 +46,7 @@ class AlaGrain:
     area_share: float
     is_ala: bool
     touches_edge: bool
-    field: int = 0
+    field: int = 1
 
 
 @dataclass(frozen=True)

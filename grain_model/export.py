@@ -38,7 +38,7 @@ from .batch import (
 from .errors import GrainError, MeasurementError
 from .grain_size import GrainSize, grain_size
 from .label_tiff import write_label_tiff
-from .measurement import as_label_image, as_scale, column_unit, measure_grains
+from .measurement import as_label_image, as_scale, column_unit, measure_grains, with_units
 from .outlines import signed_area, trace_outlines
 from .version import __version__
 
@@ -96,7 +96,7 @@ class GrainExport:
 
 def write_csv(export: GrainExport, path: str | os.PathLike) -> None:
     """The grain table, UTF-8, units in the header."""
-    _with_units(export.table).to_csv(path, index=False)
+    with_units(export.table).to_csv(path, index=False)
 
 
 def write_xlsx(export: GrainExport, path: str | os.PathLike) -> None:
@@ -115,7 +115,7 @@ def write_xlsx(export: GrainExport, path: str | os.PathLike) -> None:
     )
     with pd.ExcelWriter(path, engine="openpyxl") as workbook:
         for name, frame in (
-            ("grains", _with_units(export.table)),
+            ("grains", with_units(export.table)),
             ("grain size", export.grain_size.to_frame()),
             ("origin", origin),
         ):
@@ -333,11 +333,6 @@ def _geometry(outlines: list[np.ndarray]) -> dict[str, Any]:
     if len(pieces) == 1:
         return {"type": "Polygon", "coordinates": pieces[0][1]}
     return {"type": "MultiPolygon", "coordinates": [rings for _, rings in pieces]}
-
-
-def _with_units(table: pd.DataFrame) -> pd.DataFrame:
-    units = {name: column_unit(name) for name in table.columns}
-    return table.rename(columns={name: f"{name} ({unit})" for name, unit in units.items() if unit})
 
 
 def _records(table: pd.DataFrame) -> list[dict[str, Any]]:

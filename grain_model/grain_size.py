@@ -19,7 +19,7 @@ from .duplex import ALA_AREA_SHARE, ALA_DIFFERENCE, AlaGrain, DuplexHint, duplex
 from .errors import MeasurementError, ScaleError
 from .intercepts import HEYN_SPACING, CountedLine, abrams_circles, count_intercepts, heyn_lines
 from .measurement import as_label_image, as_scale, close_boundaries, grain_boxes, touches_edge
-from .planimetric import count_circle, count_rectangle, field_dispersion
+from .planimetric import PlanimetricCount, count_circle, count_rectangle, field_dispersion
 
 Quantity = Literal["grains per area", "mean grain area", "mean lineal intercept"]
 
@@ -89,6 +89,8 @@ class RuleResult:
         ci_method: What the interval comes from, in words.
         um_per_pixel: Scale, None if unknown.
         flags: What makes the value doubtful, in words.
+        n_inside: Grains wholly inside the counted figure, of the planimetric rules alone, as ASTM E112 reports them.
+        n_cut: Grains that the figure's edge cuts, of the planimetric rules alone.
     """
 
     rule: str
@@ -99,6 +101,8 @@ class RuleResult:
     ci_method: str
     um_per_pixel: float | None = None
     flags: tuple[str, ...] = ()
+    n_inside: int | None = None
+    n_cut: int | None = None
 
     @property
     def title(self) -> str:
@@ -235,7 +239,7 @@ class GrainSize:
         return None if self.N_A_mm2 is None else float(np.log2(self.N_A_mm2 / 8))
 
     def to_frame(self) -> pd.DataFrame:
-        """One row a rule: standard, quantity, value, unit, G, its interval, %RA, count and source of the interval."""
+        """One row a rule: standard, quantity, value, unit, G, its interval, %RA, counts and source of the interval."""
         rows = []
         for result in self.rules:
             low, high = result.ci95 or (None, None)
@@ -251,6 +255,8 @@ class GrainSize:
                     "G_high": high,
                     "relative_accuracy_percent": result.relative_accuracy,
                     "n": result.n,
+                    "n_inside": result.n_inside,
+                    "n_cut": result.n_cut,
                     "interval_from": result.ci_method,
                 }
             )
@@ -263,6 +269,8 @@ class GrainSize:
                 "G": result.G,
                 "ci95": None if result.ci95 is None else list(result.ci95),
                 "n": result.n,
+                "n_inside": result.n_inside,
+                "n_cut": result.n_cut,
                 "quantity": result.quantity,
                 "value": result.value,
                 "interval": None if result.interval is None else list(result.interval),
@@ -322,22 +330,34 @@ def grain_size(labels: np.ndarray, um_per_pixel: float | None = None) -> GrainSi
     # The edge of the field is known to a pixel, which shifts a count by as much; lattices scatter less than that.
     rim = 1 / labels.shape[0] + 1 / labels.shape[1]
 
-    def planimetric(rule: str, count: float, area: float) -> RuleResult:
-        density = count / area if count > 0 else None
+    def planimetric(rule: str, counted: PlanimetricCount) -> RuleResult:
+        count = counted.equivalent
+        density = count / counted.area_px if count > 0 else None
         half_width = COVERAGE_FACTOR * dispersion / np.sqrt(count) + rim if count >= MIN_GRAINS_FOR_INTERVAL else None
         interval = _log_interval(density, half_width)
         flags = _too_few(rule, count)
-        return RuleResult(rule, "grains per area", density, interval, count, source, um_per_pixel, flags)
+        return RuleResult(
+            rule,
+            "grains per area",
+            density,
+            interval,
+            count,
+            source,
+            um_per_pixel,
+            flags,
+            n_inside=counted.inside,
+            n_cut=counted.cut,
+        )
 
     grain_diameter = np.sqrt(labels.size / rectangle.equivalent) if rectangle.equivalent > 0 else float(labels.size)
     heyn = tuple(count_intercepts(closed, line) for line in heyn_lines(labels.shape, HEYN_SPACING * grain_diameter))
     abrams = tuple(count_intercepts(closed, line) for line in abrams_circles(labels.shape, grain_diameter))
     # l goes with N_A^(-1/2): its relative scatter is at least half that of the number of grains.
     least = COVERAGE_FACTOR * dispersion / np.sqrt(max(rectangle.equivalent, 1)) / 2
-    saltykov = planimetric("saltykov", rectangle.equivalent, rectangle.area_px)
+    saltykov = planimetric("saltykov", rectangle)
     return GrainSize(
         saltykov=saltykov,
-        jeffries=planimetric("jeffries", circle.equivalent, circle.area_px),
+        jeffries=planimetric("jeffries", circle),
         mean_area=_mean_area(area[~is_cut], dispersion, um_per_pixel, _drawn_boundary_flag(labels, closed)),
         heyn=_intercept_result("heyn", heyn, _blocks_of(heyn, labels.shape), "blocks", least, um_per_pixel),
         abrams=_abrams_result(abrams, least, um_per_pixel),
@@ -384,7 +404,7 @@ def average_fields(results: Sequence[GrainSize], names: Sequence[str] | None = N
 
     Args:
         results: One or more fields, all with a scale or all without.
-        names: Their names, for messages; numbers from 1 if left out.
+        names: Their names, for messages and flags; numbers from 1 if left out.
 
     Raises:
         MeasurementError: No field.
@@ -403,17 +423,14 @@ def average_fields(results: Sequence[GrainSize], names: Sequence[str] | None = N
     if len(results) == 1:
         return results[0]
     first_scale = results[0].um_per_pixel
-    with_grains = [(number, result.ala) for number, result in enumerate(results) if result.ala is not None]
-    ala = None
-    if with_grains:
-        number, coarsest = max(
-            with_grains, key=lambda item: item[1].area_px * (results[item[0]].um_per_pixel or 1) ** 2
-        )
-        ala = replace(coarsest, field=number)
+    largest = [
+        replace(result.ala, field=number) for number, result in enumerate(results, start=1) if result.ala is not None
+    ]
+    ala = max(largest, key=lambda ala: ala.area_px * (results[ala.field - 1].um_per_pixel or 1) ** 2, default=None)
     duplex = max((result.duplex for result in results), key=lambda hint: (hint.is_duplex, hint.difference))
-    flags = tuple(f"field {number}: {flag}" for number, result in enumerate(results, start=1) for flag in result.flags)
+    flags = tuple(f"{name}: {flag}" for name, result in zip(names, results, strict=True) for flag in result.flags)
     return GrainSize(
-        **{rule: _average([getattr(result, rule) for result in results]) for rule in RULES},
+        **{rule: _average([getattr(result, rule) for result in results], names) for rule in RULES},
         ala=ala,
         duplex=duplex,
         um_per_pixel=first_scale,
@@ -423,7 +440,7 @@ def average_fields(results: Sequence[GrainSize], names: Sequence[str] | None = N
     )
 
 
-def _average(results: list[RuleResult]) -> RuleResult:
+def _average(results: list[RuleResult], names: Sequence[str]) -> RuleResult:
     """Mean and t interval over fields of one rule, in the pixels of the first field."""
     first = results[0]
     counted = [result for result in results if result.value_px is not None]
@@ -431,8 +448,8 @@ def _average(results: list[RuleResult]) -> RuleResult:
     total = float(sum(result.n for result in results))
     flags = list(_too_few(first.rule, total))
     # More fields mend small numbers, but nothing else that one field suffers from.
-    for number, result in enumerate(results, start=1):
-        flags += [f"field {number}: {flag}" for flag in result.flags if flag not in _too_few(result.rule, result.n)]
+    for name, result in zip(names, results, strict=True):
+        flags += [f"{name}: {flag}" for flag in result.flags if flag not in _too_few(result.rule, result.n)]
     if len(counted) < len(results):
         flags.append(f"{len(results) - len(counted)} of {len(results)} fields gave no value and were left out")
     mean = float(values.mean()) if len(values) else None
@@ -446,7 +463,20 @@ def _average(results: list[RuleResult]) -> RuleResult:
         if 100 * half / mean > ACCEPTABLE_RELATIVE_ACCURACY:
             flags.append(f"relative accuracy {100 * half / mean:.0f} %, over 10 %; measure more fields")
     source = f"spread over {len(values)} fields, t s / sqrt(n) (ASTM E112, 15)"
-    return replace(first, value_px=mean, interval_px=interval, n=total, ci_method=source, flags=tuple(flags))
+    inside, cut = (
+        None if first.n_inside is None else sum(getattr(result, part) for result in results)
+        for part in ("n_inside", "n_cut")
+    )
+    return replace(
+        first,
+        value_px=mean,
+        interval_px=interval,
+        n=total,
+        ci_method=source,
+        flags=tuple(flags),
+        n_inside=inside,
+        n_cut=cut,
+    )
 
 
 def _log_interval(value: float | None, half_width: float | None) -> tuple[float, float] | None:

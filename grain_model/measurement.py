@@ -125,6 +125,12 @@ def column_unit(name: str) -> str:
     return {"orientation": "rad", "orientation_deg": "deg"}.get(name, "")
 
 
+def with_units(table: pd.DataFrame) -> pd.DataFrame:
+    """The grain table for a file that people read: `area` becomes `area (px^2)`."""
+    units = {name: column_unit(name) for name in table.columns}
+    return table.rename(columns={name: f"{name} ({unit})" for name, unit in units.items() if unit})
+
+
 def as_label_image(labels: np.ndarray) -> np.ndarray:
     """Check a label image and return it as int32 (H, W), a copy only where the type differs.
 

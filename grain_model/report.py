@@ -328,11 +328,13 @@ def _notes(sizes: GrainSize) -> list[str]:
     for source in _unique([rule.ci_method for rule in sizes.rules]):
         names = [rule.rule.replace("_", " ") for rule in sizes.rules if rule.ci_method == source]
         notes.append(f"95 % interval of {', '.join(names)}: {source}.")
+    for rule in (sizes.saltykov, sizes.jeffries):
+        notes.append(f"{rule.title}: {rule.n_inside} grains inside, {rule.n_cut} cut by the edge.")
     if sizes.ala is not None:
         number = "" if sizes.ala.G is None else f", G {sizes.ala.G:.1f}"
         kind = "as-large-as grain (ASTM E930)" if sizes.ala.is_ala else "no as-large-as grain (ASTM E930)"
         notes.append(
-            f"Largest grain: id {sizes.ala.label} of field {sizes.ala.field + 1}{number}, {sizes.ala.difference:.1f} "
+            f"Largest grain: id {sizes.ala.label} of field {sizes.ala.field}{number}, {sizes.ala.difference:.1f} "
             f"numbers coarser than the mean of its field: {kind}."
         )
     if sizes.duplex.is_duplex:

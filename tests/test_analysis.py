@@ -166,7 +166,8 @@ def test_save_writes_what_other_tools_read(grid, tmp_path):
     }
     assert np.array_equal(np.asarray(Image.open(folder / "mask.png")), grid.mask * 255)
     assert np.array_equal(np.asarray(Image.open(folder / "overlay.png")), grid.overlay())
-    assert len(pd.read_csv(folder / "grains.csv")) == 20
+    table = pd.read_csv(folder / "grains.csv")
+    assert len(table) == 20 and {"area (px^2)", "area_um2 (um^2)", "orientation_deg (deg)", "circularity"} <= {*table}
     summary = json.loads((folder / "summary.json").read_text(encoding="utf-8"))
     assert summary["count"] == 20
     assert summary["scale"] == {"um_per_pixel": 0.5, "source": grid.scale_source}

@@ -348,7 +348,12 @@ def test_fields_average_first_and_convert_then():
     assert result.saltykov.relative_accuracy == pytest.approx(100 * half / densities.mean())
     assert result.saltykov.n == sum(field.saltykov.n for field in result.fields)
     assert any("relative accuracy" in flag for flag in result.saltykov.flags)
-    assert result.ala.field == 0
+    assert (result.saltykov.n_inside, result.saltykov.n_cut) == tuple(
+        sum(getattr(field.saltykov, part) for field in result.fields) for part in ("n_inside", "n_cut")
+    )
+    assert result.heyn.n_inside is None
+    largest = [field.ala.area_px for field in result.fields]
+    assert result.ala.field == 1 + largest.index(max(largest)) and result.fields[0].ala.field == 1
 
 
 def test_fields_of_different_scale_agree():
