@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import os
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field, replace
 from functools import cached_property
 from pathlib import Path
@@ -291,7 +291,11 @@ class GrainAnalysis:
 
 
 def analyze(
-    micrograph: Micrograph, network: Network, weights: dict[str, str | None], settings: LabelSettings
+    micrograph: Micrograph,
+    network: Network,
+    weights: dict[str, str | None],
+    settings: LabelSettings,
+    progress: Callable[[int, int], None] | None = None,
 ) -> GrainAnalysis:
     """Runs a network over a micrograph and draws the labels; `count_grains` without reading and loading.
 
@@ -300,8 +304,9 @@ def analyze(
         network: a grain model, or the same exported to ONNX.
         weights: their name and version.
         settings: how the labels are drawn.
+        progress: see `count_grains`.
     """
-    maps = predict_at_canonical_scale(network, standardize(micrograph.field))
+    maps = predict_at_canonical_scale(network, standardize(micrograph.field), progress=progress)
     return GrainAnalysis(
         micrograph=micrograph,
         maps=maps,

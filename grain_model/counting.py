@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Callable
 from typing import Any, Literal
 
 from transformers import PreTrainedModel
@@ -27,6 +28,7 @@ def count_grains(
     boundary_sensitivity: float = 0.5,
     min_grain_area: float | None = None,
     backend: Backend = "torch",
+    progress: Callable[[int, int], None] | None = None,
 ) -> GrainAnalysis:
     """Finds, counts and measures the grains of a micrograph.
 
@@ -40,6 +42,8 @@ def count_grains(
         min_grain_area: see `LabelSettings`.
         backend: what runs the network: `"torch"`, or `"onnx"` (onnxruntime, on the CPU), which exports the model on
             first use unless `model` is an exported file; see `load_onnx`.
+        progress: called with the tiles done and the tiles in all where a picture is so large that it is read in tiles;
+            they begin anew where it is read once more at another size.
 
     Returns:
         The analysis: `.count`, `.labels`, `.mask`, `.table`, `.grain_size`, `.overlay()`, `.save(folder)`.
@@ -55,7 +59,7 @@ def count_grains(
     if micrograph is image and um_per_pixel is not None:
         micrograph = micrograph.with_scale(um_per_pixel)
     network, weights = load_network(model, backend)
-    return analyze(micrograph, network, weights, settings)
+    return analyze(micrograph, network, weights, settings, progress)
 
 
 def load_network(

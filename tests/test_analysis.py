@@ -84,6 +84,15 @@ def test_kinds_of_input_give_the_same_count(grid, tiny_model, tmp_path):
         assert count_grains(image, model=tiny_model).count == 20
 
 
+def test_progress_is_told_where_a_picture_is_read_in_tiles(tiny_model):
+    told = []
+    large = np.tile(draw_grid(4, 5), (9, 7))
+    assert large.shape[0] * large.shape[1] > 2_000_000
+    count_grains(large, model=tiny_model, progress=lambda done, tiles: told.append((done, tiles)))
+    tiles = told[0][1]
+    assert tiles > 1 and told[:tiles] == [(done, tiles) for done in range(1, tiles + 1)]
+
+
 def test_a_given_scale_wins_over_that_of_a_micrograph(drawn, tiny_model):
     micrograph = read_micrograph(draw_grid(2, 2), um_per_pixel=0.5)
     assert count_grains(micrograph, model=tiny_model).um_per_pixel == 0.5

@@ -40,7 +40,8 @@ def test_unsure_grains_are_unknown_and_drawn_lines_are_no_gaps(data, tiny_model,
 
     def count(path, model, boundary_sensitivity):
         assert model.device.type == "cpu" and boundary_sensitivity == 0.25
-        return GrainAnalysis(read_micrograph(path), labels, np.array([0.9, 0.8, 0.2], np.float32), np.zeros((3, 40, 56)))
+        confidence = np.array([0.9, 0.8, 0.2], np.float32)
+        return GrainAnalysis(read_micrograph(path), labels, confidence, np.zeros((3, 40, 56), np.float32))
 
     monkeypatch.setattr(self_label, "count_grains", count)
     out = tmp_path / "out"

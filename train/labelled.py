@@ -11,6 +11,7 @@ import pandas as pd
 import tifffile
 from skimage.measure import label as connected_components
 
+from grain_model.batch import IMAGE_SUFFIXES
 from grain_model.errors import GrainError
 from grain_model.micrograph import read_micrograph
 
@@ -19,7 +20,6 @@ UNKNOWN = -1
 UNKNOWN_STORED = 65535
 # Components of a mask below this many px are specks; they say nothing about which phase the grains are.
 SPECK_PX = 25
-IMAGE_SUFFIXES = frozenset({".png", ".jpg", ".jpeg", ".webp", ".bmp", ".tif", ".tiff"})
 
 
 class LabelledDataError(GrainError, ValueError):
@@ -92,7 +92,7 @@ def files_by_stem(folder: Path) -> dict[str, Path]:
     if not paths:
         raise LabelledDataError(
             f"{folder} {'has no image' if folder.is_dir() else 'does not exist'}. Expected is a folder of image files "
-            f"({', '.join(sorted(IMAGE_SUFFIXES))}). Check the path that was given."
+            f"({', '.join(IMAGE_SUFFIXES)}). Check the path that was given."
         )
     by_stem = {path.stem: path for path in paths}
     if len(by_stem) < len(paths):

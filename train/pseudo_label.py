@@ -18,11 +18,11 @@ import cv2
 import numpy as np
 from tqdm import tqdm
 
+from grain_model.batch import IMAGE_SUFFIXES
 from grain_model.errors import GrainError, ImageError
 from grain_model.micrograph import read_micrograph
 from train.arguments import kernel_side, natural_number, positive_integer, positive_number
 from train.contenders import to_grey
-from train.labelled import IMAGE_SUFFIXES
 
 
 @dataclass(frozen=True)
@@ -163,7 +163,7 @@ def _output_names(folder: Path) -> dict[Path, str]:
     if not paths:
         raise ImageError(
             f"{folder} {'has no image' if folder.is_dir() else 'is no folder'}. Expected is a folder of micrographs "
-            f"({', '.join(sorted(IMAGE_SUFFIXES))}). Check the path that was given."
+            f"({', '.join(IMAGE_SUFFIXES)}). Check the path that was given."
         )
     stems = Counter(path.stem for path in paths)
     return {path: path.stem if stems[path.stem] == 1 else path.name for path in paths}

@@ -240,7 +240,14 @@ class _CountTab:
         scale = now.settings.um_per_pixel
         if is_opened:
             scale = _unless_own(scale, file.um_per_pixel)
-        analysis = count_upload(source, scale, self.model, **vars(now.settings.label_settings))
+        bar = gr.Progress()
+        analysis = count_upload(
+            source,
+            scale,
+            self.model,
+            progress=lambda done, tiles: bar((done, tiles), desc="Reading the picture", unit="tiles"),
+            **vars(now.settings.label_settings),
+        )
         return self.present(archive_analysis(source, analysis), now)
 
     @clear_errors
