@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import threading
 import time
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
@@ -44,6 +45,23 @@ def test_a_visitor_who_waits_is_told_the_place_in_the_queue(browser, site, tmp_p
     for number, visitor in enumerate(visitors, start=1):
         expect_count(visitor, 2 * (2 + number))
         visitor.close()
+
+
+@needs_chromium
+def test_a_visitor_sees_how_far_a_large_picture_is(page, site, tmp_path, monkeypatch):
+    turn = threading.Event()
+
+    def predict(model, image, progress):
+        progress(1, 4)
+        assert turn.wait(30)
+        return site.predict(model, image)
+
+    monkeypatch.setattr(analysis_module, "predict_at_canonical_scale", predict)
+    upload(page, write_grid(tmp_path / "large.png", 2, 3))
+    page.get_by_role("button", name="Count grains").click()
+    page.wait_for_function("document.querySelector('#micrograph').innerText.includes('1/4 tiles')")
+    turn.set()
+    expect_count(page, 6)
 
 
 def test_the_network_runs_for_one_micrograph_at_a_time(site, tmp_path, monkeypatch):
