@@ -171,16 +171,31 @@ def _components(maps: np.ndarray, sensitivity: float, min_area: float | None) ->
 
 
 def _flood_and_merge(maps: np.ndarray, sensitivity: float, min_area: float | None) -> np.ndarray:
-    interior, ground, distance = maps[INTERIOR], _ground(maps), _distance(maps)
-    seeds = _seeds(distance, interior, ground)
-    if seeds.max() == 0:
-        return np.zeros(ground.shape, np.int32)
-    # Gaps and wide boundaries are flooded too, and left out at the end: the border of two grains is all that lies
-    # between them, and not only the narrow places where they touch.
-    evidence = _evidence(maps)
-    basins = watershed(_height(evidence, distance), seeds).astype(np.int32)
+    basins, evidence = flood(maps)
+    if basins.max() == 0:
+        return basins
     regions = _merge_weak_borders(basins, evidence, 2 * (1 - sensitivity) * MERGE_BELOW)
-    return _drop_fragments(np.where(ground, regions, 0), interior, evidence, min_area)
+    return _drop_fragments(np.where(_ground(maps), regions, 0), maps[INTERIOR], evidence, min_area)
+
+
+def flood(maps: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """Cut maps into the pieces that grains are put together from.
+
+    Gaps and wide boundaries are flooded too, to be left out at the end: the border of two grains is all that lies
+    between them, and not only the narrow places where they touch.
+
+    Args:
+        maps: float32 (C, H, W), as the probabilities of `grain_regions`.
+
+    Returns:
+        int32 (H, W), pieces 1..n that cover everything, or only 0 where no grain is seen; and float32 (H, W), 0 to 1,
+        the evidence that a pixel parts two grains, whose mean along a border decides whether it stays.
+    """
+    distance, evidence = _distance(maps), _evidence(maps)
+    seeds = _seeds(distance, maps[INTERIOR], _ground(maps))
+    if seeds.max() == 0:
+        return seeds, evidence
+    return watershed(_height(evidence, distance), seeds).astype(np.int32), evidence
 
 
 def _redraw(regions: np.ndarray, maps: np.ndarray) -> np.ndarray:

@@ -100,6 +100,12 @@ def test_run_writes_options_curves_checkpoint_and_a_model_that_loads(options):
     assert not torch.equal(model.decoder.head.weight, start.decoder.head.weight)
 
 
+def test_whole_borders_are_added_to_the_loss_where_that_is_asked_for(options, monkeypatch):
+    monkeypatch.setattr("train.fit.border_loss", lambda logits, labels: logits.mean() * 0 + 2)
+    first = [fit(replace(options, border_weight=weight, steps=1)).rows[0]["loss"] for weight in (0.0, 0.5)]
+    assert first[1] == pytest.approx(first[0] + 1)
+
+
 @pytest.mark.parametrize("keeps", [True, False])
 def test_batch_statistics_are_kept_where_that_is_asked_for(options, keeps):
     fit(replace(options, keep_statistics=keeps))

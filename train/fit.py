@@ -23,6 +23,7 @@ from grain_model.loading import load_model
 from grain_model.modeling_grain import GrainForInstanceSegmentation
 from grain_model.segmentation_loss import segmentation_loss
 from train.augment import augment
+from train.border_loss import border_loss
 from train.curves import write_curves
 from train.datasets import Mixture, TrainingSamples, load_316l, load_instances, load_pseudo_masks, load_tbm
 from train.fit_options import FitError, FitOptions
@@ -205,6 +206,8 @@ class Trainer:
             loss = mask_loss(logits, ids)
         else:
             loss = segmentation_loss(logits, ids, self.model.config, distance)
+            if options.border_weight > 0:
+                loss = loss + options.border_weight * border_loss(logits, ids)
         self.optimizer.zero_grad(set_to_none=True)
         loss.backward()
         torch.nn.utils.clip_grad_norm_(self.model.parameters(), 1.0)

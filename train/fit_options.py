@@ -44,6 +44,7 @@ class FitOptions:
     warmup: int = 400
     ema: float = 0.9995
     keep_statistics: bool = False
+    border_weight: float = 0.0
     seed: int = 0
     workers: int = 2
     device: str = "auto"
@@ -119,6 +120,7 @@ def add_options(parser: argparse.ArgumentParser) -> None:
     add("--warmup", "steps of linear warm-up", type=natural_number)
     add("--ema", "decay of the averaged weights, which are those that are saved", type=float)
     add("--keep-statistics", "leave batch statistics as --init brings them: for small batches", action="store_true")
+    add("--border-weight", "weight of the loss over whole borders, for the end of a training", type=float)
     add("--seed", "seed of every random choice", type=natural_number)
     add("--workers", "processes that draw samples, 0 for none", type=natural_number)
     add("--device", "cpu, cuda or auto; computes in bfloat16 where the device is made for it")
