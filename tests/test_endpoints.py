@@ -24,7 +24,7 @@ from grain_model.analysis import GrainAnalysis
 from grain_model.counting import count_grains
 from grain_model.errors import GrainError, MeasurementError
 from grain_model.export import FORMATS
-from grain_model.grain_size import grain_size_fields
+from grain_model.grain_size import average_fields
 from grain_model.micrograph import read_micrograph
 from grain_model.ui import build_page, endpoints, launch_page, limits, tools
 from grain_model.ui.actions import CountedMicrograph, archive_analysis
@@ -100,7 +100,8 @@ def test_batch_gives_the_fields_and_their_mean(client, site, tmp_path):
     document, archive = client.predict(archive=handle_file(zipped), um_per_pixel=0.5, api_name="/batch")
     analyses = [count_grains(path, 0.5, site.model) for path in paths]
     assert [result["count"] for result in document["results"]] == [analysis.count for analysis in analyses]
-    mean = grain_size_fields([analysis.labels for analysis in analyses], 0.5)
+    names = [result["file"] for result in document["results"]]
+    mean = average_fields([analysis.grain_size for analysis in analyses], names)
     assert document["mean"]["grain_size"] == json.loads(json.dumps(mean.to_dict()))
     assert [failure["file"] for failure in document["failed"]] == ["fields.zip/broken.png"]
     assert {"5.png/mask.png", "6.png/grains.csv", "summary.csv"} <= set(zipfile.ZipFile(archive).namelist())

@@ -11,6 +11,7 @@ from skimage.segmentation import relabel_sequential
 from grain_model.errors import MeasurementError, ScaleError
 from grain_model.grain_size import (
     RULES,
+    average_fields,
     g_from_area,
     g_from_density,
     g_from_intercept,
@@ -354,6 +355,14 @@ def test_fields_average_first_and_convert_then():
     assert result.heyn.n_inside is None
     largest = [field.ala.area_px for field in result.fields]
     assert result.ala.field == 1 + largest.index(max(largest)) and result.fields[0].ala.field == 1
+
+
+def test_flags_of_fields_name_them():
+    few, many = grain_size(voronoi(200, 12, 0), UM), grain_size(voronoi(400, 150, 1), UM)
+    blank = grain_size(np.zeros((100, 100), np.int32), UM)
+    for names, told in ((None, "field 3: "), (("a.tif", "b.tif", "c.tif"), "c.tif: ")):
+        flags = average_fields([few, many, blank], names).flags
+        assert flags and all(flag.startswith(told) for flag in flags)
 
 
 def test_fields_of_different_scale_agree():
