@@ -461,7 +461,7 @@ def _average(results: list[RuleResult], names: Sequence[str]) -> RuleResult:
         else:
             flags.append("the fields differ so much that their interval holds zero; measure more fields")
         if 100 * half / mean > ACCEPTABLE_RELATIVE_ACCURACY:
-            flags.append(f"relative accuracy {100 * half / mean:.0f} %, over 10 %; measure more fields")
+            flags.append(f"relative accuracy {100 * half / mean:.1f} %, over 10 %; measure more fields")
     source = f"spread over {len(values)} fields, t s / sqrt(n) (ASTM E112, 15)"
     inside, cut = (
         None if first.n_inside is None else sum(getattr(result, part) for result in results)
