@@ -2,6 +2,7 @@
 
 import heapq
 import math
+from collections.abc import Iterator
 from typing import Literal, get_args
 
 import cv2
@@ -13,6 +14,10 @@ from .errors import MeasurementError
 INTERIOR, BOUNDARY, DISTANCE = 0, 1, 2
 Method = Literal["watershed", "components"]
 METHODS: tuple[str, ...] = get_args(Method)
+# Pixels and their neighbours: to the right, below, and below to the right and to the left.
+Window = tuple[slice, slice]
+SIDES: tuple[tuple[Window, Window], ...] = ((np.s_[:, :-1], np.s_[:, 1:]), (np.s_[:-1, :], np.s_[1:, :]))
+CORNERS: tuple[tuple[Window, Window], ...] = ((np.s_[:-1, :-1], np.s_[1:, 1:]), (np.s_[:-1, 1:], np.s_[1:, :-1]))
 # Seeds are local maxima of the distance map in a window of this many px; too many do no harm, they are merged below.
 SEED_WINDOW = 7
 # Two neighbours are one grain where the mean boundary evidence along their common border is below this, at a boundary
@@ -252,18 +257,30 @@ def _seeds(distance: np.ndarray, interior: np.ndarray, ground: np.ndarray) -> np
     return seeds
 
 
+def touching(regions: np.ndarray, *, corners: bool = False) -> Iterator[tuple[Window, Window, np.ndarray]]:
+    """Find where regions touch, one direction after the other.
+
+    Args:
+        regions: Integer (H, W), 0 = no region.
+        corners: Whether pixels that share no more than a corner touch, too.
+
+    Yields:
+        The window of the pixels, that of their neighbours, and bool of the windows' shape: whether the two lie in
+        different regions.
+    """
+    for here, there in (*SIDES, *CORNERS) if corners else SIDES:
+        one, other = regions[here], regions[there]
+        yield here, there, (one != other) & (one > 0) & (other > 0)
+
+
 def _borders(regions: np.ndarray, boundary: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
     """Neighbouring regions, the length of their common border in px and the boundary probability summed along it."""
     n = int(regions.max()) + 1
     keys, values = [], []
-    for one, other, p, q in (
-        (regions[:, :-1], regions[:, 1:], boundary[:, :-1], boundary[:, 1:]),
-        (regions[:-1], regions[1:], boundary[:-1], boundary[1:]),
-    ):
-        touch = (one != other) & (one > 0) & (other > 0)
-        a, b = one[touch], other[touch]
+    for here, there, touch in touching(regions):
+        a, b = regions[here][touch], regions[there][touch]
         keys.append(np.minimum(a, b).astype(np.int64) * n + np.maximum(a, b))
-        values.append(np.maximum(p[touch], q[touch]))
+        values.append(np.maximum(boundary[here][touch], boundary[there][touch]))
     pairs, index = np.unique(np.concatenate(keys), return_inverse=True)
     length = np.bincount(index, minlength=len(pairs)).astype(np.float64)
     total = np.bincount(index, np.concatenate(values), len(pairs))
@@ -402,14 +419,8 @@ def _draw_boundaries(regions: np.ndarray) -> np.ndarray:
 def _part(regions: np.ndarray) -> np.ndarray:
     """Set a line of one pixel between touching grains to 0, so that not even corners of two grains touch."""
     line = np.zeros(regions.shape, bool)
-    for here, there in (
-        (np.s_[:, :-1], np.s_[:, 1:]),
-        (np.s_[:-1], np.s_[1:]),
-        (np.s_[:-1, :-1], np.s_[1:, 1:]),
-        (np.s_[:-1, 1:], np.s_[1:, :-1]),
-    ):
-        one, other = regions[here], regions[there]
-        line[here] |= (one != other) & (one > 0) & (other > 0)
+    for here, _, touch in touching(regions, corners=True):
+        line[here] |= touch
     return np.where(line, 0, regions)
 
 

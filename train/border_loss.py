@@ -11,7 +11,7 @@ import numpy as np
 import torch
 from torch.nn import functional as F
 
-from grain_model.instances import BOUNDARY, INTERIOR, MERGE_BELOW, flood, typical_area
+from grain_model.instances import BOUNDARY, INTERIOR, MERGE_BELOW, flood, touching, typical_area
 
 # Logit of a border for a mean evidence of 1 above the threshold.
 SHARPNESS = 10.0
@@ -93,8 +93,8 @@ def find_borders(maps: np.ndarray, labels: np.ndarray) -> Borders | None:
 
     place = np.arange(pieces.size).reshape(pieces.shape)
     found = []
-    for here, there in ((np.s_[:, :-1], np.s_[:, 1:]), (np.s_[:-1], np.s_[1:])):
-        touch = (pieces[here] != pieces[there]) & usable[pieces[here]] & usable[pieces[there]]
+    for here, there, touch in touching(pieces):
+        touch &= usable[pieces[here]] & usable[pieces[there]]
         stronger = np.where(evidence[here] >= evidence[there], place[here], place[there])
         found.append(np.stack([pieces[here][touch], pieces[there][touch], stronger[touch]]))
     one, other, pixels = np.concatenate(found, axis=1).astype(np.int64)
