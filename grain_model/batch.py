@@ -26,6 +26,9 @@ T = TypeVar("T")
 IMAGE_SUFFIXES = (".png", ".jpg", ".jpeg", ".bmp", ".webp", ".tif", ".tiff", ".gif", ".pgm", ".ppm")
 """What is taken from a folder; a file named by itself is always tried."""
 
+SHOWN_AFTER = 2.0
+"""Seconds after which a bar shows how far a single image is."""
+
 EXIT_DONE, EXIT_SOME_FAILED, EXIT_USAGE = 0, 1, 2
 
 NO_IMAGES = (
@@ -202,14 +205,23 @@ def make_counter(options: argparse.Namespace) -> Callable[[Path], GrainAnalysis]
     model = load_quietly(options.model, options.backend)
 
     def count(path: Path) -> GrainAnalysis:
-        return count_grains(
-            read_micrograph(path, options.um_per_pixel, page=options.page),
-            model=model,
-            method=options.method,
-            boundary_sensitivity=options.boundary_sensitivity,
-            min_grain_area=options.min_grain_area,
-            backend=options.backend,
-        )
+        micrograph = read_micrograph(path, options.um_per_pixel, page=options.page)
+        with tqdm(unit="tile", position=1, leave=False, disable=options.quiet, delay=SHOWN_AFTER) as bar:
+
+            def progress(done: int, total: int) -> None:
+                if done == 1:  # a further look at the picture starts anew
+                    bar.reset(total)
+                bar.update()
+
+            return count_grains(
+                micrograph,
+                model=model,
+                method=options.method,
+                boundary_sensitivity=options.boundary_sensitivity,
+                min_grain_area=options.min_grain_area,
+                backend=options.backend,
+                progress=progress,
+            )
 
     return count
 

@@ -24,6 +24,7 @@ import matplotlib
 import numpy as np
 from matplotlib.backends.backend_pdf import PdfPages
 from matplotlib.figure import Figure
+from matplotlib.font_manager import fontManager
 from PIL import Image
 
 from .batch import (
@@ -61,6 +62,12 @@ RULE_COLUMNS = ("Rule", "Standard", "Measured", "G", "95 % interval", "%RA", "n"
 #: A4 in inches, and its margin.
 PAGE, MARGIN = (8.27, 11.69), 0.75
 PICTURE_DPI = 300
+#: Fonts with the scripts of East Asia as Windows, macOS and Linux bring them; matplotlib's own has none of these.
+EAST_ASIAN_FONTS = (
+    *("Microsoft YaHei", "Yu Gothic", "Malgun Gothic"),
+    *("Arial Unicode MS", "Hiragino Sans GB", "Apple SD Gothic Neo"),
+    *("Noto Sans CJK SC", "WenQuanYi Zen Hei", "Droid Sans Fallback"),
+)
 
 
 @dataclass(frozen=True)
@@ -422,7 +429,10 @@ def _data_uri(pixels: np.ndarray) -> str:
 
 
 def _write_pdf(report: Report, path: str | os.PathLike) -> None:
-    with matplotlib.rc_context({**STYLE, "axes.grid": False, "pdf.fonttype": 42}), PdfPages(path) as pages:
+    installed = {font.name for font in fontManager.ttflist}
+    fonts = [STYLE["font.family"], *(name for name in EAST_ASIAN_FONTS if name in installed)]
+    style = {**STYLE, "font.family": fonts, "axes.grid": False, "pdf.fonttype": 42}
+    with matplotlib.rc_context(style), PdfPages(path) as pages:
         page = _Page(pages, report.title)
         page.text(report.title, size=18, weight="bold")
         page.text(report.headline, size=11.5, weight="bold", gap=0.12)

@@ -11,6 +11,7 @@ import pytest
 from PIL import Image
 
 from grain_model import analysis as analysis_module
+from grain_model import batch as batch_module
 from grain_model.batch import name_folders
 from grain_model.cli import main
 from tests.drawn import draw_grid, predict_drawn
@@ -187,6 +188,23 @@ def test_progress_goes_to_stderr_unless_quiet(model, tmp_path, capsys):
     assert "1/1" in capsys.readouterr().err
     main(["count", path, "--quiet", *model])
     assert "1/1" not in capsys.readouterr().err
+
+
+def test_a_picture_read_in_tiles_has_a_bar_of_its_own(model, tmp_path, monkeypatch, capsys):
+    def predict(network, image, *, progress, **options):
+        for total in (4, 2):
+            for done in range(1, total + 1):
+                progress(done, total)
+        return predict_drawn(network, image)
+
+    monkeypatch.setattr(analysis_module, "predict_at_canonical_scale", predict)
+    monkeypatch.setattr(batch_module, "SHOWN_AFTER", 0)
+    path = str(write_grid(tmp_path / "a.png", 2, 2))
+    assert main(["count", path, *model]) == 0
+    printed = capsys.readouterr()
+    assert "0/4" in printed.err and "0/2" in printed.err and printed.out.endswith("4 grains\n")
+    assert main(["count", path, "--quiet", *model]) == 0
+    assert "0/4" not in capsys.readouterr().err
 
 
 def test_a_second_run_does_not_count_the_pictures_of_the_first(model, tmp_path, capsys):

@@ -3,10 +3,15 @@
 import argparse
 import datetime
 import re
+import warnings
+from pathlib import Path
 from types import SimpleNamespace
 
 import numpy as np
 import pytest
+from fontTools.fontBuilder import FontBuilder
+from fontTools.pens.ttGlyphPen import TTGlyphPen
+from matplotlib.font_manager import fontManager
 from PIL import Image
 from scipy.spatial import cKDTree
 
@@ -144,6 +149,41 @@ def test_long_warnings_and_names_stay_on_pages(tmp_path):
     text = "".join(page.get_textpage().get_text_range() for page in document)
     document.close()
     assert all(f"warning {number}," in text for number in range(60))
+
+
+def write_font(path: Path, family: str, character: str) -> None:
+    """A font with a square for one character."""
+    pen = TTGlyphPen(None)
+    pen.moveTo((100, 0))
+    for corner in ((100, 700), (800, 700), (800, 0)):
+        pen.lineTo(corner)
+    pen.closePath()
+    font = FontBuilder(1000, isTTF=True)
+    font.setupGlyphOrder([".notdef", "square"])
+    font.setupCharacterMap({ord(character): "square"})
+    font.setupGlyf({".notdef": TTGlyphPen(None).glyph(), "square": pen.glyph()})
+    font.setupHorizontalMetrics({".notdef": (900, 0), "square": (900, 100)})
+    font.setupHorizontalHeader(ascent=800, descent=-200)
+    font.setupNameTable({"familyName": family, "styleName": "Regular"})
+    font.setupOS2()
+    font.setupPost()
+    font.save(path)
+
+
+def test_pdf_takes_what_its_font_lacks_from_an_installed_one(tmp_path, monkeypatch):
+    pdfium = pytest.importorskip("pypdfium2")
+    write_font(tmp_path / "font.ttf", "Font of the test", "\N{CJK UNIFIED IDEOGRAPH-8BD5}")
+    monkeypatch.setattr(fontManager, "ttflist", list(fontManager.ttflist))
+    fontManager.addfont(tmp_path / "font.ttf")
+    monkeypatch.setattr(report_module, "EAST_ASIAN_FONTS", ("A font that is not installed", "Font of the test"))
+    specimen = "no. 1 \N{CJK UNIFIED IDEOGRAPH-8BD5}"
+    report = compose_report([analyzed(1)], specimen=specimen)
+    with warnings.catch_warnings():
+        warnings.filterwarnings("error", message="Glyph")
+        write_report(report, tmp_path / "report.pdf")
+    document = pdfium.PdfDocument(tmp_path / "report.pdf")
+    assert specimen in document[0].get_textpage().get_text_range()
+    document.close()
 
 
 def test_mixed_scales_and_bad_names_are_refused(report, tmp_path):
