@@ -114,7 +114,7 @@ class GrainAnalysis:
 
     @property
     def warnings(self) -> tuple[str, ...]:
-        """What a reader of the result has to know about the file, in sentences."""
+        """What a reader of the result has to know about the file and the grain size, in sentences."""
         notes, top = list(self.micrograph.warnings), self.micrograph.footer_top
         if top is not None:
             notes.append(f"The strip under the picture (rows {top} to {len(self.labels) - 1}) is not counted.")
@@ -122,11 +122,13 @@ class GrainAnalysis:
             widths = self.micrograph.margins._asdict().items()
             sides = ", ".join(f"{width} px {side}" for side, width in widths if width)
             notes.append(f"Blank margins are not counted: {sides}.")
+        if self.count:  # without grains, a quality flag says more
+            notes += [f"Grain size: {flag}." for flag in self.grain_size.flags]
         return tuple(notes)
 
     @property
     def remarks(self) -> list[str]:
-        """What a reader has to know about the file and what makes the result doubtful, in sentences."""
+        """The warnings, and what makes the result doubtful as a whole, in sentences."""
         return [*self.warnings, *(flag.message for flag in self.flags)]
 
     @cached_property

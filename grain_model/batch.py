@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import math
+import re
 import sys
 import tempfile
 from collections.abc import Callable, Iterator, Sequence
@@ -25,6 +26,8 @@ T = TypeVar("T")
 
 IMAGE_SUFFIXES = (".png", ".jpg", ".jpeg", ".bmp", ".webp", ".tif", ".tiff", ".gif", ".pgm", ".ppm")
 """What is taken from a folder; a file named by itself is always tried."""
+
+_NAMED_AFTER_IMAGE = re.compile(rf"({'|'.join(map(re.escape, IMAGE_SUFFIXES))})(-\d+)?$", re.IGNORECASE)
 
 SHOWN_AFTER = 2.0
 """Seconds after which a bar shows how far a single image is."""
@@ -94,10 +97,13 @@ def list_images(paths: Sequence[Path]) -> tuple[list[Path], list[Failure]]:
         paths: files and folders.
 
     Returns:
-        The images, and the folders that hold none.
+        The images, without the text files that a microscope wrote beside them, and the folders that hold none.
     """
     found = {path: find_images(path) for path in paths}
     images = list({image.resolve(): image for listed in found.values() for image in listed}.values())
+    # `pictures/*` also names the text files, which are read with the picture of their name.
+    pictures = {image.with_suffix("") for image in images if image.suffix.lower() in IMAGE_SUFFIXES}
+    images = [image for image in images if image.suffix.lower() != ".txt" or image.with_suffix("") not in pictures]
     return images, [Failure(str(path), NO_IMAGES) for path, listed in found.items() if not listed]
 
 
@@ -314,7 +320,7 @@ def finite_number(text: str) -> float:
 
 
 def _is_result(folder: Path) -> bool:
-    """Whether `count` or `export` wrote this folder."""
-    return (folder / "labels.tif").exists() and any(
-        (folder / f"{name}.json").exists() for name in ("summary", "grains")
+    """Whether `count` or `export` wrote this folder, which they name after the image, or the page did."""
+    return (folder / "labels.tif").exists() and (
+        (folder / "summary.json").exists() or _NAMED_AFTER_IMAGE.search(folder.name) is not None
     )

@@ -58,12 +58,14 @@ class DuplexHint:
         diameters_px: Equivalent diameters of the two peaks in px, fine and coarse; None for one population.
         difference: G numbers between the peaks, 0 for one population.
         coarse_area_share: Share of the area on the coarse side of the valley, 0 for one population.
+        field: Number of the field it was found in, from 1.
     """
 
     is_duplex: bool
     diameters_px: tuple[float, float] | None = None
     difference: float = 0.0
     coarse_area_share: float = 0.0
+    field: int = 1
 
 
 def numbers_coarser(area: np.ndarray | float, mean_area: float) -> np.ndarray:

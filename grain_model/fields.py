@@ -52,7 +52,7 @@ class CountedField:
 
     @property
     def remarks(self) -> list[str]:
-        """What a reader has to know about the file and what makes the result doubtful, in sentences."""
+        """See `GrainAnalysis.remarks`."""
         return [*self.summary["warnings"], *(flag["message"] for flag in self.summary["quality_flags"])]
 
     def to_dict(self) -> dict[str, Any]:

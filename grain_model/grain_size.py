@@ -186,8 +186,9 @@ class GrainSize:
         mean_area: Mean area of the grains that do not touch the edge (ASTM E1382).
         heyn: Straight lines in four directions (ASTM E112, ISO 643).
         abrams: Three circles (ASTM E112).
-        ala: The largest grain (ASTM E930); None without grains.
-        duplex: Hint of two populations (ASTM E1181).
+        ala: The largest grain (ASTM E930), of several fields the largest as-large-as one if there is any; None without
+            grains.
+        duplex: Hint of two populations (ASTM E1181), of several fields the clearest.
         um_per_pixel: Scale, None if unknown; of the first field where fields differ.
         n_fields: Number of fields.
         flags: What makes the result doubtful as a whole, in words.
@@ -325,8 +326,11 @@ def grain_size(labels: np.ndarray, um_per_pixel: float | None = None) -> GrainSi
 
     rectangle = count_rectangle(labels, boxes)
     circle = count_circle(labels, boxes)
-    dispersion = field_dispersion(labels, boxes)
-    source = f"counting statistics, {dispersion:.2f} sqrt(n) from quadrats of the field"
+    measured = field_dispersion(labels, boxes)
+    dispersion = 1.0 if measured is None else measured
+    source = "counting statistics, sqrt(n) as for grains from independent nuclei"
+    if measured is not None:
+        source = f"counting statistics, {measured:.2f} sqrt(n) from quadrats of the field"
     # The edge of the field is known to a pixel, which shifts a count by as much; lattices scatter less than that.
     rim = 1 / labels.shape[0] + 1 / labels.shape[1]
 
@@ -423,11 +427,16 @@ def average_fields(results: Sequence[GrainSize], names: Sequence[str] | None = N
     if len(results) == 1:
         return results[0]
     first_scale = results[0].um_per_pixel
-    largest = [
-        replace(result.ala, field=number) for number, result in enumerate(results, start=1) if result.ala is not None
-    ]
-    ala = max(largest, key=lambda ala: ala.area_px * (results[ala.field - 1].um_per_pixel or 1) ** 2, default=None)
-    duplex = max((result.duplex for result in results), key=lambda hint: (hint.is_duplex, hint.difference))
+    numbered = list(enumerate(results, start=1))
+    largest = [replace(result.ala, field=number) for number, result in numbered if result.ala is not None]
+    # An as-large-as grain is so beside the grains of its own field; another field may have larger ones that are not.
+    ala = max(
+        largest,
+        key=lambda ala: (ala.is_ala, ala.area_px * (results[ala.field - 1].um_per_pixel or 1) ** 2),
+        default=None,
+    )
+    hints = [replace(result.duplex, field=number) for number, result in numbered]
+    duplex = max(hints, key=lambda hint: (hint.is_duplex, hint.difference))
     flags = tuple(f"{name}: {flag}" for name, result in zip(names, results, strict=True) for flag in result.flags)
     return GrainSize(
         **{rule: _average([getattr(result, rule) for result in results], names) for rule in RULES},

@@ -27,7 +27,7 @@ def load_model(model: str | os.PathLike | PreTrainedModel | None = None) -> PreT
             which is returned as it is; `None` for the embedded weights.
 
     Returns:
-        The model in evaluation mode and, if it was loaded here, in float32 on the GPU where CUDA has one.
+        The model; if it was loaded here, in evaluation mode and in float32, on the GPU where CUDA has one.
 
     Raises:
         ModelError: if nothing is found there, the Hub cannot be reached, or it is another kind of model.

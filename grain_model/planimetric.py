@@ -89,7 +89,7 @@ def count_circle(labels: np.ndarray, boxes: np.ndarray) -> PlanimetricCount:
     return PlanimetricCount(float(inside + cut / 2), int(inside), int(cut), float(np.pi * radius**2))
 
 
-def field_dispersion(labels: np.ndarray, boxes: np.ndarray) -> float:
+def field_dispersion(labels: np.ndarray, boxes: np.ndarray) -> float | None:
     """How widely the count of a field like this scatters, as a multiple of Poisson's sqrt(N).
 
     Grains grow from nuclei that formed independently, so that the counts of whole fields scatter nearly as Poisson's
@@ -104,11 +104,12 @@ def field_dispersion(labels: np.ndarray, boxes: np.ndarray) -> float:
         boxes: int64 (n, 4), the grains' bounding boxes.
 
     Returns:
-        Standard deviation of the field's count divided by sqrt(count); 1 for fields too small to be divided.
+        Standard deviation of the field's count divided by sqrt(count); None for fields too small to be divided, of
+        which nothing but independent nuclei can be assumed.
     """
     total = count_rectangle(labels, boxes).equivalent
     if total < MIN_GRAINS_FOR_QUADRATS or min(labels.shape) < 4 * MAX_QUADRATS_ACROSS:
-        return 1.0
+        return None
     finest = min(int(np.sqrt(total / MIN_GRAINS_PER_QUADRAT)), MAX_QUADRATS_ACROSS)
     scatter = np.sqrt(np.mean([_quadrat_scatter(labels, boxes, total, across) for across in range(2, finest + 1)]))
     if scatter >= RANDOM_SCATTER:

@@ -13,6 +13,7 @@ import html
 import io
 import os
 import sys
+import tempfile
 import textwrap
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
@@ -71,6 +72,26 @@ EAST_ASIAN_FONTS = (
 
 
 @dataclass(frozen=True)
+class Picture:
+    """A picture of the report, packed, since a report of many fields holds all of them until it is written.
+
+    Attributes:
+        caption: What it shows.
+        png: The file's bytes.
+        aspect: Width over height.
+    """
+
+    caption: str
+    png: bytes
+    aspect: float
+
+    @property
+    def pixels(self) -> np.ndarray:
+        """uint8 (H, W, 3), unpacked anew at each call."""
+        return np.asarray(Image.open(io.BytesIO(self.png)))
+
+
+@dataclass(frozen=True)
 class ReportField:
     """One image of the report.
 
@@ -79,15 +100,14 @@ class ReportField:
         facts: Pairs of a name and a value.
         rules: Rows of the grain-size table, in RULE_COLUMNS.
         warnings: What a reader has to know.
-        pictures: Rows of captions and pictures, uint8 (H, W, 3), each row of one height: the micrograph and its grains,
-            test lines, charts.
+        pictures: Rows of pictures, each of one height: the micrograph and its grains, test lines, charts.
     """
 
     name: str
     facts: list[tuple[str, str]]
     rules: list[tuple[str, ...]]
     warnings: list[str]
-    pictures: list[list[tuple[str, np.ndarray]]]
+    pictures: list[list[Picture]]
 
 
 @dataclass(frozen=True)
@@ -219,6 +239,8 @@ def run(options: argparse.Namespace) -> int:
     """
     if options.out.suffix.lower() not in (".pdf", ".html", ".htm"):
         return refuse(f"--out {options.out} ends in neither .pdf nor .html. One of these is expected. Change the name.")
+    if wrong := _cannot_be_written(options.out):
+        return refuse(wrong)
     images, failures = list_images(options.images)
     try:
         count = make_counter(options)
@@ -236,13 +258,30 @@ def run(options: argparse.Namespace) -> int:
 
     try:
         report = compose_report(counted(), specimen=options.specimen, operator=options.operator)
-        options.out.parent.mkdir(parents=True, exist_ok=True)
         write_report(report, options.out)
     except (GrainError, OSError) as error:
         print(error, file=sys.stderr)
         return EXIT_SOME_FAILED
     print(options.out)
     return EXIT_SOME_FAILED if failures else EXIT_DONE
+
+
+def _cannot_be_written(path: Path) -> str | None:
+    """What is wrong with the name of a report, found before the first image is counted, or None."""
+    if path.is_dir():
+        return f"--out {path} is a folder. The name of a file is expected, such as {path / 'report.pdf'}. Change it."
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        if path.exists():
+            path.open("r+b").close()
+        else:
+            tempfile.TemporaryFile(dir=path.parent).close()
+    except OSError as error:
+        return (
+            f"--out {path} cannot be written: {error.strerror}. A file that no other program holds, in a folder with "
+            "the right to write, is expected. Close it, or name another one."
+        )
+    return None
 
 
 def _compose_field(analysis: GrainAnalysis) -> ReportField:
@@ -291,10 +330,17 @@ def _compose_field(analysis: GrainAnalysis) -> ReportField:
         ],
         [("Grains not cut by the edge; dots mark the medians", plot_cumulative(table))],
     ]
-    warnings = [*analysis.remarks, *sizes.flags]
+    warnings = list(analysis.remarks)
     warnings += [f"{rule.title}: {flag}" for rule in sizes.rules for flag in rule.flags]
-    pictures = [[(caption, figure_to_array(figure, PICTURE_DPI)) for caption, figure in row] for row in rows]
+    pictures = [[_draw(caption, figure) for caption, figure in row] for row in rows]
     return ReportField(analysis.name, facts, _rule_rows(sizes), _unique(warnings), pictures)
+
+
+def _draw(caption: str, figure: Figure) -> Picture:
+    pixels = figure_to_array(figure, PICTURE_DPI)
+    buffer = io.BytesIO()
+    Image.fromarray(pixels).save(buffer, "PNG")
+    return Picture(caption, buffer.getvalue(), pixels.shape[1] / pixels.shape[0])
 
 
 def _headline(sizes: GrainSize) -> str:
@@ -346,8 +392,8 @@ def _notes(sizes: GrainSize) -> list[str]:
         )
     if sizes.duplex.is_duplex:
         notes.append(
-            f"Two grain populations {sizes.duplex.difference:.1f} numbers apart, the coarse one with "
-            f"{sizes.duplex.coarse_area_share:.0%} of the area: look at ASTM E1181."
+            f"Two grain populations in field {sizes.duplex.field}, {sizes.duplex.difference:.1f} numbers apart, the "
+            f"coarse one with {sizes.duplex.coarse_area_share:.0%} of the area: look at ASTM E1181."
         )
     notes.append("Intercept numbers lie 0.1 to 0.35 above planimetric ones in most structures; state the rule with G.")
     return notes
@@ -405,14 +451,14 @@ def _html_rules(rules: list[tuple[str, ...]]) -> str:
     return f"<div class=scroll><table><tr>{head}</tr>{body}</table></div>"
 
 
-def _html_pictures(row: list[tuple[str, np.ndarray]]) -> str:
+def _html_pictures(row: list[Picture]) -> str:
     """A row of pictures of one height; a single one takes half of the width."""
     figures = "".join(
-        f'<figure style="flex:{pixels.shape[1] / pixels.shape[0]:.3f}"><img src="{_data_uri(pixels)}" '
-        f'alt="{_escape(caption)}"><figcaption>{_escape(caption)}</figcaption></figure>'
-        for caption, pixels in row
+        f'<figure style="flex:{picture.aspect:.3f}"><img src="{_data_uri(picture)}" '
+        f'alt="{_escape(picture.caption)}"><figcaption>{_escape(picture.caption)}</figcaption></figure>'
+        for picture in row
     )
-    rest = f'<div style="flex:{row[0][1].shape[1] / row[0][1].shape[0]:.3f}"></div>' if len(row) == 1 else ""
+    rest = f'<div style="flex:{row[0].aspect:.3f}"></div>' if len(row) == 1 else ""
     return f"<div class=figures>{figures}{rest}</div>"
 
 
@@ -422,10 +468,8 @@ def _html_warnings(warnings: list[str]) -> str:
     return f"<ul class=warnings>{''.join(f'<li>{_escape(text)}</li>' for text in warnings)}</ul>"
 
 
-def _data_uri(pixels: np.ndarray) -> str:
-    buffer = io.BytesIO()
-    Image.fromarray(pixels).save(buffer, "PNG", optimize=True)
-    return "data:image/png;base64," + base64.b64encode(buffer.getvalue()).decode("ascii")
+def _data_uri(picture: Picture) -> str:
+    return "data:image/png;base64," + base64.b64encode(picture.png).decode("ascii")
 
 
 def _write_pdf(report: Report, path: str | os.PathLike) -> None:
@@ -514,20 +558,20 @@ class _Page:
             self._line(left, left + 2.0)
             self._put(left, name, size=8, color=GREY)
 
-    def pictures(self, row: list[tuple[str, np.ndarray]], gutter: float = 0.2) -> None:
+    def pictures(self, row: list[Picture], gutter: float = 0.2) -> None:
         """Pictures side by side, as high as makes them fill the width; a single one takes half of it."""
-        widths = [pixels.shape[1] / pixels.shape[0] for _, pixels in row]
         room = (PAGE[0] - 2 * MARGIN - gutter) / (2 if len(row) == 1 else 1)
-        height = min(room / sum(widths), PAGE[1] - 2 * MARGIN - 0.5)
+        height = min(room / sum(picture.aspect for picture in row), PAGE[1] - 2 * MARGIN - 0.5)
         self._room(height + 0.35)
         left = MARGIN
-        for (caption, pixels), width in zip(row, widths, strict=True):
-            box = (left / PAGE[0], (self.y - height) / PAGE[1], width * height / PAGE[0], height / PAGE[1])
+        for picture in row:
+            width = picture.aspect * height
+            box = (left / PAGE[0], (self.y - height) / PAGE[1], width / PAGE[0], height / PAGE[1])
             axes = self.figure.add_axes(box)
-            axes.imshow(pixels, interpolation="antialiased")
+            axes.imshow(picture.pixels, interpolation="antialiased")
             axes.set_axis_off()
-            self.figure.text(box[0], box[1] - 0.05 / PAGE[1], caption, size=7.5, color=GREY, va="top")
-            left += width * height + gutter
+            self.figure.text(box[0], box[1] - 0.05 / PAGE[1], picture.caption, size=7.5, color=GREY, va="top")
+            left += width + gutter
         self.y -= height + 0.35
 
     def _begin(self) -> None:

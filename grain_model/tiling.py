@@ -1,7 +1,8 @@
 """Maps of pictures of any size at bounded memory: overlapping tiles, blended."""
 
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from typing import Protocol
 
 import numpy as np
@@ -38,7 +39,7 @@ def predict_probabilities(
     """Run the model over a picture; in one piece if it is small enough.
 
     Args:
-        model: A `GrainForInstanceSegmentation`, or the same exported to ONNX.
+        model: A `GrainForInstanceSegmentation`, or the same exported to ONNX; one in training mode is left as it was.
         image: float32 (3, H, W), standardised as a whole, so that all tiles see the same contrast.
         max_pixels: Largest number of pixels in one forward pass.
         progress: Called with the tiles done and the tiles in all.
@@ -46,6 +47,13 @@ def predict_probabilities(
     Returns:
         float32 (C, H, W), sigmoid of the logits, in [0, 1].
     """
+    with _evaluating(model):
+        return _predict(model, image, max_pixels, progress)
+
+
+def _predict(
+    model: Network, image: np.ndarray, max_pixels: int, progress: Callable[[int, int], None] | None
+) -> np.ndarray:
     _, height, width = image.shape
     rows, columns = _tile_counts(height, width, max_pixels)
     if rows * columns == 1:
@@ -64,6 +72,20 @@ def predict_probabilities(
             progress(done, len(tiles))
     total /= weight
     return total
+
+
+@contextmanager
+def _evaluating(model: Network) -> Iterator[None]:
+    """Bring a model that is being trained to evaluation for a while: its statistics must not learn from this."""
+    modules = list(model.modules()) if isinstance(model, torch.nn.Module) else []
+    modes = [module.training for module in modules]
+    for module in modules:
+        module.training = False
+    try:
+        yield
+    finally:
+        for module, mode in zip(modules, modes, strict=True):
+            module.training = mode
 
 
 @torch.inference_mode()

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import hashlib
+from functools import lru_cache, partial
 from pathlib import Path
 
 from transformers import PreTrainedModel
@@ -19,11 +21,24 @@ def describe_weights(model: PreTrainedModel) -> dict[str, str | None]:
         model: a loaded grain model.
 
     Returns:
-        `name` ("embedded", a folder's name or a Hub id) and `version` (the Hub commit, where there is one, or the
-        package's version for the embedded weights).
+        `name` ("embedded", a folder's name or a Hub id) and `version`: the package's version for the embedded weights,
+        the Hub commit, or a digest of the folder's weights, since training gives every folder the same name.
     """
     source = model.config.name_or_path
     if source and Path(source) == EMBEDDED_WEIGHTS:
         return {"name": "embedded", "version": __version__}
-    name = Path(source).name if Path(source).is_dir() else source
-    return {"name": name or "in memory", "version": getattr(model.config, "_commit_hash", None)}
+    if source and Path(source).is_dir():
+        files = sorted(Path(source).glob("*.safetensors"))
+        return {"name": Path(source).name, "version": _digest(*((file, file.stat().st_mtime_ns) for file in files))}
+    return {"name": source or "in memory", "version": getattr(model.config, "_commit_hash", None)}
+
+
+@lru_cache(maxsize=16)
+def _digest(*files: tuple[Path, int]) -> str | None:
+    """Digest of files and the times of their last change, which are part of the cache's key only."""
+    digest = hashlib.sha256()
+    for path, _ in files:
+        with path.open("rb") as stream:
+            for block in iter(partial(stream.read, 1 << 20), b""):
+                digest.update(block)
+    return digest.hexdigest()[:12] if files else None

@@ -2,6 +2,7 @@
 
 import json
 import os
+from copy import deepcopy
 from dataclasses import replace
 
 import numpy as np
@@ -14,12 +15,14 @@ from transformers import Dinov2Config, Dinov2Model
 
 from grain_model import analysis as analysis_module
 from grain_model.analysis import GrainAnalysis
+from grain_model.correction import Edit
 from grain_model.counting import count_grains
 from grain_model.errors import ImageError, MeasurementError, ModelError, ScaleError
 from grain_model.label_tiff import write_label_tiff
 from grain_model.loading import EMBEDDED_WEIGHTS, load_model
 from grain_model.margins import Margins
 from grain_model.micrograph import read_micrograph
+from grain_model.weights_origin import describe_weights
 from tests.drawn import draw_grid, predict_drawn
 
 needs_weights = pytest.mark.skipif(
@@ -113,6 +116,27 @@ def test_a_contradicted_scale_is_a_warning_in_the_result(drawn, tiny_model, tmp_
         assert (analysis.um_per_pixel, analysis.scale_source) == (0.6, "given")
         (warning,) = analysis.summary()["warnings"]
         assert "0.5 (OME)" in warning and "+20 %" in warning
+
+
+def test_what_makes_the_grain_size_doubtful_is_a_warning(grid, drawn, tiny_model):
+    assert not grid.warnings
+    in_nanometres = count_grains(draw_grid(4, 5), 500, tiny_model)
+    (warning,) = in_nanometres.warnings
+    assert "check the scale" in warning and warning in in_nanometres.remarks
+    holes = [Edit("delete", ((43 * row + 20, 20),)) for row in range(3)]
+    assert "is no grain" in grid.correct(holes).warnings[0]
+
+
+def test_folders_of_one_name_with_other_weights_are_told_apart(tiny_model, tmp_path):
+    named = []
+    for run in ("a", "b", "c"):
+        if run == "b":
+            tiny_model = deepcopy(tiny_model)
+            tiny_model.decoder.head.bias.data += 1
+        tiny_model.save_pretrained(tmp_path / run / "model")
+        named.append(describe_weights(load_model(tmp_path / run / "model")))
+    assert [weights["name"] for weights in named] == ["model"] * 3
+    assert named[1] == named[2] != named[0] and named[0]["version"]
 
 
 def test_several_pages_are_a_warning_in_the_result(drawn, tiny_model, tmp_path):

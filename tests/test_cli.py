@@ -12,7 +12,7 @@ from PIL import Image
 
 from grain_model import analysis as analysis_module
 from grain_model import batch as batch_module
-from grain_model.batch import name_folders
+from grain_model.batch import find_images, name_folders
 from grain_model.cli import main
 from tests.drawn import draw_grid, predict_drawn
 
@@ -64,6 +64,19 @@ def test_out_gets_a_folder_for_each_image_and_one_table(model, tmp_path, capsys)
         ("b.tif", 6, 0.5),
     ]
     assert json.loads((out / "b.tif" / "summary.json").read_text())["count"] == 6
+
+
+def test_a_text_file_beside_its_picture_is_no_failure(model, tmp_path, capsys):
+    pictures = [write_grid(tmp_path / "a.png", 2, 2), write_grid(tmp_path / "B.PNG", 2, 3)]
+    for name in ("a.txt", "B.TXT", "notes.txt"):
+        (tmp_path / name).write_text("$CM_FORMAT JEOL-SEM")
+    assert main(["count", *map(str, sorted(tmp_path.iterdir())), *model]) == 1
+    printed = capsys.readouterr()
+    assert all(f"{picture}: " in printed.out for picture in pictures)
+    assert "notes.txt" in printed.err and "a.txt" not in printed.err and "B.TXT" not in printed.err
+    # Named without its picture, it was meant to be one.
+    assert main(["count", str(tmp_path / "a.txt"), *model]) == 1
+    assert "a.txt" in capsys.readouterr().err
 
 
 def test_several_images_give_their_mean_as_fields(model, tmp_path, capsys):
@@ -213,6 +226,21 @@ def test_a_second_run_does_not_count_the_pictures_of_the_first(model, tmp_path, 
         capsys.readouterr()
         assert main(["count", str(tmp_path), "--out", str(tmp_path / "out"), *model]) == 0
     assert capsys.readouterr().out.count("grains") == 1
+
+
+@pytest.mark.parametrize("formats", ["tiff", "csv,tiff", "json,tiff"])
+def test_labels_that_export_wrote_are_not_counted(model, tmp_path, formats):
+    for folder in ("in", "in/below"):
+        write_grid(tmp_path / folder / "a.png", 2, 2)
+    out = tmp_path / "in" / "results"
+    assert main(["export", str(tmp_path / "in"), "--formats", formats, "--out", str(out), "--quiet", *model]) == 0
+    assert (out / "a.png-2" / "labels.tif").exists()
+    assert find_images(tmp_path / "in") == [tmp_path / "in" / "a.png", tmp_path / "in" / "below" / "a.png"]
+
+
+def test_labels_of_ones_own_are_pictures(tmp_path):
+    own = write_grid(tmp_path / "mine" / "labels.tif", 2, 2)
+    assert find_images(tmp_path) == [own]
 
 
 def test_a_file_given_twice_is_counted_once(model, tmp_path, capsys):

@@ -177,6 +177,28 @@ def test_comparison_scores_each_model_for_itself(monkeypatch):
     assert (row["f1_before"], row["f1_after"]) == (0.0, 1.0)
 
 
+@pytest.mark.parametrize("end", [{"steps": 3}, {"steps": 9, "stop_at": 3}])
+def test_the_last_step_is_looked_at(options, monkeypatch, end):
+    give_scores(monkeypatch, [0.1, 0.5, 0.6, 0.7, 0.7])
+    fine_tune(replace(options, check_every=2, **end))
+    saved = GrainForInstanceSegmentation.from_pretrained(options.out / "model").state_dict()
+    start = GrainForInstanceSegmentation.from_pretrained(options.init).state_dict()
+    assert not torch.equal(saved["decoder.head.weight"], start["decoder.head.weight"].half().float())
+
+
+def test_ones_own_micrographs_start_from_the_embedded_weights(options, monkeypatch):
+    begun = []
+    monkeypatch.setattr("train.fit_command.fine_tune", begun.append)
+    common = ["fit", "--data", str(options.data), "--out", str(options.out)]
+    for start in ([], ["--init", options.init], ["--backbone", "some/dinov2"]):
+        assert main([*common, *start]) == 0
+    assert [(run.init, run.backbone) for run in begun] == [
+        ("embedded", None),
+        (options.init, None),
+        (None, "some/dinov2"),
+    ]
+
+
 def test_short_runs_cannot_be_resumed(options):
     with pytest.raises(FitError, match="--resume"):
         fine_tune(replace(options, resume=True))

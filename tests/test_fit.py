@@ -228,6 +228,40 @@ def test_stages_follow_one_another(start, tmp_path):
     assert (out / "two" / "curves.csv").stat().st_mtime_ns == written
 
 
+def test_a_stage_labels_anew_where_labelling_was_interrupted(start, tmp_path, monkeypatch):
+    def label(model, data, kind, out, device):
+        if kind == "steel-optical" and not interrupted:
+            interrupted.append(kind)
+            raise KeyboardInterrupt
+        if not out.exists():
+            write_instances(out)
+
+    interrupted = []
+    monkeypatch.setattr("train.fit_command.label_micrographs", label)
+    labelling = {"model": "one", "sources": ["316l", "steel-optical"]}
+    stages = [{"name": "one", "init": str(start)}, {"name": "two", "start_from": "one", "self_label": labelling}]
+    config, out = tmp_path / "config.json", tmp_path / "run"
+    config.write_text(json.dumps({**TINY, "steps": 2, "device": "cpu", "stages": stages}))
+    (tmp_path / "data" / "tbm").mkdir(parents=True)
+    monkeypatch.setattr("train.fit.load_tbm", lambda folder: [])
+    arguments = ["--config", config, "--out", out, "--data", tmp_path / "data"]
+    with pytest.raises(KeyboardInterrupt):
+        run_fit(*arguments)
+    assert not (out / "two" / "self-labelled").exists()
+    monkeypatch.setattr("train.fit.REAL_SHARES", {"tbm": 0.0, "self-trained": 0.5})
+    assert run_fit(*arguments, "--resume") == 0
+    assert len(list((out / "two" / "self-labelled" / "images").iterdir())) == 3
+    assert (out / "two" / "model").is_dir()
+
+
+def test_a_resumed_run_takes_the_rates_that_are_typed(options):
+    fit(replace(options, stop_at=3))
+    resumed = fit(replace(options, resume=True, lr=1e-6, weight_decay=0.5))
+    groups = resumed.optimizer.param_groups
+    assert {group["peak"] for group in groups} == {options.backbone_lr, 1e-6}
+    assert {group["weight_decay"] for group in groups} == {0.0, 0.5}
+
+
 @pytest.mark.parametrize("name", ["ablation", "embedded", "seed_game", "smoke"])
 def test_committed_configurations_are_understood(name, tmp_path):
     path = Path(__file__).parents[1] / "train" / "configs" / f"{name}.json"

@@ -1,6 +1,7 @@
 """Grain-size rules on structures whose exact grain size is known."""
 
 import json
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -328,6 +329,14 @@ def test_ala_grain():
     assert not grain_size(squares(12, 600), UM).ala.is_ala
 
 
+def test_ala_grain_is_told_though_another_field_has_larger_grains():
+    coarse, fine = squares(60, 600), squares(12, 600)
+    fine[200:240, 200:240] = fine.max() + 1  # 11 times the area of its neighbours, half that of the other field's
+    for fields, number in (([coarse, fine], 2), ([fine, coarse], 1)):
+        ala = grain_size_fields(fields, UM).ala
+        assert ala.is_ala and ala.field == number and ala.area_px == 1600
+
+
 def test_duplex_hint():
     fine, coarse = voronoi(600, 900, 10), voronoi(600, 40, 11)
     mixed = fine.copy()
@@ -337,6 +346,12 @@ def test_duplex_hint():
     assert hint.difference == pytest.approx(np.log2(900 / 40), abs=1.2)
     assert hint.coarse_area_share == pytest.approx(0.5, abs=0.15)
     assert not grain_size(fine, UM).duplex.is_duplex
+    assert grain_size_fields([fine, mixed], UM).duplex == replace(hint, field=2)
+
+
+def test_interval_names_quadrats_only_where_the_field_has_them():
+    assert "quadrats" in grain_size(voronoi(600, 300, 8)).saltykov.ci_method
+    assert "quadrats" not in grain_size(squares(25, 100)).saltykov.ci_method
 
 
 def test_fields_average_first_and_convert_then():

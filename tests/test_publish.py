@@ -405,6 +405,13 @@ def test_links_beside_a_card_are_found(card):
     assert local_links(model_card(card, None, REPO_ID, EMBEDDED)) == ["pictures/grid.png"]
 
 
+def test_every_picture_of_the_spaces_readme_is_found():
+    readme = Path(__file__).parents[1] / "README.md"
+    links = local_links(space_card(readme, REPO_ID))
+    assert {"assets/overlay.png", "assets/page.png", "assets/phone.png"} <= set(links)
+    assert all((readme.parent / link).is_file() for link in links)
+
+
 def test_the_model_folder_is_complete(models, card, tmp_path):
     folder = tmp_path / "model"
     write_model_folder(folder, models[0], model_card(card, None, REPO_ID, EMBEDDED), card.parent)

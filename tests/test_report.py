@@ -105,13 +105,14 @@ def test_pdf_has_a_page_and_more_a_field(report, tmp_path):
 
 def test_the_micrograph_stands_beside_its_grains(report, tmp_path):
     for field in report.fields:
-        (first, plain), (second, marked) = field.pictures[0]
-        assert first == "Micrograph" and "Grains" in second
+        first, second = field.pictures[0]
+        plain, marked = first.pixels, second.pixels
+        assert first.caption == "Micrograph" and "Grains" in second.caption
         assert plain.shape == marked.shape and (plain != marked).any()
         # Nothing but the pixels and the scale bar, which ends below the middle.
         half = plain[: len(plain) // 2]
         assert (half == half[..., :1]).all()
-        assert all(len({pixels.shape[0] for _, pixels in row}) == 1 for row in field.pictures[:2])
+        assert all(len({picture.pixels.shape[0] for picture in row}) == 1 for row in field.pictures[:2])
     write_report(report, tmp_path / "report.html")
     page = (tmp_path / "report.html").read_text(encoding="utf-8")
     assert 'alt="Micrograph"' in page and 'alt=""' not in page
@@ -209,6 +210,11 @@ def test_command_line_survives_a_bad_image(tmp_path, monkeypatch, capsys):
     Image.fromarray(np.tile(np.arange(60, dtype=np.uint8), (60, 1))).save(tmp_path / "good.png")
     (tmp_path / "bad.png").write_text("no image")
     images = [str(tmp_path / name) for name in ("good.png", "bad.png")]
+    (tmp_path / "folder.html").mkdir()
+    assert report_module.run(parser.parse_args([*images, "--out", str(tmp_path / "folder.html")])) == 2
+    assert "is a folder" in capsys.readouterr().err
+    assert report_module.run(parser.parse_args([*images, "--out", str(tmp_path / "good.png" / "report.html")])) == 2
+    assert "cannot be written" in capsys.readouterr().err
     options = parser.parse_args([*images, "--um-per-pixel", "0.5", "--out", str(out), *settings])
     assert report_module.run(options) == 1
     printed = capsys.readouterr()

@@ -1,5 +1,6 @@
 """Tiles and scale: the same maps whatever the size, and further looks where grains are too small or too large."""
 
+from copy import deepcopy
 from types import SimpleNamespace
 
 import cv2
@@ -43,6 +44,19 @@ def test_tiles_overlap_and_progress_is_told():
     assert seen == [(k + 1, len(model.sizes)) for k in range(len(model.sizes))]
     rows = sum(h for h, w in model.sizes[:: len(model.sizes) // 2])
     assert rows >= 600 + OVERLAP
+
+
+def test_a_model_in_training_is_read_in_evaluation_and_left_as_it_was(tiny_model):
+    model = deepcopy(tiny_model)
+    image = np.random.default_rng(0).random((3, 56, 56)).astype(np.float32)
+    expected = predict_probabilities(model.eval(), image)
+    model.train()
+    model.decoder.fuse.eval()
+    modes = [module.training for module in model.modules()]
+    statistics = {name: value.clone() for name, value in model.named_buffers()}
+    np.testing.assert_array_equal(predict_probabilities(model, image), expected)
+    assert [module.training for module in model.modules()] == modes
+    assert all(torch.equal(value, statistics[name]) for name, value in model.named_buffers())
 
 
 def test_a_seam_fades_from_one_tile_to_the_other():

@@ -16,7 +16,8 @@ from train.instance_protocol import ScoredPicture, score_pictures, summarize
 from train.labelled import LabelledDataError, find_labelled_micrographs
 
 EMBEDDED = "embedded"
-DEFAULT_OUT = Path(__file__).parent / "reports"
+# The project's own report, from which the model card's table is made, and that of other weights.
+EMBEDDED_OUT, OTHER_OUT = Path(__file__).parent / "reports", Path("runs/evaluation")
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -73,7 +74,11 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         metavar="N",
         help="show the N worst pictures of each material (default 3)",
     )
-    parser.add_argument("--out", type=Path, default=DEFAULT_OUT, help="folder of the report (default train/reports)")
+    parser.add_argument(
+        "--out",
+        type=Path,
+        help="folder of the report (default train/reports, or runs/evaluation if it is not about the embedded weights)",
+    )
 
 
 def run(args: argparse.Namespace) -> int:
@@ -84,6 +89,9 @@ def run(args: argparse.Namespace) -> int:
         ModelError: If a model cannot be loaded.
     """
     models = [] if args.no_model else model_contenders(args.model or [EMBEDDED], args.method or [DEFAULT_LABEL_METHOD])
+    if args.out is None:
+        is_embedded = not args.no_model and args.model in (None, [EMBEDDED])
+        args.out = EMBEDDED_OUT if is_embedded else OTHER_OUT
     args.out.mkdir(parents=True, exist_ok=True)
     if args.protocol == "seed":
         return _run_seed(args, models)

@@ -70,8 +70,8 @@ class BestStep:
             self.step, self.score, self.model, self.looks = step, score, deepcopy(model), 0
 
     def __call__(self, trainer: Trainer) -> bool:
-        """Look every `check_every` steps; true after `patience` looks that saw nothing better."""
-        if trainer.progress.step % self.options.check_every == 0:
+        """Look every `check_every` steps and at the last; true after `patience` looks that saw nothing better."""
+        if trainer.progress.step % self.options.check_every == 0 or trainer.is_over():
             self.look(trainer.averaged_model(), trainer.progress.step)
         return self.looks >= self.options.patience
 

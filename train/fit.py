@@ -154,9 +154,8 @@ class Trainer:
         pool.start(progress.step)
         before, last_save = progress.seconds, progress.seconds
         started = time.monotonic()
-        end = min(options.stop_at or options.steps, options.steps)
         with tqdm(initial=progress.step, total=options.steps, desc="fit", unit="step", mininterval=2) as bar:
-            while progress.step < end and self._done() < 1:
+            while not self.is_over():
                 self.unwritten.append(self._step(*pool.next(progress.step, options.batch)))
                 progress.step += 1
                 progress.seconds = before + time.monotonic() - started
@@ -172,6 +171,11 @@ class Trainer:
         pool.close()
         self.save()
         return self._done() >= 1
+
+    def is_over(self) -> bool:
+        """Whether this run goes no further: the schedule is over, or `stop_at` is reached."""
+        stop_at = self.options.stop_at
+        return self._done() >= 1 or (stop_at is not None and self.progress.step >= stop_at)
 
     def _add_row(self) -> None:
         loss = float(torch.stack(self.unwritten).mean())
@@ -256,6 +260,9 @@ class Trainer:
         self.model.load_state_dict(state["model"])
         self.average.load_state_dict(state["average"])
         self.optimizer.load_state_dict(state["optimizer"])
+        # Rates and decay are options, and those of today hold.
+        for group, own in zip(self.optimizer.param_groups, parameter_groups(self.model, self.options), strict=True):
+            group.update(peak=own["peak"], weight_decay=own["weight_decay"])
         self.progress = Progress(state["step"], state["seconds"])
         self.rows = state["rows"]
         self.unwritten = [torch.tensor(loss, device=self.device) for loss in state["unwritten"]]

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import shutil
 from dataclasses import replace
 from pathlib import Path
 
@@ -43,10 +44,13 @@ def run(args: argparse.Namespace) -> int:
     if args.config is None:
         # A resumed run keeps its options, but not where it was told to stop.
         chosen.pop("stop_at", None)
-    if is_labelled_folder({**chosen, **typed}.get("data")):
-        fine_tune(FitOptions(**{**DEFAULTS, **chosen, **typed}))
+    given = {**chosen, **typed}
+    if not is_labelled_folder(given.get("data")):
+        fit(FitOptions(**given))
+    elif given.get("init") or given.get("backbone"):
+        fine_tune(FitOptions(**{**DEFAULTS, **given}))
     else:
-        fit(FitOptions(**{**chosen, **typed}))
+        fine_tune(FitOptions(**{**DEFAULTS, **given, "init": "embedded"}))
     return 0
 
 
@@ -70,7 +74,7 @@ def run_stages(stages: list[dict], common: dict, typed: dict, source: Path) -> i
         if earlier:
             options["init"] = str(out / earlier / "model")
         if labelling:
-            options["self_trained"] = out / "self-labelled"
+            options["self_trained"] = out / name / "self-labelled"
         chosen = FitOptions(**options)
         if chosen.resume and (chosen.out / "model" / "config.json").exists():
             continue
@@ -79,9 +83,12 @@ def run_stages(stages: list[dict], common: dict, typed: dict, source: Path) -> i
                 raise FitError(
                     f"Stage {name!r} labels real micrographs, but no data folder is given. Add --data FOLDER."
                 )
+            # Under another name until all are labelled, so that no run goes on with a part of them.
+            part = chosen.self_trained.with_suffix(".part")
+            for folder in (part, chosen.self_trained):
+                shutil.rmtree(folder, ignore_errors=True)
             for kind in labelling["sources"]:
-                label_micrographs(
-                    out / labelling["model"] / "model", chosen.data, kind, chosen.self_trained, device=chosen.device
-                )
+                label_micrographs(out / labelling["model"] / "model", chosen.data, kind, part, device=chosen.device)
+            part.rename(chosen.self_trained)
         fit(replace(chosen, resume=chosen.resume and (chosen.out / "checkpoint.pt").exists()))
     return 0

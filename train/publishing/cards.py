@@ -27,7 +27,7 @@ METRICS = {
 }
 """Columns of an evaluation that the card's metadata carry: the metric's identifier and name on the Hub."""
 
-_LOCAL_LINK = re.compile(r"\]\((?!\w+:|#|/)([^)\s#]+)")
+_LOCAL_LINK = re.compile(r"""(?:\]\(|src=")(?!\w+:|#|/)([^)"\s#]+)""")
 
 
 def model_card(card: Path, report: Path | None, repo_id: str, weights: Mapping[str, str | None]) -> ModelCard:
