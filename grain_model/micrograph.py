@@ -43,7 +43,8 @@ _PNG_START = b"\x89PNG\r\n\x1a\n"
 _PNG_DEPTH_BYTE = 24
 
 _SUPPORTED = (
-    "PNG, JPEG, BMP, WebP, GIF and TIFF (also OME-TIFF and the TIFFs of FEI/Thermo, Zeiss and JEOL microscopes)"
+    "PNG, JPEG, BMP, WebP, GIF and TIFF (also OME-TIFF and the TIFFs of FEI/Thermo, Zeiss, Olympus and JEOL "
+    "microscopes)"
 )
 
 _ORIENTATION_TAG = 274
@@ -58,9 +59,9 @@ class Micrograph:
     Attributes:
         pixels: uint8 (H, W, 3), RGB, the whole picture.
         given_scale: um per pixel that a person gave, or None.
-        stated: size of the pixels that the file states, or None.
+        stated: size of the pixels that the file states for this picture, or None.
         name: name of the file, or "image".
-        notes: what a reader of the result has to know about the file, in sentences, but for its scale.
+        notes: what a reader of the result has to know about the file, in sentences, whatever scale is given.
         footer_top: first row of the microscope's strip of text under the picture, or None when there is none.
         scale_bar_px: length of the scale bar in that strip, px, or None when none is found.
         margins: blank margins around the picture above that strip, px.
@@ -97,7 +98,7 @@ class Micrograph:
 
     @property
     def scale_source(self) -> str | None:
-        """Where the scale comes from: "given", "OME", "ImageJ", "FEI", "Zeiss", "JEOL", "TIFF resolution" or None."""
+        """Where the scale comes from: "given", what `PixelSize.source` names, or None."""
         if self.given_scale is not None:
             return "given"
         return None if self.stated is None else self.stated.source
@@ -160,12 +161,17 @@ def read_micrograph(
     if is_see_through(opened.pixels):
         notes.append("The image has transparent pixels; they were laid on white.")
     pixels = to_rgb(opened.pixels)
-    footer_top = _stated_footer(opened) or _find_footer(pixels)
+    stated = opened.pixel_size
+    if stated and stated.field_width and stated.field_width != pixels.shape[1]:
+        # Whether it was resized or cut cannot be told, and no scale is better than a wrong one.
+        notes.append(_other_width_note(stated, pixels.shape[1]))
+        stated = None
+    footer_top = _stated_footer(stated, pixels.shape[0]) or _find_footer(pixels)
     bar = find_scale_bar(pixels, footer_top) if footer_top else None
     return Micrograph(
         pixels,
         given,
-        opened.pixel_size,
+        stated,
         opened.name,
         tuple(notes),
         footer_top,
@@ -274,8 +280,19 @@ def _read_tiff(path: Path, page: int, max_pixels: int) -> _Source:
         _check_page(page, len(pages))
         chosen = pages[page]
         _check_size((chosen.imagelength, chosen.imagewidth), max_pixels)
-        pixel_size = read_tiff_pixel_size(tiff) or read_sidecar_pixel_size(path) or read_resolution_pixel_size(chosen)
-        pixels = turn_upright(_tiff_pixels(chosen), chosen.tags.valueof(_ORIENTATION_TAG, 1))
+        pixel_size = (
+            read_tiff_pixel_size(tiff, chosen) or read_sidecar_pixel_size(path) or read_resolution_pixel_size(chosen)
+        )
+        try:
+            pixels = _tiff_pixels(chosen)
+        except (ValueError, NotImplementedError) as error:
+            if "requires the 'imagecodecs' package" not in str(error):
+                raise
+            raise ImageError(
+                f"{path} is a compressed TIFF, and the package imagecodecs is missing, which unpacks it. "
+                "Run `pip install imagecodecs`, or save the picture without compression."
+            ) from error
+        pixels = turn_upright(pixels, chosen.tags.valueof(_ORIENTATION_TAG, 1))
         return _Source(pixels, path.name, pixel_size, _page_notes(page, len(pages), "pages"))
 
 
@@ -337,6 +354,15 @@ def _page_notes(page: int, pages: int, word: str) -> tuple[str, ...]:
     )
 
 
+def _other_width_note(stated: PixelSize, width: int) -> str:
+    resized = stated.um_per_pixel * stated.field_width / width
+    return (
+        f"The file's own scale is not used: it says {stated.um_per_pixel:.5g} um per pixel ({stated.source}) for a "
+        f"picture {stated.field_width} px wide, and this one is {width} px wide. Right is {resized:.5g} if all of it "
+        f"was resized, {stated.um_per_pixel:.5g} if it was cut or turned. Give the scale that is right."
+    )
+
+
 def _scale_notes(given: float | None, stated: PixelSize | None) -> list[str]:
     """What is odd about the file's scale, and about the given one beside it."""
     notes: list[str] = []
@@ -364,8 +390,7 @@ def _find_footer(pixels: np.ndarray) -> int | None:
     return find_footer(pixels) if row is None else frame.top + row
 
 
-def _stated_footer(opened: _Source) -> int | None:
+def _stated_footer(stated: PixelSize | None, height: int) -> int | None:
     """First row of the strip where the microscope states how high the picture itself is."""
-    field_height = opened.pixel_size.field_height if opened.pixel_size else None
-    height = opened.pixels.shape[0]
+    field_height = stated.field_height if stated else None
     return field_height if field_height and (1 - MAX_FOOTER) * height <= field_height < height else None

@@ -47,13 +47,15 @@ class PixelSize:
     Attributes:
         x_um: width of a pixel, um.
         y_um: height of a pixel, um.
-        source: who wrote it: "OME", "ImageJ", "FEI", "Zeiss", "JEOL" or "TIFF resolution".
-        field_height: rows of the picture without the microscope's strip of text, px, where that is stated.
+        source: who wrote it: "OME", "ImageJ", "FEI", "Zeiss", "Olympus", "JEOL" or "TIFF resolution".
+        field_width: columns of the picture that this is the size for, px, where that is stated.
+        field_height: its rows without the microscope's strip of text, px, where that is stated.
     """
 
     x_um: float
     y_um: float
     source: str
+    field_width: int | None = None
     field_height: int | None = None
 
     @property
@@ -85,16 +87,17 @@ def in_um(length: object, unit: str) -> float | None:
     return value if math.isfinite(value) and value > 0 else None
 
 
-def read_tiff_pixel_size(tiff: TiffFile) -> PixelSize | None:
+def read_tiff_pixel_size(tiff: TiffFile, page: TiffPage) -> PixelSize | None:
     """Reads the pixel size from what a microscope or ImageJ wrote into a TIFF.
 
     Args:
         tiff: the open file.
+        page: the page of it that is read; the images of an OME-TIFF have a size each.
 
     Returns:
-        The first found of OME, FEI/Thermo, Zeiss and ImageJ; None if there is none.
+        The first found of OME, FEI/Thermo, Zeiss, Olympus and ImageJ; None if there is none.
     """
-    return _read_ome(tiff) or _read_fei(tiff) or _read_zeiss(tiff) or _read_imagej(tiff)
+    return _read_ome(tiff, page) or _read_fei(tiff) or _read_zeiss(tiff) or _read_olympus(tiff) or _read_imagej(tiff)
 
 
 def read_sidecar_pixel_size(path: Path) -> PixelSize | None:
@@ -118,8 +121,8 @@ def read_sidecar_pixel_size(path: Path) -> PixelSize | None:
     marker = in_um(*length.groups()) if length else None
     if marker is None or not (math.isfinite(bar) and bar > 0):
         return None
-    full_size = re.findall(r"\d+", entries.get("CM_FULL_SIZE", ""))
-    return PixelSize(marker / bar, marker / bar, "JEOL", int(full_size[1]) if len(full_size) == 2 else None)
+    full_size = [int(side) for side in re.findall(r"\d+", entries.get("CM_FULL_SIZE", ""))]
+    return PixelSize(marker / bar, marker / bar, "JEOL", *(full_size if len(full_size) == 2 else ()))
 
 
 def read_resolution_pixel_size(page: TiffPage) -> PixelSize | None:
@@ -135,15 +138,34 @@ def read_resolution_pixel_size(page: TiffPage) -> PixelSize | None:
     return _from_resolution(page, unit, "TIFF resolution") if unit else None
 
 
-def _read_ome(tiff: TiffFile) -> PixelSize | None:
+def _read_ome(tiff: TiffFile, page: TiffPage) -> PixelSize | None:
     if not tiff.ome_metadata:
         return None
     try:
-        pixels = ElementTree.fromstring(tiff.ome_metadata).find(".//{*}Pixels")
-    except ElementTree.ParseError:
+        root = ElementTree.fromstring(tiff.ome_metadata)
+        images = root.findall(".//{*}Pixels")
+        own = [pixels for pixels in images if _holds_page(pixels, page.index, tiff, root.get("UUID"))]
+    except (ElementTree.ParseError, ValueError):
         return None
-    if pixels is None:
-        return None
+    # Where it cannot be told which image the page is of, only a size that all share is sure.
+    sizes = {_ome_pixel_size(pixels) for pixels in own or images}
+    return sizes.pop() if len(sizes) == 1 else None
+
+
+def _holds_page(pixels: ElementTree.Element, index: int, tiff: TiffFile, uuid: str | None) -> bool:
+    """Whether an image of an OME-TIFF, one file of a set perhaps, holds a page of this file; `uuid` is the file's."""
+    for planes in pixels.findall("{*}TiffData"):
+        file = planes.find("{*}UUID")
+        if file is not None and (file.text != uuid if uuid else file.get("FileName") != tiff.filename):
+            continue
+        # The schema's defaults: one page where the first is named, else all.
+        first = int(planes.get("IFD", 0))
+        if first <= index < first + int(planes.get("PlaneCount", 1 if "IFD" in planes.attrib else len(tiff.pages))):
+            return True
+    return False
+
+
+def _ome_pixel_size(pixels: ElementTree.Element) -> PixelSize | None:
     # um is the unit that the OME schema gives where the file names none.
     x, y = (
         in_um(pixels.get(f"PhysicalSize{axis}"), pixels.get(f"PhysicalSize{axis}Unit", "um")) for axis in ("X", "Y")
@@ -156,9 +178,10 @@ def _read_fei(tiff: TiffFile) -> PixelSize | None:
     scan = next((metadata[name] for name in ("Scan", "EScan", "IScan") if "PixelWidth" in metadata.get(name, {})), None)
     if scan is None:
         return None
-    height = metadata.get("Image", {}).get("ResolutionY")
+    image = metadata.get("Image", {})
+    width, height = (side if isinstance(side := image.get(f"Resolution{axis}"), int) else None for axis in ("X", "Y"))
     x, y = (in_um(scan.get(f"Pixel{side}"), "m") for side in ("Width", "Height"))
-    return _pixel_size(x, y, "FEI", height if isinstance(height, int) else None)
+    return _pixel_size(x, y, "FEI", width, height)
 
 
 def _read_zeiss(tiff: TiffFile) -> PixelSize | None:
@@ -170,6 +193,13 @@ def _read_zeiss(tiff: TiffFile) -> PixelSize | None:
     return None
 
 
+def _read_olympus(tiff: TiffFile) -> PixelSize | None:
+    # Olympus bought the maker of the software, Soft Imaging System; both are in use as names of its tags.
+    metadata = tiff.sis_metadata or {}
+    x, y = (in_um(metadata.get(f"pixelsize{axis}"), "m") for axis in ("x", "y"))
+    return _pixel_size(x, y, "Olympus")
+
+
 def _read_imagej(tiff: TiffFile) -> PixelSize | None:
     unit = (tiff.imagej_metadata or {}).get("unit")
     return _from_resolution(tiff.pages.first, str(unit), "ImageJ") if unit else None
@@ -178,8 +208,8 @@ def _read_imagej(tiff: TiffFile) -> PixelSize | None:
 def _from_resolution(page: TiffPage, unit: str, source: str) -> PixelSize | None:
     x, y = (_per_pixel(page.tags.valueof(f"{axis}Resolution"), unit) for axis in "XY")
     size = _pixel_size(x, y, source)
-    # ImageJ, too, hands on the 72 dpi of a photograph as a scale in inches.
-    meant_for_print = size and (source != "ImageJ" or unit.lower() in ("inch", "in"))
+    # ImageJ, too, hands on the 72 dpi of a photograph as a scale in inches or cm.
+    meant_for_print = size and (source != "ImageJ" or unit.strip().lower() in ("inch", "in", "cm"))
     if meant_for_print and not MIN_RESOLUTION_UM <= size.um_per_pixel <= MAX_RESOLUTION_UM:
         return None
     return size
@@ -192,8 +222,10 @@ def _per_pixel(resolution: tuple[int, int] | None, unit: str) -> float | None:
     return in_um(resolution[1] / resolution[0], unit)
 
 
-def _pixel_size(x: float | None, y: float | None, source: str, field_height: int | None = None) -> PixelSize | None:
-    return PixelSize(x, y or x, source, field_height) if x else None
+def _pixel_size(
+    x: float | None, y: float | None, source: str, field_width: int | None = None, field_height: int | None = None
+) -> PixelSize | None:
+    return PixelSize(x, y or x, source, field_width, field_height) if x else None
 
 
 def _is_file(path: Path, suffix: str) -> bool:

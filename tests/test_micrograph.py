@@ -2,6 +2,7 @@
 
 import os
 import struct
+import sys
 import zlib
 
 import imagecodecs
@@ -281,6 +282,19 @@ def test_a_tiff_that_was_cut_off(tmp_path, options):
         path.write_bytes(content[: int(part * len(content))])
         with pytest.raises(ImageError, match="damaged or cut off"):
             read_micrograph(path)
+
+
+@pytest.mark.parametrize("compression", ["tiff_lzw", "jpeg"])
+def test_a_compressed_tiff_without_the_package_that_unpacks_it(tmp_path, monkeypatch, compression):
+    path = save(tmp_path / "a.tif", Image.fromarray(RGB), compression=compression)
+    plain = save(tmp_path / "plain.tif", Image.fromarray(RGB))
+    # tifffile looks for the package once, when it is imported.
+    for name in [name for name in sys.modules if name.partition(".")[0] == "tifffile"]:
+        monkeypatch.delitem(sys.modules, name)
+    monkeypatch.setitem(sys.modules, "imagecodecs", None)
+    with pytest.raises(ImageError, match="imagecodecs is missing.*`pip install imagecodecs`.*without compression"):
+        read_micrograph(path)
+    np.testing.assert_array_equal(read_micrograph(plain).pixels, RGB)
 
 
 def test_a_tiff_that_claims_too_many_pixels(tmp_path):

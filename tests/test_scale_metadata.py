@@ -1,5 +1,7 @@
 """Scales as other programs write them, read back."""
 
+import struct
+
 import numpy as np
 import pytest
 import tifffile
@@ -56,6 +58,37 @@ def test_ome_without_a_size(tmp_path):
     assert scale_of(tmp_path / "field.ome.tif") == (None, None)
 
 
+@pytest.mark.parametrize("sizes", [(0.5, 5.0), (0.5, None, 5.0)])
+def test_ome_with_several_images(tmp_path, sizes):
+    path = tmp_path / "fields.ome.tif"
+    with tifffile.TiffWriter(path, ome=True) as tiff:
+        for size in sizes:
+            axes = {"axes": "ZYX"} | ({"PhysicalSizeX": size, "PhysicalSizeY": size} if size else {})
+            tiff.write(np.stack([FIELD, FIELD]), photometric="minisblack", metadata=axes)
+    read = [read_micrograph(path, page=page).um_per_pixel for page in range(2 * len(sizes))]
+    assert read == [size for size in sizes for _ in range(2)]
+
+
+OME_IMAGE = '<Image><Pixels PhysicalSizeX="{size}">{planes}</Pixels></Image>'
+
+
+@pytest.mark.parametrize(
+    ("sizes", "planes", "um"),
+    [
+        # Images in other files of the set; the second is this file's.
+        ((0.5, 5), ('<TiffData IFD="0"><UUID>a</UUID></TiffData>', '<TiffData IFD="0"><UUID>b</UUID></TiffData>'), 5),
+        # Without any numbers all pages are meant, and nothing tells which image this is.
+        ((0.5, 5), ("<TiffData/>", "<TiffData/>"), None),
+        ((0.5, 0.5), ("", ""), 0.5),
+        ((0.5, 5), ('<TiffData IFD="x"/>', ""), None),
+    ],
+)
+def test_ome_that_tells_pages_in_other_ways(tmp_path, sizes, planes, um):
+    images = "".join(OME_IMAGE.format(size=size, planes=held) for size, held in zip(sizes, planes, strict=True))
+    tifffile.imwrite(tmp_path / "set.tif", FIELD, description=f'<OME UUID="b">{images}</OME>', metadata=None)
+    assert read_micrograph(tmp_path / "set.tif").um_per_pixel == um
+
+
 @pytest.mark.parametrize(
     ("unit", "um"), [("um", 0.4), ("micron", 0.4), ("\\u00B5m", 0.4), ("nm", 0.0004), ("mm", 400.0), ("pixel", None)]
 )
@@ -66,9 +99,15 @@ def test_imagej(tmp_path, unit, um):
     assert scale == (None if um is None else pytest.approx(um)) and source == (None if um is None else "ImageJ")
 
 
-def test_imagej_that_hands_on_dots_per_inch(tmp_path):
-    tifffile.imwrite(tmp_path / "a.tif", FIELD, imagej=True, resolution=(72, 72), metadata={"unit": "inch"})
+@pytest.mark.parametrize(("unit", "per_unit"), [("inch", 72), ("cm", 28.346), ("cm", 300 / 2.54)])
+def test_imagej_that_hands_on_a_printers_resolution(tmp_path, unit, per_unit):
+    tifffile.imwrite(tmp_path / "a.tif", FIELD, imagej=True, resolution=(per_unit,) * 2, metadata={"unit": unit})
     assert scale_of(tmp_path / "a.tif") == (None, None)
+
+
+def test_imagej_with_a_fine_scale_in_cm(tmp_path):
+    tifffile.imwrite(tmp_path / "a.tif", FIELD, imagej=True, resolution=(25_000, 25_000), metadata={"unit": "cm"})
+    assert scale_of(tmp_path / "a.tif") == (pytest.approx(0.4), "ImageJ")
 
 
 @pytest.mark.parametrize(("code", "section"), [(34680, "Scan"), (34682, "Scan"), (34682, "EScan")])
@@ -89,6 +128,25 @@ def test_zeiss(tmp_path, size, um):
     assert scale == pytest.approx(um) and source == "Zeiss"
 
 
+def write_olympus(path, x, y):
+    # What Olympus' SIS software writes: a block of its own that points to the calibration, here at the file's end.
+    block = struct.pack("<4s6xhhhhh6x32sHhhI", b"SIS0", 0, 0, 1, 0, 100, b"field", 1, 1, 1, 0)
+    options = {"resolution": (96, 96), "resolutionunit": "INCH", "metadata": None}
+    tifffile.imwrite(path, FIELD, extratags=[(33560, 7, len(block), block, True)], **options)
+    content = path.read_bytes().replace(block, block[:-4] + struct.pack("<I", path.stat().st_size))
+    path.write_bytes(content + struct.pack("<10xhdd8xd2x34s32s", -9, x, y, 500.0, b"DP27", b"RGB"))
+    return path
+
+
+def test_olympus(tmp_path):
+    scale, source = scale_of(write_olympus(tmp_path / "olympus.tif", 129.5, 129.5))
+    assert scale == pytest.approx(0.1295) and source == "Olympus"
+
+
+def test_olympus_without_a_calibration(tmp_path):
+    assert scale_of(write_olympus(tmp_path / "olympus.tif", 0.0, 0.0)) == (None, None)
+
+
 @pytest.mark.parametrize("suffix", [".tif", ".jpg", ".bmp"])
 @pytest.mark.parametrize(("bar", "marker", "um"), [(40, "10um", 0.25), (100, "500nm", 0.005), (50, "0.1mm", 2.0)])
 def test_jeol_sidecar(tmp_path, suffix, bar, marker, um):
@@ -97,6 +155,27 @@ def test_jeol_sidecar(tmp_path, suffix, bar, marker, um):
     micrograph = read_micrograph(tmp_path / f"jeol{suffix}")
     assert micrograph.um_per_pixel == pytest.approx(um) and micrograph.scale_source == "JEOL"
     assert micrograph.footer_top == 110
+
+
+@pytest.mark.parametrize("size", [(80, 60), (80, 55), (320, 220), (159, 120)])
+@pytest.mark.parametrize("maker", ["JEOL", "FEI"])
+def test_a_resized_or_cut_picture_does_not_have_the_originals_scale(tmp_path, maker, size):
+    path = tmp_path / "field.tif"
+    fei = FEI_TEXT.format(section="Scan", x="2.5e-7", y="2.5e-7", rows=110).encode()
+    tifffile.imwrite(
+        path,
+        np.resize(FIELD, size[::-1]),
+        extratags=[(34682, 2, 0, fei, True)] if maker == "FEI" else (),
+        metadata=None,
+    )
+    if maker == "JEOL":
+        path.with_suffix(".txt").write_text(JEOL_TEXT.format(rows=110, bar=40, marker="10um"))
+    micrograph = read_micrograph(path)
+    assert (micrograph.um_per_pixel, micrograph.scale_source, micrograph.footer_top) == (None, None, None)
+    (warning,) = micrograph.warnings
+    assert f"0.25 um per pixel ({maker}) for a picture 160 px wide, and this one is {size[0]} px wide" in warning
+    assert f"{0.25 * 160 / size[0]:.5g} if" in warning and "0.25 if" in warning
+    assert read_micrograph(path, 0.5).um_per_pixel == 0.5
 
 
 @pytest.mark.parametrize(

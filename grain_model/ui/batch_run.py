@@ -6,7 +6,8 @@ import shutil
 import tempfile
 import zipfile
 import zlib
-from collections.abc import Callable, Iterator, Sequence
+from collections import Counter
+from collections.abc import Callable, Collection, Iterator, Sequence
 from dataclasses import dataclass, field, replace
 from functools import partial
 from pathlib import Path, PurePosixPath
@@ -36,7 +37,7 @@ class BatchUpload:
     Attributes:
         images: path of each, and its name for the visitor.
         failures: uploads that hold none, and files that could not be unpacked.
-        folder: owns what was unpacked.
+        folder: owns what was unpacked or copied.
     """
 
     images: list[tuple[Path, str]]
@@ -77,7 +78,8 @@ def open_uploads(uploads: Sequence[str] | None) -> BatchUpload:
     """Finds the images in what a visitor loaded.
 
     A zip stands for the images in it and in its folders, without what is hidden, what macOS adds, and the pictures of
-    earlier results; a zip in a zip is not opened. Any other file stands for itself.
+    earlier results; a zip in a zip is not opened. A text file of an image's name, as a JEOL microscope writes it, is
+    laid beside that image. Any other file stands for itself.
 
     Args:
         uploads: paths of the files.
@@ -93,11 +95,19 @@ def open_uploads(uploads: Sequence[str] | None) -> BatchUpload:
     _check_bytes(sum(Path(upload).stat().st_size for upload in uploads))
     zips = [Path(upload) for upload in uploads if _is_zip(upload)]
     members = _list_members(zips, batch.failures)
+    loose = dict.fromkeys(Path(upload) for upload in uploads if not _is_zip(upload))
+    texts, text_of = _pair_texts(loose, batch.failures)
     for number, upload in enumerate(map(Path, uploads)):
-        if not _is_zip(upload):
+        folder = Path(batch.folder.name) / str(number)
+        if upload in members:
+            _unpack(upload, members[upload], folder, batch)
+        elif upload in text_of:
+            # The page keeps each upload in a folder of its own, which visitors of the same file share.
+            folder.mkdir()
+            shutil.copy(text_of[upload], folder)
+            batch.images.append((Path(shutil.copy(upload, folder)), upload.name))
+        elif upload in loose and upload not in texts:
             batch.images.append((upload, upload.name))
-        elif upload in members:
-            _unpack(upload, members[upload], Path(batch.folder.name) / str(number), batch)
     if len(batch.images) > MAX_BATCH_FILES:
         raise ImageError(
             f"There are {len(batch.images)} images. At most {MAX_BATCH_FILES} at once are expected. "
@@ -142,6 +152,28 @@ def count_batch(upload: BatchUpload, count: Callable[[Path], GrainAnalysis]) -> 
 
 def _is_zip(path: str | Path) -> bool:
     return Path(path).suffix.lower() == ".zip"
+
+
+def _pair_texts(files: Collection[Path], failures: list[Failure]) -> tuple[set[Path], dict[Path, Path]]:
+    """The text files that have an image of their name, and the text file of each such image."""
+    names = Counter(file.name for file in files)
+    texts: set[Path] = set()
+    text_of: dict[Path, Path] = {}
+    for text in (file for file in files if file.suffix.lower() == ".txt"):
+        images = [file for file in files if file.stem == text.stem and file.suffix.lower() in IMAGE_SUFFIXES]
+        if not images:
+            continue
+        texts.add(text)
+        if all(names[file.name] == 1 for file in (text, *images)):
+            text_of |= dict.fromkeys(images, text)
+        else:
+            # They come from several folders, and a wrong scale is worse than none.
+            reason = (
+                "It or its picture has a name that another file has, too, so which belong together is unknown, and no "
+                "scale was read. Names that differ are expected. Zip each picture with its text file, or rename them."
+            )
+            failures.append(Failure(text.name, reason))
+    return texts, text_of
 
 
 def _list_members(zips: Sequence[Path], failures: list[Failure]) -> dict[Path, list[zipfile.ZipInfo]]:
