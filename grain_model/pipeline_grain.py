@@ -16,15 +16,15 @@ TASK = "grain-counting"
 CUSTOM_PIPELINES = {TASK: {"impl": "pipeline_grain.GrainCountingPipeline", "pt": ["AutoModel"]}}
 """What config.json holds under `custom_pipelines`, so that `trust_remote_code=True` finds this class."""
 
-_READ = ("um_per_pixel",)
+_READ = ("um_per_pixel", "page")
 _COUNT = ("method", "boundary_sensitivity", "min_grain_area")
 
 
 class GrainCountingPipeline(Pipeline):
     """Counts the grains of micrographs with the model that the pipeline was made with.
 
-    Takes what `count_grains` takes (path, PIL image, array) or a list of these, and its options `um_per_pixel`,
-    `method`, `boundary_sensitivity` and `min_grain_area`. Returns for each image a dictionary with
+    Takes a path, PIL image or array, or a list of these; the options `um_per_pixel` and `page` of `read_micrograph`,
+    and `method`, `boundary_sensitivity` and `min_grain_area` of `count_grains`. Returns for each image a dictionary with
 
     - `count`: int;
     - `labels`: int32 (H, W), 1..count, 0 = boundary, gap or not a grain;
@@ -57,9 +57,9 @@ class GrainCountingPipeline(Pipeline):
         count = {name: parameters[name] for name in _COUNT if name in parameters}
         return read, count, {}
 
-    def preprocess(self, input_: Any, um_per_pixel: float | None = None) -> dict[str, Micrograph]:
+    def preprocess(self, input_: Any, um_per_pixel: float | None = None, page: int = 0) -> dict[str, Micrograph]:
         """Reads the image and its scale."""
-        return {"micrograph": read_micrograph(input_, um_per_pixel)}
+        return {"micrograph": read_micrograph(input_, um_per_pixel, page=page)}
 
     def _forward(self, input_tensors: dict[str, Micrograph], **options: Any) -> dict[str, GrainAnalysis]:
         settings, weights = LabelSettings(**options), describe_weights(self.model)

@@ -5,6 +5,7 @@ import json
 import numpy as np
 import pandas as pd
 import pytest
+import tifffile
 from PIL import Image
 from transformers import pipeline
 
@@ -40,6 +41,12 @@ def test_options_reach_the_count(pipe):
     scaled = pipe(draw_grid(2, 2), um_per_pixel=0.5)
     assert "area_um2" in scaled["table"] and scaled["grain_size"].um_per_pixel == 0.5
     assert pipe(draw_grid(2, 2), min_grain_area=10_000)["count"] == 0
+
+
+def test_another_page_can_be_read(pipe, tmp_path):
+    tifffile.imwrite(tmp_path / "pages.tif", draw_grid(2, 2))
+    tifffile.imwrite(tmp_path / "pages.tif", draw_grid(3, 2), append=True)
+    assert [pipe(str(tmp_path / "pages.tif"), **page)["count"] for page in ({}, {"page": 1})] == [4, 6]
 
 
 def test_options_given_at_construction_hold(tiny_model, pipe):
