@@ -17,6 +17,7 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
+import cv2
 import numpy as np
 import pandas as pd
 from tqdm import tqdm
@@ -39,7 +40,7 @@ from .errors import GrainError, MeasurementError
 from .grain_size import GrainSize, grain_size
 from .label_tiff import write_label_tiff
 from .measurement import as_label_image, as_scale, column_unit, measure_grains, with_units
-from .outlines import signed_area, trace_outlines
+from .outlines import pixel_on_the_left, signed_area, simple_rings, trace_outlines
 from .version import __version__
 
 
@@ -102,27 +103,34 @@ def write_csv(export: GrainExport, path: str | os.PathLike) -> None:
 def write_xlsx(export: GrainExport, path: str | os.PathLike) -> None:
     """A workbook with the sheets ``grains`` (units in the header), ``grain size`` and ``origin``.
 
+    Where grains were corrected by hand, there is a sheet ``corrections`` with one row a correction.
+
     Raises:
         GrainError: openpyxl is not installed.
     """
     _require("openpyxl")
-    origin = pd.DataFrame(
-        [
-            (key, json.dumps(value, ensure_ascii=False) if isinstance(value, dict | list) else value)
-            for key, value in _origin(export).items()
-        ],
-        columns=["item", "value"],
-    )
+    origin = _origin(export)
+    corrections = dict(origin.pop("corrections", {}))
+    edits = corrections.pop("edits", [])
+    origin |= corrections
+    items = [(key, _cell(value)) for key, value in origin.items()]
+    sheets = {
+        "grains": with_units(export.table),
+        "grain size": export.grain_size.to_frame(),
+        "origin": pd.DataFrame(items, columns=["item", "value"]),
+    }
+    if edits:
+        # A cell holds 32,767 characters at most, so no cell holds them all.
+        sheets["corrections"] = pd.DataFrame([{key: _cell(value) for key, value in edit.items()} for edit in edits])
     with pd.ExcelWriter(path, engine="openpyxl") as workbook:
-        for name, frame in (
-            ("grains", with_units(export.table)),
-            ("grain size", export.grain_size.to_frame()),
-            ("origin", origin),
-        ):
+        for name, frame in sheets.items():
             frame.to_excel(workbook, sheet_name=name, index=False, freeze_panes=(1, 0))
             for cells in workbook.sheets[name].columns:
                 widest = max(len(str(cell.value or "")) for cell in cells[:50])
                 workbook.sheets[name].column_dimensions[cells[0].column_letter].width = min(widest, 48) + 2
+                for cell in cells:
+                    if cell.data_type == "f":  # a name that begins with "=" is no formula
+                        cell.data_type = "s"
 
 
 def write_json(export: GrainExport, path: str | os.PathLike) -> None:
@@ -192,17 +200,26 @@ def write_imagej_rois(export: GrainExport, path: str | os.PathLike) -> None:
 def write_geojson(export: GrainExport, path: str | os.PathLike) -> None:
     """Polygons with holes along the pixels' edges, in px from the top left corner, x to the right and y down.
 
-    QuPath opens them as annotations; each carries the grain's row of the table.
+    QuPath opens them as annotations; each carries what is a finite number in the grain's row of the table, yes as 1 and
+    no as 0, since QuPath refuses a file whose measurements hold anything else.
     """
     features = []
     for record, (row, window, grain) in zip(_records(export.table), _grains(export), strict=True):
         offset = (window[1].start, window[0].start)
+        # No ring touches itself and no piece hangs together by corners alone: both are invalid in GeoJSON.
+        outlines = trace_outlines(grain, corners_join=False)
+        rings = [ring + offset for outline in outlines for ring in simple_rings(outline)]
+        measurements = {key: value + 0 for key, value in record.items() if isinstance(value, bool | int | float)}
         features.append(
             {
                 "type": "Feature",
                 "id": int(row["label"]),
-                "geometry": _geometry([polygon + offset for polygon in trace_outlines(grain)]),
-                "properties": {"objectType": "annotation", "name": str(int(row["label"])), "measurements": record},
+                "geometry": _geometry(rings),
+                "properties": {
+                    "objectType": "annotation",
+                    "name": str(int(row["label"])),
+                    "measurements": measurements,
+                },
             }
         )
     _write_json({"type": "FeatureCollection", **_origin(export), "features": features}, path)
@@ -319,20 +336,22 @@ def _run_lengths(grain: np.ndarray, top: int, left: int, height: int, width: int
 
 
 def _geometry(outlines: list[np.ndarray]) -> dict[str, Any]:
-    """GeoJSON geometry of outlines: holes go to the piece whose box holds them."""
+    """GeoJSON geometry of simple rings: holes go to the innermost piece around them."""
     closed = [(outline, np.vstack([outline, outline[:1]]).tolist()) for outline in outlines]
     pieces = [(outline, [ring]) for outline, ring in closed if signed_area(outline) > 0]
     for outline, ring in closed:
         if signed_area(outline) < 0:
-            holding = [
-                rings
-                for piece, rings in pieces
-                if (piece.min(axis=0) < outline.min(axis=0)).all() and (piece.max(axis=0) > outline.max(axis=0)).all()
-            ]
-            holding[-1].append(ring)
+            within = pixel_on_the_left(outline)
+            around = [piece for piece in pieces if cv2.pointPolygonTest(piece[0].astype(np.float32), within, False) > 0]
+            min(around, key=lambda piece: signed_area(piece[0]))[1].append(ring)
     if len(pieces) == 1:
         return {"type": "Polygon", "coordinates": pieces[0][1]}
     return {"type": "MultiPolygon", "coordinates": [rings for _, rings in pieces]}
+
+
+def _cell(value: Any) -> Any:
+    """A value as a cell of a workbook can hold it."""
+    return json.dumps(value, ensure_ascii=False) if isinstance(value, dict | list) else value
 
 
 def _records(table: pd.DataFrame) -> list[dict[str, Any]]:

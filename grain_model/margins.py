@@ -8,6 +8,8 @@ import numpy as np
 
 # Grey levels that still count as blank; JPEG blurs a margin a little.
 _TOLERANCE = 12
+# The white of a page and the black of a screen; between them, a flat grain may fill a side as well.
+_WHITE, _BLACK = 240, 16
 # A margin that is worth leaving out has at least this part of the picture's side, and at least so many px.
 _LEAST_PART, _LEAST_PX = 0.01, 4
 # Lines beside a margin of which one has to differ from it; JPEG blurs the first ones.
@@ -34,7 +36,8 @@ def find_margins(pixels: np.ndarray, least_side: int) -> Margins:
     """Finds margins of one even colour, which may differ from side to side, and frames within frames.
 
     Every pixel of a margin's rows or columns has to have that colour, and the field has to end in a straight line:
-    particles on an even ground lie beside no margin, however far they are from the picture's edge.
+    particles on an even ground lie beside no margin, however far they are from the picture's edge. Bands of the
+    specimen end so, too: what is neither white nor black, and what lies inside another margin, has to go all around.
 
     Args:
         pixels: uint8 (H, W, 3).
@@ -47,6 +50,8 @@ def find_margins(pixels: np.ndarray, least_side: int) -> Margins:
     while any(layer):
         found = Margins(*(outer + inner for outer, inner in zip(found, layer, strict=True)))
         layer = find_frame(inside(pixels, found), least_side)
+        if not all(layer):
+            break
     height, width = pixels.shape[:2]
     least = (max(_LEAST_PART * side, _LEAST_PX) for side in (height, height, width, width))
     return Margins(*(lines if lines >= enough else 0 for lines, enough in zip(found, least, strict=True)))
@@ -67,11 +72,15 @@ def find_frame(pixels: np.ndarray, least_side: int) -> Margins:
     inner = inside(pixels, frame)
     if min(inner.shape[:2]) < least_side:
         return Margins()
-    beside = _from_each_side(inner)
+    colours = [np.median(lines[0], axis=0) for lines in sides]
+    ends = [
+        width > 0 and _is_straight(colour, field[:_LINES_BESIDE])
+        for width, colour, field in zip(frame, colours, _from_each_side(inner), strict=True)
+    ]
     return Margins(
         *(
-            width if width and _is_straight(lines[0, 0], field[:_LINES_BESIDE]) else 0
-            for width, lines, field in zip(frame, sides, beside, strict=True)
+            width if is_end and (all(ends) or _is_blank(colour)) else 0
+            for width, is_end, colour in zip(frame, ends, colours, strict=True)
         )
     )
 
@@ -90,8 +99,13 @@ def _from_each_side(pixels: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndar
 
 def _is_straight(colour: np.ndarray, lines: np.ndarray) -> bool:
     """Whether most of the pixels beside a margin of this colour have another."""
-    differs = np.abs(lines.astype(np.int16) - colour.astype(np.int16)).max(axis=2) > _TOLERANCE
+    differs = np.abs(lines - colour).max(axis=2) > _TOLERANCE
     return bool(differs.mean(axis=1).max(initial=0) >= 0.5)
+
+
+def _is_blank(colour: np.ndarray) -> bool:
+    """Whether a colour is that of a page or of a screen that is off."""
+    return bool(colour.min() >= _WHITE or colour.max() <= _BLACK)
 
 
 def _blank_lines(lines: np.ndarray) -> int:

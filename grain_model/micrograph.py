@@ -280,6 +280,8 @@ def _read_tiff(path: Path, page: int, max_pixels: int) -> _Source:
         _check_page(page, len(pages))
         chosen = pages[page]
         _check_size((chosen.imagelength, chosen.imagewidth), max_pixels)
+        if chosen.samplesperpixel > 4 or chosen.imagedepth > 1:
+            raise _no_one_picture(chosen.shape)
         pixel_size = (
             read_tiff_pixel_size(tiff, chosen) or read_sidecar_pixel_size(path) or read_resolution_pixel_size(chosen)
         )
@@ -311,15 +313,19 @@ def _tiff_pixels(page: TiffPage) -> np.ndarray:
         ink = pixels if pixels.dtype == np.uint8 else (pixels >> 8).astype(np.uint8)
         return np.asarray(Image.fromarray(ink, "CMYK").convert("RGB"))
     if pixels.ndim != 3 or pixels.shape[2] > 4:
-        raise ImageError(
-            f"A page of the TIFF has the shape {pixels.shape}. One grey or colour picture is expected. "
-            "Export the channels or slices as pages of their own."
-        )
+        raise _no_one_picture(pixels.shape)
     colours = 1 if pixels.shape[2] < 3 else 3
     if pixels.shape[2] > colours and page.extrasamples and page.extrasamples[0] in _ALPHA:
         return pixels[..., [0, 0, 0, 1]] if colours == 1 else pixels
     # A further channel that is not declared as alpha has nothing to do with how the picture looks.
     return pixels[..., :colours]
+
+
+def _no_one_picture(shape: tuple[int, ...]) -> ImageError:
+    return ImageError(
+        f"A page of the TIFF has the shape {shape}. One grey or colour picture is expected. "
+        "Export the channels or slices as pages of their own."
+    )
 
 
 def _check_size(shape: tuple[int, int], max_pixels: int) -> None:

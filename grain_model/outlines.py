@@ -8,14 +8,15 @@ import numpy as np
 _STEPS = ((1, 0), (0, 1), (-1, 0), (0, -1))
 
 
-def trace_outlines(grain: np.ndarray) -> list[np.ndarray]:
+def trace_outlines(grain: np.ndarray, *, corners_join: bool = True) -> list[np.ndarray]:
     """Trace a grain's outlines along its pixel edges.
 
-    Pixels that touch at a corner belong together. Vertices are pixel corners, (0, 0) the image's top left one, so that
-    a pixel's centre lies inside a polygon exactly when the pixel is part of the grain.
+    Vertices are pixel corners, (0, 0) the image's top left one, so that a pixel's centre lies inside a polygon exactly
+    when the pixel is part of the grain.
 
     Args:
         grain: bool (H, W).
+        corners_join: Whether pixels that touch at a corner belong together.
 
     Returns:
         Closed polygons, int (k, 2) as x, y without the first vertex repeated: clockwise on the screen around the
@@ -33,8 +34,8 @@ def trace_outlines(grain: np.ndarray) -> list[np.ndarray]:
             if corner == start:
                 break
             onward = leaving[corner]
-            # Where two pixels touch at a corner, the left turn goes on to the other pixel.
-            following = onward[0] if len(onward) == 1 else (direction - 1) % 4
+            # Where two pixels touch at a corner, the left turn goes on to the other pixel, the right turn stays.
+            following = onward[0] if len(onward) == 1 else (direction + (-1 if corners_join else 1)) % 4
             onward.remove(following)
             if not onward:
                 del leaving[corner]
@@ -43,6 +44,36 @@ def trace_outlines(grain: np.ndarray) -> list[np.ndarray]:
             direction = following
         polygons.append(np.array(vertices) - 1)
     return polygons
+
+
+def simple_rings(outline: np.ndarray) -> list[np.ndarray]:
+    """Cut an outline where it touches itself at a corner, into rings that pass each point once.
+
+    Args:
+        outline: int (k, 2), from ``trace_outlines``.
+
+    Returns:
+        int (k, 2) each, turning as in ``trace_outlines``.
+    """
+    rings, path, place = [], [], {}
+    for vertex in map(tuple, outline.tolist()):
+        if vertex in place:
+            ring = path[place[vertex] :]
+            rings.append(np.array(ring))
+            for left in ring[1:]:
+                del place[left]
+            path = path[: place[vertex] + 1]
+        else:
+            place[vertex] = len(path)
+            path.append(vertex)
+    return [*rings, np.array(path)]
+
+
+def pixel_on_the_left(outline: np.ndarray) -> tuple[float, float]:
+    """Centre x, y of the pixel to the left of an outline's first edge: in the hole, for an outline around one."""
+    (x, y), (next_x, next_y) = outline[:2].tolist()
+    along_x, along_y = np.sign((next_x - x, next_y - y)).tolist()
+    return x + (along_x + along_y) / 2, y + (along_y - along_x) / 2
 
 
 def signed_area(polygon: np.ndarray) -> float:

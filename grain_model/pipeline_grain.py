@@ -24,7 +24,7 @@ class GrainCountingPipeline(Pipeline):
     """Counts the grains of micrographs with the model that the pipeline was made with.
 
     Takes a path, PIL image or array, or a list of these; the options `um_per_pixel` and `page` of `read_micrograph`,
-    and `method`, `boundary_sensitivity` and `min_grain_area` of `count_grains`. Returns for each image a dictionary with
+    and `method`, `boundary_sensitivity` and `min_grain_area` of `count_grains`. Returns for each a dictionary with
 
     - `count`: int;
     - `labels`: int32 (H, W), 1..count, 0 = boundary, gap or not a grain;

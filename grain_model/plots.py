@@ -93,7 +93,7 @@ def plot_size_distribution(table: pd.DataFrame) -> Figure:
     fit = 100 * np.diff(stats.norm.cdf(np.log(bins), mean, spread))
     axes.plot(centres, fit, color=GREY, linestyle="--", linewidth=1.1, label="log-normal fit")
     _log_axis(axes, bins)
-    fitted = f"n = {len(diameters)}\nmedian {np.exp(mean):.3g} {unit}\nlog sd {spread:.2f}"
+    fitted = f"n = {len(diameters)}\nmedian {np.median(diameters):.3g} {unit}\nlog sd {spread:.2f}"
     axes.legend(loc="upper left", title=fitted, title_fontsize=8, alignment="left")
     return figure
 
@@ -249,7 +249,8 @@ def _picture(pixels: np.ndarray, um_per_pixel: float | None) -> tuple[Figure, Ax
 
 def _draw_scale_bar(axes: Axes, width: int, height: int, um_per_pixel: float) -> None:
     """A bar of a round length near a fifth of the picture's width, on white in the lower right corner."""
-    wanted = width * um_per_pixel / 5
+    # A hair more, since the logarithm of what is a hair below a power of ten is that of the power.
+    wanted = width * um_per_pixel / 5 * (1 + 1e-9)
     decade = 10 ** np.floor(np.log10(wanted))
     length = max(step * decade for step in (1, 2, 5) if step * decade <= wanted)
     pixels, margin = length / um_per_pixel, width * 0.012

@@ -3,6 +3,7 @@
 import io
 import json
 from contextlib import redirect_stdout
+from dataclasses import replace
 
 import numpy as np
 import pandas as pd
@@ -56,6 +57,24 @@ def test_outlines_hold_exactly_the_pixels(seed):
     assert sum(signed_area(outline) for outline in outlines) == np.count_nonzero(grain)
 
 
+@pytest.mark.parametrize("seed", range(8))
+def test_geojson_geometry_is_valid_and_exact(seed, tmp_path):
+    shapely = pytest.importorskip("shapely")
+    random = np.random.default_rng(seed).random((9, 12)) < 0.55
+    around = np.zeros((16, 16), bool)  # a thin piece around a block with a hole
+    around[1:15, 1:15] = True
+    around[2:14, 2:15] = False
+    around[4:12, 4:12] = True
+    around[7:9, 7:9] = False
+    for grain in (random, around):
+        export = GrainExport.of_labels(grain.astype(int))
+        (feature,) = json.loads(export_grains(export, tmp_path, ["geojson"])["geojson"].read_text())["features"]
+        geometry = shapely.from_geojson(json.dumps(feature["geometry"]))
+        assert geometry.is_valid, shapely.is_valid_reason(geometry)
+        y, x = np.indices(grain.shape) + 0.5
+        np.testing.assert_array_equal(shapely.contains_xy(geometry, x, y), grain)
+
+
 def test_outline_of_a_square_has_four_vertices():
     grain = np.zeros((6, 7), bool)
     grain[1:4, 2:6] = True
@@ -77,6 +96,18 @@ def test_xlsx_sheets(written, field):
     np.testing.assert_allclose(sheets["grains"]["area (px^2)"], field.table["area"])
     assert sheets["grain size"].set_index("rule").loc["saltykov", "G"] == pytest.approx(field.grain_size.saltykov.G)
     assert sheets["origin"].set_index("item").loc["um_per_pixel", "value"] == UM
+
+
+def test_xlsx_keeps_every_correction_and_takes_no_name_for_a_formula(field, tmp_path):
+    pytest.importorskip("openpyxl")
+    edits = [{"kind": "add", "points": [[float(x), 1234.5] for x in range(20)]} for _ in range(200)]
+    history = {"corrections": {"corrected_grains": 200, "edits": edits}, "warnings": ["a", "b"]}
+    path = export_grains(replace(field, name="=1+A.png", history=history), tmp_path, ["xlsx"])["xlsx"]
+    sheets = pd.read_excel(path, sheet_name=None)
+    assert [json.loads(points) for points in sheets["corrections"]["points"]] == [edit["points"] for edit in edits]
+    origin = sheets["origin"].set_index("item")["value"]
+    assert origin["image"] == "=1+A.png" and origin["corrected_grains"] == 200
+    assert history["corrections"]["edits"] == edits
 
 
 def test_json_is_strict_and_complete(written, field):
@@ -129,6 +160,9 @@ def test_geojson_polygons_are_exact(written, labels, field):
         str
     ).tolist()
     for feature in content["features"]:
+        measurements = feature["properties"]["measurements"]
+        assert all(type(value) in (int, float) for value in measurements.values())
+        assert measurements["touches_edge"] in (0, 1) and "confidence" not in measurements
         geometry = feature["geometry"]
         pieces = [geometry["coordinates"]] if geometry["type"] == "Polygon" else geometry["coordinates"]
         rings = [np.array(ring) for rings in pieces for ring in rings]

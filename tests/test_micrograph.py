@@ -166,6 +166,14 @@ def test_opacity_of_8_bit_pictures_in_wider_integers_is_that_of_8_bit():
     assert np.ptp(read_micrograph(rgba.astype(np.int64)).pixels) > 200
 
 
+def test_a_cube_is_refused_before_it_is_unpacked(tmp_path, monkeypatch):
+    cube = np.zeros((40, 40, 400), np.uint8)
+    tifffile.imwrite(tmp_path / "cube.tif", cube, photometric="minisblack", planarconfig="contig", compression="zlib")
+    monkeypatch.setattr(tifffile.TiffPage, "asarray", None)
+    with pytest.raises(ImageError, match="Export the channels or slices"):
+        read_micrograph(tmp_path / "cube.tif")
+
+
 def test_further_channels_that_are_not_alpha_are_left_out(tmp_path):
     stacked = np.dstack([RGB, np.zeros_like(GREY)])
     path = write_tiff(tmp_path / "a.tif", stacked, photometric="rgb", extrasamples=["unspecified"])

@@ -2,6 +2,7 @@
 
 import numpy as np
 import pytest
+from matplotlib.legend import Legend
 from scipy.spatial import cKDTree
 from skimage.segmentation import relabel_sequential
 
@@ -11,6 +12,7 @@ from grain_model.plots import (
     figure_to_array,
     plot_cumulative,
     plot_marked_grains,
+    plot_micrograph,
     plot_orientation_rose,
     plot_size_distribution,
     plot_test_lines,
@@ -85,6 +87,21 @@ def test_every_crossing_is_drawn(labels, pixels):
 def test_scale_bar_has_a_round_length(labels, pixels):
     texts = [text.get_text() for text in plot_marked_grains(pixels, labels, um_per_pixel=0.37).axes[0].texts]
     assert texts == ["20 \N{MICRO SIGN}m"]
+
+
+@pytest.mark.parametrize("width", [1388, 1392, 2592, 5184])
+@pytest.mark.parametrize("field", [50, 500, 5000])
+def test_scale_bar_of_a_field_of_round_width(width, field):
+    figure = plot_micrograph(np.zeros((60, width, 3), np.uint8), field / width)
+    assert figure.axes[0].texts[0].get_text() == f"{field / 5:g} \N{MICRO SIGN}m"
+
+
+def test_the_same_median_is_told_with_both_distributions(labels):
+    table = measure_grains(labels)
+    table.loc[table["label"] % 3 > 0, "equivalent_diameter_area"] = 5.0
+    table["touches_edge"] = False
+    (legend,) = (child for child in plot_size_distribution(table).axes[0].get_children() if isinstance(child, Legend))
+    assert "median 5 px" in legend.get_title().get_text()
 
 
 @pytest.mark.parametrize("plot", [plot_size_distribution, plot_cumulative, plot_orientation_rose])

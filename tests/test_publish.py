@@ -434,6 +434,17 @@ def test_a_missing_link_is_named(models, tmp_path):
         write_model_folder(tmp_path / "model", models[0], card, tmp_path)
 
 
+@pytest.mark.parametrize("name, content", [(".gitattributes", "*.bin -text\n"), (".git", "gitdir: elsewhere\n")])
+def test_a_clone_from_the_hub_is_left_alone(models, card, tmp_path, name, content):
+    folder = tmp_path / "model"
+    folder.mkdir()
+    (folder / ".gitattributes").write_text(GIT_ATTRIBUTES)
+    (folder / name).write_text(content)
+    with pytest.raises(PublishError, match="holds other files"):
+        write_model_folder(folder, models[0], model_card(card, None, REPO_ID, EMBEDDED), card.parent)
+    assert (folder / name).is_file()
+
+
 def test_a_folder_with_other_files_is_left_alone(models, card, tmp_path):
     filled = model_card(card, None, REPO_ID, EMBEDDED)
     folder = tmp_path / "model"

@@ -102,6 +102,15 @@ def test_sharing_a_picture_again_replaces_it(hub, examples, analysis):
     assert json.loads(shared_files(hub)["about.json"])["material"] == "austenitic steel"
 
 
+def test_nobody_replaces_the_licence_of_another(hub, examples, analysis):
+    examples.share(analysis, "cc-by-4.0", credit="A. Person")
+    examples.share(analysis, "cc0-1.0")
+    files = hub.repository(DATASET, "datasets").head.files
+    told = [json.loads(file.content) for path, file in files.items() if path.endswith("about.json")]
+    assert {about["licence"]: about["credit"] for about in told} == {"cc-by-4.0": "A. Person", "cc0-1.0": ""}
+    assert not any(examples.scheduler.folder_path.iterdir())
+
+
 def test_nothing_is_asked_of_the_hub_before_the_first_image(hub, monkeypatch):
     monkeypatch.setenv(DATASET_VARIABLE, DATASET)
     monkeypatch.setenv(TOKEN_VARIABLE, WRITE_TOKEN)

@@ -29,6 +29,13 @@ MAX_BATCH_BYTES = 2 * 1024**3
 _DAMAGED = (zipfile.BadZipFile, zlib.error, EOFError, OSError, ValueError, RuntimeError, NotImplementedError)
 """What a zip raises that is damaged, locked, or packed in a way that Python does not unpack."""
 
+_BOUNDED_METHODS = (zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED)
+
+_OTHER_METHOD = (
+    "This zip is packed by another method than the usual one (deflate), which is not unpacked here. "
+    "Zip the micrographs again without choosing a method, or load the images themselves."
+)
+
 
 @dataclass(frozen=True)
 class BatchUpload:
@@ -97,7 +104,8 @@ def open_uploads(uploads: Sequence[str] | None) -> BatchUpload:
     members = _list_members(zips, batch.failures)
     loose = dict.fromkeys(Path(upload) for upload in uploads if not _is_zip(upload))
     texts, text_of = _pair_texts(loose, batch.failures)
-    for number, upload in enumerate(map(Path, uploads)):
+    # What was chosen twice has one path.
+    for number, upload in enumerate(dict.fromkeys(map(Path, uploads))):
         folder = Path(batch.folder.name) / str(number)
         if upload in members:
             _unpack(upload, members[upload], folder, batch)
@@ -179,13 +187,17 @@ def _pair_texts(files: Collection[Path], failures: list[Failure]) -> tuple[set[P
 def _list_members(zips: Sequence[Path], failures: list[Failure]) -> dict[Path, list[zipfile.ZipInfo]]:
     """What is worth unpacking in each zip; nothing is unpacked before the sum of all is known to be bounded.
 
-    A zip cannot unpack to more than it says: Python stops reading a file at the size that its zip states.
+    A zip cannot unpack to more than it says: Python stops reading a file at the size that its zip states, if it is
+    packed by the method that nearly all zips have. By others, a few bytes may fill the memory before it stops.
     """
     members: dict[Path, list[zipfile.ZipInfo]] = {}
     for path in zips:
         try:
             with zipfile.ZipFile(path) as archive:
                 members[path] = [member for member in archive.infolist() if _is_wanted(member)]
+            if any(member.compress_type not in _BOUNDED_METHODS for member in members[path]):
+                del members[path]
+                failures.append(Failure(path.name, _OTHER_METHOD))
         except _DAMAGED as error:
             reason = f"This is no zip that can be opened ({error}). Make it again, or load the images themselves."
             failures.append(Failure(path.name, reason))

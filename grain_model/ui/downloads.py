@@ -21,7 +21,7 @@ KINDS = {
     "json": "Everything but the pixels (JSON)",
     "tiff": "Label image with its scale (TIFF)",
     "imagej": "Regions for ImageJ (ROI zip)",
-    "geojson": "Outlines for QuPath and GIS (GeoJSON)",
+    "geojson": "Outlines for QuPath (GeoJSON)",
     "coco": "Annotations for training (COCO JSON)",
 }
 """What can be made, with what it is called on the page."""

@@ -100,8 +100,9 @@ class SharedExamples:
             if self.scheduler is None:
                 self.scheduler = self._start()
             pixels = analysis.micrograph.field
-            # The same picture has the same name, so that sharing it twice replaces it.
-            name = hashlib.sha256(repr(pixels.shape).encode() + pixels.tobytes()).hexdigest()[:20]
+            # Sharing a picture twice replaces it, but nobody replaces the licence or the credit of another.
+            terms = repr((pixels.shape, licence, credit)).encode()
+            name = hashlib.sha256(terms + pixels.tobytes()).hexdigest()[:20]
             folder = self.scheduler.folder_path / name
             with self.scheduler.lock:
                 _write_example(folder, analysis, licence, material, credit)
@@ -113,6 +114,8 @@ class SharedExamples:
                 with self.scheduler.lock:
                     shutil.rmtree(folder, ignore_errors=True)
                 raise self._explained(error) from error
+            with self.scheduler.lock:
+                shutil.rmtree(folder, ignore_errors=True)
         return True
 
     def _start(self) -> CommitScheduler:

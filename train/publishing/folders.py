@@ -101,7 +101,9 @@ def _write_common(folder: Path, card: RepoCard, beside: Path) -> None:
 def _make_folder(folder: Path) -> None:
     """Empty a folder of an earlier run; anything else that is in the way stays."""
     if folder.is_dir() and any(folder.iterdir()):
-        if not (folder / ".gitattributes").is_file():
+        ours = folder / ".gitattributes"
+        # Clones from the Hub have such a file, too.
+        if (folder / ".git").exists() or not ours.is_file() or ours.read_text(encoding="utf-8") != GIT_ATTRIBUTES:
             raise PublishError(
                 f"The folder {folder} holds other files. Expected is a new one, or one that this command wrote. Name "
                 "another folder, or empty it."
