@@ -77,10 +77,11 @@ def targets_from_ids(
 
 def _deepest_point(ids: torch.Tensor, distance: torch.Tensor) -> torch.Tensor:
     """Largest distance within the grain of each pixel; only local maxima are gathered, which keeps atomics few."""
-    pictures, pixels = len(ids), ids[0].numel()
     peak = distance == F.max_pool2d(distance[:, None], 3, stride=1, padding=1)[:, 0]
-    key = ids.clamp(max=pixels) + torch.arange(pictures, device=ids.device)[:, None, None] * (pixels + 1)
-    deepest = distance.new_zeros(pictures * (pixels + 1))
+    # Ids may be any numbers; those that occur are counted through.
+    present, number = torch.unique(ids, return_inverse=True)
+    key = number + torch.arange(len(ids), device=ids.device)[:, None, None] * len(present)
+    deepest = distance.new_zeros(len(ids) * len(present))
     deepest.scatter_reduce_(0, key[peak], distance[peak], "amax")
     return deepest[key]
 

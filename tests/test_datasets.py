@@ -3,6 +3,7 @@
 import cv2
 import numpy as np
 import pytest
+import tifffile
 import torch
 
 from grain_model.segmentation_loss import targets_from_ids
@@ -176,6 +177,19 @@ def test_stored_65535_comes_back_as_unknown(tmp_path):
     cv2.imwrite(str(tmp_path / "images" / "a.png"), np.zeros((40, 40, 3), np.uint8))
     (micrograph,) = load_instances(tmp_path)
     assert micrograph.labels[0, 0] == 0 and micrograph.labels[-1, -1] == UNKNOWN and micrograph.labels.dtype == np.int32
+
+
+def test_ids_of_any_size_stay_apart_and_labels_fit_their_picture(tmp_path):
+    for folder in ("images", "instances"):
+        (tmp_path / folder).mkdir()
+    ids = np.array([[1, 40_000], [65_537, 0]], np.uint32).repeat(20, 0).repeat(20, 1)
+    tifffile.imwrite(tmp_path / "instances" / "a.tif", ids)
+    cv2.imwrite(str(tmp_path / "images" / "a.png"), np.zeros((40, 40, 3), np.uint8))
+    (micrograph,) = load_instances(tmp_path)
+    assert micrograph.labels[::20, ::20].tolist() == [[1, 2], [3, 0]]
+    cv2.imwrite(str(tmp_path / "images" / "a.png"), np.zeros((40, 60, 3), np.uint8))
+    with pytest.raises(LabelledDataError, match="40x40"):
+        load_instances(tmp_path)
 
 
 def test_samples_depend_on_seed_and_index_alone():

@@ -18,7 +18,7 @@ from train.distributions import TRUTH, compare_distributions, measure_shapes
 from train.enlargement import measure_count_changes
 from train.gallery import ERROR_COLOURS, render_errors
 from train.instance_protocol import ALL_PICTURES, MEAN_OF_MATERIALS, score_labels, score_pictures, summarize
-from train.labelled import LabelledDataError, find_labelled_micrographs, read_labels
+from train.labelled import UNKNOWN, LabelledDataError, find_labelled_micrographs, read_labels
 from train.matching import match_labels, prepare_labels
 from train.model_card import PAGES, ROOT, fill_tables
 from train.reliability import bin_confidence, calibration_error
@@ -133,6 +133,15 @@ def test_nothing_is_scored_where_labels_are_not_known(tmp_path):
     (picture,) = find_labelled_micrographs(write_material(tmp_path / "half", a=(pixels, known)))
     (scored,) = score_pictures([picture], [fake_model()])
     assert (scored.scores[0]["n_true"], scored.scores[0]["n_pred"], scored.scores[0]["f1"]) == (8, 8, 1.0)
+
+
+def test_what_sticks_out_of_an_unknown_area_is_not_invented():
+    true, found = np.zeros((2, 120, 200), np.int32)
+    true[20:100, 10:60] = found[20:100, 10:60] = 1
+    true[30:90, 110:170] = UNKNOWN
+    found[27:93, 107:173] = 2
+    scores = score_labels(true, found)
+    assert (scores["n_pred"], scores["f1"], scores["count_error"]) == (1, 1.0, 0.0)
 
 
 def test_the_mask_is_scored_as_it_is_drawn():

@@ -11,7 +11,7 @@ import tifffile
 import torch
 
 from grain_model.modeling_grain import GrainForInstanceSegmentation
-from grain_model.scale import REDUCED_DIAMETER
+from grain_model.scale import REDUCED_DIAMETER, SMALLEST_SIDE
 from tests.drawn import draw_grid
 from train.cli import main
 from train.datasets import RealMicrograph
@@ -84,6 +84,32 @@ def test_lines_belong_to_grains_and_gaps_do_not():
     assert set(closed[30, 20:23]) == {1, 2}
     assert (closed[30, 42:53] == 0).all()
     assert np.array_equal(closed[labels > 0], labels[labels > 0])
+
+
+def test_lines_beside_what_is_unknown_are_no_gaps():
+    labels = np.zeros((60, 60), np.int32)
+    labels[:, :20], labels[:, 25:40], labels[:, 45:] = 1, 2, UNKNOWN
+    closed = without_lines(labels)
+    assert set(closed[30, 20:25]) == {1, 2} and (closed[30, 40:45] == 2).all()
+    assert (closed[:, 45:] == UNKNOWN).all()
+
+
+def test_a_small_picture_of_large_grains_is_reduced_as_far_as_it_is_read():
+    labels = np.arange(1, 5, dtype=np.int32).reshape(2, 2).repeat(150, 0).repeat(100, 1)
+    scaled = at_known_scale(RealMicrograph(np.zeros((300, 200, 3), np.uint8), labels))
+    assert scaled.labels.shape == scaled.image.shape[:2] == (144, SMALLEST_SIDE)
+
+
+def test_a_frozen_start_is_trained_where_that_is_asked_for(options, monkeypatch):
+    frozen = GrainForInstanceSegmentation.from_pretrained(options.init)
+    frozen.freeze_backbone()
+    frozen.save_pretrained(options.out / "frozen")
+    give_scores(monkeypatch, range(10))
+    fine_tune(replace(options, init=str(options.out / "frozen"), train_backbone=True, backbone_lr=1e-2))
+    saved = GrainForInstanceSegmentation.from_pretrained(options.out / "model")
+    assert not saved.config.freeze_backbone
+    start = frozen.half().float().backbone.state_dict()
+    assert any(not torch.equal(value, start[name]) for name, value in saved.backbone.state_dict().items())
 
 
 def test_a_fifth_is_kept_back_and_none_of_it_is_trained_on():

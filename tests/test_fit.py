@@ -228,6 +228,25 @@ def test_stages_follow_one_another(start, tmp_path):
     assert (out / "two" / "curves.csv").stat().st_mtime_ns == written
 
 
+def test_a_stage_that_is_stopped_is_the_last(start, tmp_path):
+    config, out = tmp_path / "config.json", tmp_path / "run"
+    stages = [{"name": "one", "init": str(start)}, {"name": "two", "start_from": "one"}]
+    config.write_text(json.dumps({**TINY, "steps": 4, "device": "cpu", "stages": stages}))
+    assert run_fit("--config", config, "--out", out, "--stop-at", 2) == 0
+    assert not (out / "two").exists()
+    assert run_fit("--config", config, "--out", out, "--resume") == 0
+    assert len(read_losses(out / "one")) == len(read_losses(out / "two")) == 4
+
+
+def test_what_is_to_be_labelled_has_to_be_said(start, tmp_path, capsys):
+    config = tmp_path / "config.json"
+    config.write_text(
+        json.dumps({**TINY, "stages": [{"name": "one", "init": str(start), "self_label": {"model": "z"}}]})
+    )
+    assert run_fit("--config", config, "--out", tmp_path / "run") == 1
+    assert '"sources"' in capsys.readouterr().err
+
+
 def test_a_stage_labels_anew_where_labelling_was_interrupted(start, tmp_path, monkeypatch):
     def label(model, data, kind, out, device):
         if kind == "steel-optical" and not interrupted:

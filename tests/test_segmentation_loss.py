@@ -71,6 +71,13 @@ def test_distances_end_at_their_reach():
     assert (distance_to(torch.zeros(1, 20, 20, dtype=torch.bool)) == DISTANCE_REACH).all()
 
 
+def test_ids_may_be_any_numbers():
+    ids = np.ones((40, 40), int)
+    ids[:, 30:] = 2
+    small, large = (targets_from_ids(as_batch(numbers))[0] for numbers in (ids, ids * 1000 + 4000))
+    assert torch.equal(small, large)
+
+
 def test_each_grain_is_deepest_at_one():
     ids = draw_ids()
     (interior, boundary, distance), known = (part[0].numpy() for part in targets_from_ids(as_batch(ids)))

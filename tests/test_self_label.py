@@ -9,6 +9,7 @@ from grain_model.micrograph import read_micrograph
 from train import self_label
 from train.cli import main
 from train.datasets import load_instances
+from train.labelled import LabelledDataError
 from train.self_label import label_micrographs
 
 
@@ -31,6 +32,13 @@ def test_test_tiles_and_validation_pictures_stay_out(source, expected, data, tin
     assert main(["self-label", "--model", str(tmp_path / "model"), "--out", str(tmp_path / "out"), *options]) == 0
     for part in ("images", "instances"):
         assert sorted(p.stem for p in (tmp_path / "out" / part).iterdir()) == expected
+
+
+def test_a_tile_without_a_picture_is_named(data, tiny_model, tmp_path):
+    tiny_model.save_pretrained(tmp_path / "model")
+    (data / "316l" / "images" / "c.png").unlink()
+    with pytest.raises(LabelledDataError, match="'c'"):
+        label_micrographs(tmp_path / "model", data, "316l", tmp_path / "out")
 
 
 def test_unsure_grains_are_unknown_and_drawn_lines_are_no_gaps(data, tiny_model, tmp_path, monkeypatch):

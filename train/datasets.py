@@ -9,10 +9,18 @@ import numpy as np
 import torch
 from skimage.measure import label as connected_components
 from skimage.measure import regionprops
+from skimage.segmentation import relabel_sequential
 from torch.utils.data import Dataset
 
 from grain_model.micrograph import read_micrograph
-from train.labelled import UNKNOWN, LabelledDataError, files_by_stem, read_ids, read_mask, read_split
+from train.labelled import (
+    UNKNOWN,
+    LabelledDataError,
+    files_by_stem,
+    find_labelled_micrographs,
+    read_mask,
+    read_split,
+)
 from train.synthesis import SyntheticMicrograph, synthesize_micrograph
 
 # The pseudo masks are shifted by up to this many px against their pictures (see the data's own description).
@@ -146,21 +154,35 @@ def load_tbm(root: Path) -> list[RealMicrograph]:
     Raises:
         LabelledDataError: If `images/` or `boundaries/` is missing or empty.
     """
-    return _load_pairs(root, "boundaries", lambda path: labels_from_boundaries(read_mask(path)))
+    lines, pictures = files_by_stem(root / "boundaries"), files_by_stem(root / "images")
+    return [
+        RealMicrograph(read_micrograph(pictures[stem]).pixels, labels_from_boundaries(read_mask(path)))
+        for stem, path in lines.items()
+        if stem in pictures
+    ]
 
 
 def load_instances(root: Path) -> list[RealMicrograph]:
     """Micrographs with ids, 65535 where they are not known; ids without a picture are passed over.
 
     Raises:
-        LabelledDataError: If `images/` or `instances/` is missing or empty.
+        LabelledDataError: If the folder is not laid out as `find_labelled_micrographs` expects.
     """
-    return _load_pairs(root, "instances", read_ids)
+    read = (source.read() for source in find_labelled_micrographs(root))
+    return [RealMicrograph(pixels, count_ids_through(labels)) for pixels, labels in read]
 
 
-def _load_pairs(root: Path, part: str, read: Callable[[Path], np.ndarray]) -> list[RealMicrograph]:
-    labels, pictures = files_by_stem(root / part), files_by_stem(root / "images")
-    return [RealMicrograph(read_micrograph(pictures[s]).pixels, read(p)) for s, p in labels.items() if s in pictures]
+def count_ids_through(labels: np.ndarray) -> np.ndarray:
+    """Number grains 1, 2, 3 ...: ids of other tools may run into the millions, and samples hold 16 bits.
+
+    Args:
+        labels: Integer (H, W): 0 = not a grain, 1.. = ids, -1 = not known.
+
+    Returns:
+        int32 (H, W).
+    """
+    ids, _, _ = relabel_sequential(np.maximum(labels, 0))
+    return np.where(labels == UNKNOWN, UNKNOWN, ids).astype(np.int32)
 
 
 @dataclass
@@ -225,7 +247,9 @@ class TrainingSamples(Dataset):
 
 
 def relative_distance(labels: np.ndarray, shrunk: float = 0.0) -> np.ndarray:
-    """Distance to the nearest boundary relative to the grain's deepest point, as in `targets_from_ids`.
+    """Distance to the nearest boundary relative to the grain's deepest point.
+
+    As in `targets_from_ids`, but exact in grains of any size, where that stops at `DISTANCE_REACH`.
 
     Args:
         labels: Integer (H, W), 0 or less where there is no grain.

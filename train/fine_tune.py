@@ -15,12 +15,12 @@ from pathlib import Path
 import cv2
 import numpy as np
 import pandas as pd
-from skimage.segmentation import expand_labels, relabel_sequential
+from skimage.segmentation import expand_labels
 
 from grain_model.counting import count_grains
 from grain_model.modeling_grain import GrainForInstanceSegmentation
-from grain_model.scale import factor_for_grains
-from train.datasets import Mixture, RealMicrograph
+from grain_model.scale import SMALLEST_SIDE, factor_for_grains
+from train.datasets import Mixture, RealMicrograph, count_ids_through
 from train.fit import Trainer, build_model, save_model
 from train.fit_options import FitError, FitOptions
 from train.instance_protocol import score_labels
@@ -144,9 +144,7 @@ def read_labelled_folder(folder: Path) -> dict[str, RealMicrograph]:
     read = {}
     for source in find_labelled_micrographs(folder):
         pixels, labels = source.read()
-        # Other tools' ids may run into the millions; samples hold 16 bits.
-        ids, _, _ = relabel_sequential(without_lines(np.maximum(labels, 0)))
-        read[source.name] = RealMicrograph(pixels, np.where(labels == UNKNOWN, UNKNOWN, ids).astype(np.int32))
+        read[source.name] = RealMicrograph(pixels, count_ids_through(without_lines(labels)))
     return read
 
 
@@ -154,15 +152,16 @@ def without_lines(labels: np.ndarray) -> np.ndarray:
     """Give the lines between grains to the grain that is nearest and leave gaps as they are.
 
     Args:
-        labels: int32 (H, W), 0 on lines and in gaps.
+        labels: int32 (H, W), 0 on lines and in gaps, -1 where it is not known.
 
     Returns:
-        int32 (H, W), 0 in gaps alone.
+        int32 (H, W), 0 in gaps alone, -1 as before.
     """
     empty = (labels == 0).astype(np.uint8)
     disk = cv2.getStructuringElement(cv2.MORPH_ELLIPSE, (WIDEST_LINE + 2, WIDEST_LINE + 2))
     gaps = cv2.morphologyEx(empty, cv2.MORPH_OPEN, disk) > 0
-    return np.where(gaps, 0, expand_labels(labels, distance=WIDEST_LINE)).astype(np.int32)
+    grown = np.where(gaps, 0, expand_labels(np.maximum(labels, 0), distance=WIDEST_LINE))
+    return np.where(labels == UNKNOWN, UNKNOWN, grown).astype(np.int32)
 
 
 def keep_back(names: Sequence[str] | dict[str, RealMicrograph], seed: int) -> tuple[list[str], list[str]]:
@@ -191,13 +190,16 @@ def keep_back(names: Sequence[str] | dict[str, RealMicrograph], seed: int) -> tu
 def at_known_scale(micrograph: RealMicrograph) -> RealMicrograph:
     """Resample a micrograph as `count_grains` does before the network sees it, judged by its true grains."""
     areas = np.bincount(micrograph.labels[micrograph.labels > 0])
-    factor = factor_for_grains(areas[areas > 0])
+    height, width = micrograph.labels.shape
+    factor = max(factor_for_grains(areas[areas > 0]), min(SMALLEST_SIDE / min(height, width), 1))
     if factor == 1:
         return micrograph
-    method = cv2.INTER_AREA if factor < 1 else cv2.INTER_CUBIC
-    image = cv2.resize(micrograph.image, None, fx=factor, fy=factor, interpolation=method)
-    size = image.shape[1], image.shape[0]
-    return RealMicrograph(image, cv2.resize(micrograph.labels, size, interpolation=cv2.INTER_NEAREST_EXACT))
+    size = round(width * factor), round(height * factor)
+    method = cv2.INTER_AREA if factor < 1 else cv2.INTER_LINEAR
+    return RealMicrograph(
+        cv2.resize(micrograph.image, size, interpolation=method),
+        cv2.resize(micrograph.labels, size, interpolation=cv2.INTER_NEAREST_EXACT),
+    )
 
 
 def score_micrographs(model: GrainForInstanceSegmentation, micrographs: Sequence[RealMicrograph]) -> pd.DataFrame:

@@ -60,7 +60,12 @@ def build_model(options: FitOptions) -> GrainForInstanceSegmentation:
     """
     if options.init:
         # A copy, because loaded models are kept for the next caller.
-        return deepcopy(load_model(None if options.init == "embedded" else options.init))
+        model = deepcopy(load_model(None if options.init == "embedded" else options.init))
+        if options.train_backbone:
+            # The model may have been saved with a frozen one.
+            model.config.freeze_backbone = False
+            model.backbone.requires_grad_(True)
+        return model
     detail = (0, 0, 0, 0) if options.no_detail else GrainConfig().detail_channels
     if options.backbone:
         return GrainForInstanceSegmentation.from_backbone(
@@ -170,12 +175,12 @@ class Trainer:
                     break
         pool.close()
         self.save()
-        return self._done() >= 1
+        return self.done >= 1
 
     def is_over(self) -> bool:
         """Whether this run goes no further: the schedule is over, or `stop_at` is reached."""
         stop_at = self.options.stop_at
-        return self._done() >= 1 or (stop_at is not None and self.progress.step >= stop_at)
+        return self.done >= 1 or (stop_at is not None and self.progress.step >= stop_at)
 
     def _add_row(self) -> None:
         loss = float(torch.stack(self.unwritten).mean())
@@ -184,7 +189,8 @@ class Trainer:
         seconds = round(self.progress.seconds, 2)
         self.rows.append({"step": self.progress.step, "seconds": seconds, "loss": loss, "lr": rate})
 
-    def _done(self) -> float:
+    @property
+    def done(self) -> float:
         """How much of the schedule is over, by steps or by time, 0..1."""
         done = self.progress.step / self.options.steps
         if self.options.minutes:
@@ -201,7 +207,7 @@ class Trainer:
         pixels, ids, distance = augment(images, labels, distance, size, generator, turns_only=options.pseudo_only)
         pixels = pixels.to(memory_format=torch.channels_last)
         warm = min(1.0, (self.progress.step + 1) / max(options.warmup, 1))
-        factor = warm * (0.01 + 0.99 * 0.5 * (1 + math.cos(math.pi * min(self._done(), 1.0))))
+        factor = warm * (0.01 + 0.99 * 0.5 * (1 + math.cos(math.pi * min(self.done, 1.0))))
         for group in self.optimizer.param_groups:
             group["lr"] = group["peak"] * factor
         with torch.autocast(self.device.type, torch.bfloat16, enabled=computes_in_bfloat16(self.device)):

@@ -70,6 +70,10 @@ def run_stages(stages: list[dict], common: dict, typed: dict, source: Path) -> i
         if "name" not in own:
             raise FitError(f'{source}: a stage has no name. Expected is one for its folder. Add "name" to the stage.')
         name, earlier, labelling = own.pop("name"), own.pop("start_from", None), own.pop("self_label", None)
+        if labelling and not {"model", "sources"} <= labelling.keys():
+            raise FitError(
+                f'{source}: self_label of stage {name!r} is incomplete. Expected are "model" and "sources". Add them.'
+            )
         options = {**parse_config({**common, **own}, source), **typed, "out": out / name}
         if earlier:
             options["init"] = str(out / earlier / "model")
@@ -90,5 +94,7 @@ def run_stages(stages: list[dict], common: dict, typed: dict, source: Path) -> i
             for kind in labelling["sources"]:
                 label_micrographs(out / labelling["model"] / "model", chosen.data, kind, part, device=chosen.device)
             part.rename(chosen.self_trained)
-        fit(replace(chosen, resume=chosen.resume and (chosen.out / "checkpoint.pt").exists()))
+        trainer = fit(replace(chosen, resume=chosen.resume and (chosen.out / "checkpoint.pt").exists()))
+        if trainer.done < 1:
+            break  # stopped on the way, to be resumed
     return 0

@@ -105,7 +105,7 @@ def add_options(parser: argparse.ArgumentParser) -> None:
     add("--real-only", "no synthetic micrographs (for the ablation)", action="store_true")
     add("--no-detail", "no detail branch (for the ablation)", action="store_true")
     add("--backbone", "Hub id or folder of a Dinov2 model: its weights, frozen")
-    add("--train-backbone", "with --backbone or your own micrographs: train it too", action="store_true")
+    add("--train-backbone", "train the backbone, too, where it would be frozen", action="store_true")
     add("--init", "model folder or Hub id to start from, or 'embedded' (which your own micrographs start from)")
     add("--steps", "length of the schedule", type=positive_integer)
     add("--minutes", "end the schedule after this time if that comes first; not reproducible", type=positive_number)

@@ -73,8 +73,13 @@ def score_labels(true: np.ndarray, pred: np.ndarray) -> dict[str, float]:
 
 
 def known(true: np.ndarray, labels: np.ndarray) -> np.ndarray:
-    """Labels without what lies where the true ones are not known."""
-    return np.where(true == UNKNOWN, 0, labels)
+    """Labels without what lies where the true ones are not known, and without grains that do so for the most part."""
+    is_unknown = true == UNKNOWN
+    if not is_unknown.any():
+        return labels
+    ids = np.maximum(labels, 0)
+    hidden = np.bincount(ids[is_unknown], minlength=ids.max() + 1) > np.bincount(ids.ravel()) / 2
+    return np.where(is_unknown | hidden[ids], 0, labels)
 
 
 def _score(area: float, true: np.ndarray, pred: np.ndarray) -> dict[str, float]:

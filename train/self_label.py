@@ -12,7 +12,7 @@ from tqdm import tqdm
 from grain_model.counting import count_grains
 from grain_model.loading import load_model
 from train.datasets import training_tiles
-from train.labelled import UNKNOWN_STORED, files_by_stem
+from train.labelled import UNKNOWN_STORED, LabelledDataError, files_by_stem
 
 # Crops of these pictures are validation data.
 HELD_OUT = {"SUS304_200_1", "SUS304_500_1"}
@@ -68,6 +68,11 @@ def label_micrographs(
     """
     pictures = files_by_stem(data / source / "images")
     stems = training_tiles(data / source) if source == "316l" else sorted(pictures)
+    if missing := [stem for stem in stems if stem not in pictures]:
+        raise LabelledDataError(
+            f"{len(missing)} tiles of {data / source / 'split.csv'} have no picture in images/, the first is "
+            f"{missing[0]!r}. Every tile needs one. Copy the data again."
+        )
     pictures = [pictures[stem] for stem in stems if stem not in HELD_OUT]
     # A copy, because loaded models are kept for the next caller.
     network = deepcopy(load_model(None if str(model) == "embedded" else model))

@@ -13,6 +13,7 @@ from skimage.segmentation import mark_boundaries
 from tqdm import tqdm
 
 from train.arguments import natural_number, positive_integer, positive_number
+from train.labelled import UNKNOWN_STORED, LabelledDataError
 from train.single_thread import use_one_thread
 from train.synthesis import SyntheticMicrograph, synthesize_micrograph
 from train.synthesis.recipe import FAMILIES
@@ -70,6 +71,11 @@ def _draw_and_write(
 ) -> dict[str, float | int | str | bool]:
     """Draw and write one micrograph; return its parameters."""
     drawn = synthesize_micrograph(seed, size, family=family, diameter=diameter)
+    if drawn.labels.max() >= UNKNOWN_STORED:
+        raise LabelledDataError(
+            f"Micrograph {seed} has {drawn.labels.max()} grains. Label images of 16 bits hold {UNKNOWN_STORED - 1}. "
+            "Draw smaller micrographs (--size) or larger grains (--diameter)."
+        )
     name = f"{seed:06d}.png"
     cv2.imwrite(str(out / "images" / name), drawn.image[..., ::-1])
     cv2.imwrite(str(out / "instances" / name), drawn.labels.astype(np.uint16))
