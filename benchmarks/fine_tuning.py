@@ -48,7 +48,7 @@ def draw_colonies(seed: int) -> tuple[np.ndarray, np.ndarray]:
     phase = (x * np.cos(angle) + y * np.sin(angle)) * frequency + 0.7 * smooth_noise(rng, (SIDE, SIDE), 14)
     grey = 0.5 + rng.uniform(0.12, 0.25) * np.sin(phase + rng.uniform(0, 2 * np.pi, crystal.n_seeds)[crystal.labels])
     _, labels = np.unique(crystal.labels, return_inverse=True)
-    image = record(rng, recipe, grey.astype(np.float32), None)
+    image, _ = record(rng, recipe, grey.astype(np.float32), None)
     return image, labels.reshape(SIDE, SIDE).astype(np.int32) + 1
 
 

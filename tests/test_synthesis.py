@@ -15,7 +15,7 @@ from train.synthesis.fields import smooth_noise
 from train.synthesis.instrument import record
 from train.synthesis.painting import paint
 from train.synthesis.recipe import FAMILIES, Recipe
-from train.synthesis.visibility import LEAST_STEP, grain_noise, visible_grains
+from train.synthesis.visibility import LEAST_STEP, _without_splinters, grain_noise, visible_grains
 
 SIDE = 128
 
@@ -141,8 +141,8 @@ def draw_plain(**changes: float) -> tuple[np.ndarray, int, np.ndarray]:
     rng = np.random.default_rng(11)
     crystal = polycrystal(rng, (SIDE, SIDE), recipe.diameter)
     painted = paint(rng, recipe, crystal)
-    image = record(rng, recipe, painted.grey, painted.chroma)
-    labels = visible_grains(image, crystal, painted, recipe.diameter)
+    image, light = record(rng, recipe, painted.grey, painted.chroma)
+    labels = visible_grains(image, crystal, painted, recipe.diameter, light)
     return labels, len(np.unique(crystal.labels)), painted.grey
 
 
@@ -159,6 +159,25 @@ def test_a_step_above_what_the_camera_records_is_not_asked_for():
     beside = labels[:, 1:] != labels[:, :-1]
     first, second = labels[:, :-1][beside], labels[:, 1:][beside]
     assert np.abs(levels[first - 1] - levels[second - 1]).min() > 0.8 * LEAST_STEP * np.ptp(levels)
+
+
+def test_grains_whose_boundaries_lie_in_the_dark_are_not_asked_for():
+    chosen = {"step": 0.05, "gamma": 1.0, "noise": 0.02, "shading": 0.0, "seam": 0.0}
+    lit, dark = (draw_plain(**chosen, vignetting=loss)[0] for loss in (0.0, 0.85))
+    middle, corner = np.s_[SIDE // 3 : -SIDE // 3, SIDE // 3 : -SIDE // 3], np.s_[: SIDE // 5, : SIDE // 5]
+    assert len(np.unique(dark[corner])) < len(np.unique(lit[corner]))
+    assert len(np.unique(dark[middle])) >= 0.8 * len(np.unique(lit[middle]))
+
+
+def test_small_grains_are_no_splinters_of_others():
+    whole = np.ones((40, 40), np.int32)
+    whole[:, 20:] = 2
+    whole[30:34, 5:9] = 3  # small, but all of it is there
+    pieces = whole.copy()
+    pieces[:, 21:38] = 0
+    pieces[:, 38:] = 4  # what a gap leaves of the second grain, on both sides
+    kept = _without_splinters(pieces, whole, 60.0)
+    assert set(np.unique(kept)) == {0, 1, 3}
 
 
 def test_noise_hides_a_line_between_small_grains_that_large_grains_show():
@@ -240,7 +259,8 @@ def test_two_fields_are_joined_across_or_along_square_pictures():
             if name not in ("contrast", "gamma", "blur", "noise_cell"):
                 setattr(recipe, name, type(value)(0))
         recipe.seam = 0.1
-        image = record(np.random.default_rng(seed), recipe, np.full((64, 64), 0.5, np.float32), None).astype(float)
+        image, light = record(np.random.default_rng(seed), recipe, np.full((64, 64), 0.5, np.float32), None)
+        assert set(np.unique(light)) == {1.0, np.float32(1.1) ** np.float32(recipe.gamma)}
         across, along = (np.ptp(np.median(image[..., 0], axis=axis)) for axis in (0, 1))
         directions.add("across" if across > along else "along")
     assert directions == {"across", "along"}

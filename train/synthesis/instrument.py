@@ -1,5 +1,7 @@
 """What the microscope and its camera add: light, optics, noise, file."""
 
+from collections.abc import Iterator
+
 import cv2
 import numpy as np
 
@@ -13,7 +15,9 @@ def expose(recipe: Recipe, painted: np.ndarray) -> np.ndarray:
     return np.clip(painted, 0, 1) ** np.float32(recipe.gamma)
 
 
-def record(rng: np.random.Generator, recipe: Recipe, grey: np.ndarray, chroma: np.ndarray | None) -> np.ndarray:
+def record(
+    rng: np.random.Generator, recipe: Recipe, grey: np.ndarray, chroma: np.ndarray | None
+) -> tuple[np.ndarray, np.ndarray]:
     """Photograph a painted polycrystal.
 
     Args:
@@ -23,19 +27,13 @@ def record(rng: np.random.Generator, recipe: Recipe, grey: np.ndarray, chroma: n
         chroma: Colour offsets, float32 (H, W, 3), or None.
 
     Returns:
-        uint8 (H, W, 3), RGB.
+        uint8 (H, W, 3), RGB; and float32 (H, W), the factor by which the light changes what is recorded of a difference
+        in grey.
     """
     shape = grey.shape
-    if recipe.shading > 0:
-        light = smooth_noise(rng, shape, 0.8 * max(shape))
-        grey = grey * (1 + recipe.shading * np.clip(light, -2, 2) * 0.5)
-    if recipe.seam > 0:
-        # Two fields joined side by side, lit unlike.
-        axis = int(rng.integers(2))
-        along = np.indices(shape, sparse=True)[axis]
-        grey = grey * (1 + np.float32(recipe.seam) * (along > rng.uniform(0.1, 0.9) * shape[axis]))
-    if recipe.vignetting > 0:
-        grey = grey * _vignette(rng.spawn(1)[0], shape, recipe.vignetting)
+    light = np.ones(shape, np.float32)
+    for factor in _lighting(rng, recipe, shape):
+        grey, light = grey * factor, light * factor
     if recipe.gleam:
         grey = grey + 0.03 * smooth_noise(rng, shape, max(shape) / 6)
     if chroma is not None:
@@ -67,7 +65,21 @@ def record(rng: np.random.Generator, recipe: Recipe, grey: np.ndarray, chroma: n
     if recipe.jpeg:
         _, encoded = cv2.imencode(".jpg", image, [cv2.IMWRITE_JPEG_QUALITY, recipe.jpeg])
         image = cv2.imdecode(encoded, cv2.IMREAD_COLOR)
-    return np.ascontiguousarray(image)
+    return np.ascontiguousarray(image), np.maximum(light, 0) ** np.float32(recipe.gamma)
+
+
+def _lighting(rng: np.random.Generator, recipe: Recipe, shape: tuple[int, int]) -> Iterator[np.ndarray]:
+    """Factors of the light that reaches each pixel, float32, of shapes that broadcast to (H, W)."""
+    if recipe.shading > 0:
+        light = smooth_noise(rng, shape, 0.8 * max(shape))
+        yield 1 + recipe.shading * np.clip(light, -2, 2) * 0.5
+    if recipe.seam > 0:
+        # Two fields joined side by side, lit unlike.
+        axis = int(rng.integers(2))
+        along = np.indices(shape, sparse=True)[axis]
+        yield 1 + np.float32(recipe.seam) * (along > rng.uniform(0.1, 0.9) * shape[axis])
+    if recipe.vignetting > 0:
+        yield _vignette(rng.spawn(1)[0], shape, recipe.vignetting)
 
 
 def _vignette(rng: np.random.Generator, shape: tuple[int, int], loss: float) -> np.ndarray:

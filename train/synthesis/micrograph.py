@@ -74,7 +74,7 @@ def synthesize_micrograph(
         relaxations=int(rng.integers(0, 3)),
     )
     painted = paint(rng, recipe, crystal)
-    image = record(rng, recipe, painted.grey, painted.chroma)
-    labels = visible_grains(image, crystal, painted, recipe.diameter)
+    image, light = record(rng, recipe, painted.grey, painted.chroma)
+    labels = visible_grains(image, crystal, painted, recipe.diameter, light)
     parameters = {"seed": seed, "grains": int(labels.max()), **recipe.as_dict()}
     return SyntheticMicrograph(image, labels, parameters)

@@ -5,7 +5,6 @@ import numpy as np
 from scipy.sparse import coo_array
 from scipy.sparse.csgraph import connected_components as connected_seeds
 from skimage.measure import label as connected_components
-from skimage.morphology import remove_small_objects
 from skimage.segmentation import relabel_sequential
 
 from .painting import Painted
@@ -24,6 +23,8 @@ LINE_WIDTH = 2.5
 MIN_VISIBLE_SHARE = 0.3
 # Pieces between gaps that are smaller than this share of a mean grain are no grains.
 SPLINTER_SHARE = 0.04
+# What has at least this share of its grain's area is not a piece of it.
+UNCUT_SHARE = 0.9
 # Corners of a cell that pixels cut off, px; they belong to a neighbour.
 LARGEST_CRUMB = 12
 
@@ -38,7 +39,9 @@ FEW_PATCHES = 30
 OUTLIER = 3.0
 
 
-def visible_grains(image: np.ndarray, crystal: Polycrystal, painted: Painted, diameter: float) -> np.ndarray:
+def visible_grains(
+    image: np.ndarray, crystal: Polycrystal, painted: Painted, diameter: float, light: np.ndarray
+) -> np.ndarray:
     """Join grains whose common boundary cannot be seen, cut out the gaps, and number what is left.
 
     Args:
@@ -46,22 +49,30 @@ def visible_grains(image: np.ndarray, crystal: Polycrystal, painted: Painted, di
         crystal: The grains.
         painted: How they were drawn.
         diameter: Mean diameter of the grains in px.
+        light: What the light leaves of differences in grey, float32 (H, W); see `record`.
 
     Returns:
         int32 (H, W), the grains that can be told apart: 1..n, 0 in gaps.
     """
     gap = None if painted.gap is None else painted.gap > 0.5
-    visible = _visible(image, crystal, painted, diameter, gap)
-    result = _joined(crystal, visible)[crystal.labels] + 1
-    if gap is not None:
-        result[gap] = 0
+    visible = _visible(image, crystal, painted, diameter, light, gap)
+    whole = _joined(crystal, visible)[crystal.labels] + 1
     # A wavy boundary or a gap may cut one seed's cell in two: each piece is a grain of its own.
-    pieces = _without_crumbs(connected_components(result, background=0, connectivity=1))
-    if gap is not None and pieces.max() > 1:
-        # What a gap leaves of a cell may be a splinter that nobody would call a grain.
-        pieces = remove_small_objects(pieces, max_size=SPLINTER_SHARE * np.pi / 4 * diameter**2)
+    seen = whole if gap is None else np.where(gap, 0, whole)
+    pieces = _without_crumbs(connected_components(seen, background=0, connectivity=1))
+    if gap is not None:
+        pieces = _without_splinters(pieces, whole, diameter)
     pieces, _, _ = relabel_sequential(pieces)
     return pieces.astype(np.int32)
+
+
+def _without_splinters(pieces: np.ndarray, whole: np.ndarray, diameter: float) -> np.ndarray:
+    """Drop what a gap leaves of a grain where nobody would call it one; int32 (H, W), 0 = gap."""
+    area = np.bincount(pieces.ravel())
+    of_grain = np.zeros(len(area), np.int64)
+    of_grain[pieces.ravel()] = np.bincount(whole.ravel())[whole.ravel()]
+    splinter = (area <= SPLINTER_SHARE * np.pi / 4 * diameter**2) & (area < UNCUT_SHARE * of_grain)
+    return np.where(splinter[pieces], 0, pieces)
 
 
 def _without_crumbs(pieces: np.ndarray) -> np.ndarray:
@@ -78,7 +89,12 @@ def _without_crumbs(pieces: np.ndarray) -> np.ndarray:
 
 
 def _visible(
-    image: np.ndarray, crystal: Polycrystal, painted: Painted, diameter: float, gap: np.ndarray | None
+    image: np.ndarray,
+    crystal: Polycrystal,
+    painted: Painted,
+    diameter: float,
+    light: np.ndarray,
+    gap: np.ndarray | None,
 ) -> np.ndarray:
     """Whether a boundary at this pixel can be seen, bool (H, W): by its line or relief, by a step, or as a gap."""
     grey = image.mean(axis=2, dtype=np.float32) / 255
@@ -89,8 +105,10 @@ def _visible(
     # Standard deviations of the difference of two means over a disc each, and of a mean along a line.
     step_noise = noise * np.float32(np.sqrt(2 / (np.pi / 4 * span**2)))
     line_noise = noise * np.float32(np.sqrt(1 / (LINE_WIDTH * span / 2)))
-    step_is_seen = painted.step > np.maximum(LEAST_STEP * (brightest - darkest), SIGNAL_TO_NOISE * step_noise)
-    line_is_seen = painted.line > np.maximum(LEAST_LINE * (brightest - darkest), SIGNAL_TO_NOISE * line_noise)
+    # Colours are added to what the light left of the grey, so that dark corners keep them.
+    step = painted.step * light if painted.chroma is None else painted.step
+    step_is_seen = step > np.maximum(LEAST_STEP * (brightest - darkest), SIGNAL_TO_NOISE * step_noise)
+    line_is_seen = painted.line * light > np.maximum(LEAST_LINE * (brightest - darkest), SIGNAL_TO_NOISE * line_noise)
     visible = step_is_seen | line_is_seen
     return visible if gap is None else visible | gap
 
