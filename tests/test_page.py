@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import re
+import threading
 import zipfile
 from collections.abc import Iterator
 from dataclasses import replace
@@ -15,14 +16,17 @@ import pytest
 import tifffile
 from PIL import Image
 
+from grain_model.analysis import GrainAnalysis
 from grain_model.counting import count_grains
 from grain_model.micrograph import read_micrograph
 from grain_model.ui import build_page
 from grain_model.ui.actions import archive_analysis, describe_count, grain_table, plot_distribution
+from grain_model.ui.count_tab import Visit, _CountTab
 from grain_model.ui.entry import list_examples
+from grain_model.ui.settings import PageSettings
 from tests.browser import Site, needs_chromium, serve, write_grid
 from tests.drawn import draw_grid
-from tests.page_steps import expect_count, picture, press_count, shown_count, upload
+from tests.page_steps import expect_count, open_section, picture, press_count, shown_count, upload
 
 pytestmark = needs_chromium
 
@@ -160,6 +164,81 @@ def test_a_new_image_takes_the_old_results_away(page, tmp_path):
     page.wait_for_function("document.querySelector('[data-testid=count]')?.innerText != '4'")
 
 
+def load_another(page, folder) -> None:
+    """Takes the picture away and loads one of 6 grains that states its scale."""
+    page.locator("#micrograph").get_by_label("Remove Image").press("Enter")
+    page.locator("#micrograph img").wait_for(state="detached")
+    size = {"PhysicalSizeX": 2.0, "PhysicalSizeY": 2.0}
+    tifffile.imwrite(folder / "other.ome.tif", draw_grid(2, 3), metadata={"axes": "YX", **size})
+    upload(page, folder / "other.ome.tif")
+    page.wait_for_function("document.querySelector('#scale input').value == '2'")
+
+
+def start_count(page, folder) -> None:
+    """Loads a picture of 20 grains and starts a count that is held, as a hand does: opening is over by then."""
+    upload(page, write_grid(folder / "steel.png", 4, 5))
+    page.wait_for_timeout(1000)
+    page.get_by_role("button", name="Count grains").click()
+    wait_for_work(page, "micrograph")
+
+
+def wait_for_work(page, name: str) -> None:
+    page.wait_for_function(f"document.querySelector('#{name}').innerText.includes('processing')")
+
+
+def test_a_count_at_work_is_dropped_with_its_picture(page, site, tmp_path, monkeypatch):
+    turn = site.hold(monkeypatch)
+    start_count(page, tmp_path)
+    load_another(page, tmp_path)
+    page.wait_for_timeout(500)
+    assert "processing" not in page.locator("#micrograph").inner_text()
+    turn.set()
+    page.wait_for_timeout(1000)
+    assert not page.locator("#results").is_visible()
+    press_count(page)
+    assert shown_count(page) == 6 and "2 µm/px (OME)" in page.locator("#count").inner_text()
+
+
+def test_an_example_is_counted_while_other_pictures_are_at_work(page, site, tmp_path, monkeypatch):
+    turn = site.hold(monkeypatch)
+    start_count(page, tmp_path)
+    for text, name in (("etched lines", "etched_lines"), ("dark gaps", "dark-gaps")):
+        page.locator("#examples").get_by_role("button").filter(has_text=text).click()
+        page.locator(f"#micrograph img[src$='{name}.png']").wait_for()
+        page.wait_for_timeout(1000)
+    turn.set()
+    expect_count(page, 25)
+    page.wait_for_timeout(1000)
+    assert shown_count(page) == 25
+
+
+def test_a_redraw_at_work_is_dropped_with_its_picture(page, tmp_path, monkeypatch):
+    turn, relabel = threading.Event(), GrainAnalysis.relabel
+    monkeypatch.setattr(GrainAnalysis, "relabel", lambda *a, **settings: turn.wait(30) and relabel(*a, **settings))
+    upload(page, write_grid(tmp_path / "steel.png", 4, 5))
+    press_count(page)
+    open_section(page, "Settings")
+    page.get_by_label("components").check()
+    wait_for_work(page, "overlay")
+    load_another(page, tmp_path)
+    turn.set()
+    page.wait_for_timeout(2500)
+    assert not page.locator("#results").is_visible()
+
+
+def test_the_scale_of_one_picture_is_not_given_to_the_grains_of_another(site, tmp_path):
+    path = str(write_grid(tmp_path / "steel.png", 2, 2))
+    counted = archive_analysis(path, count_grains(path, model=site.model))
+    with gr.Blocks():
+        tab = _CountTab([], site.model)
+    same, other, none = (
+        tab.redraw(Visit(picture), counted, None, "delete", (), *vars(PageSettings(2.0)).values())
+        for picture in (path, "other.png", "")
+    )
+    assert same[tab.results.counted].analysis.um_per_pixel == 2
+    assert tab.results.counted not in other and tab.results.counted not in none
+
+
 def test_visitors_do_not_see_each_other(browser, page, site, tmp_path):
     upload(page, write_grid(tmp_path / "mine.png", 2, 2))
     press_count(page)
@@ -226,6 +305,14 @@ def test_an_image_without_grains_is_presented(site, tmp_path):
     assert len(grain_table(nothing)) == 0
     assert plot_distribution(nothing).ndim == 3
     assert zipfile.is_zipfile(archive_analysis(str(path), nothing).archive)
+
+
+def test_sizes_of_nanometres_can_be_read_in_the_table(site):
+    analysis = count_grains(read_micrograph(draw_grid(3, 3, cell=19), 0.002), model=site.model)
+    areas, shown = analysis.table["area_um2"], grain_table(analysis)
+    assert list(shown["area (µm²)"]) == [float(f"{area:.4g}") for area in areas] and 0 < areas.max() < 0.002
+    large = grain_table(count_grains(read_micrograph(draw_grid(3, 3, cell=190), 3.7), model=site.model))
+    assert large["area (µm²)"].max() > 1e5 and (large["area (µm²)"] % 1 == 0).all()
 
 
 def test_names_of_files_cannot_write_html(site, tmp_path):

@@ -210,6 +210,24 @@ def test_a_batch_can_be_stopped(page, site, gate, tmp_path):
 
 
 @needs_chromium
+def test_a_batch_that_runs_keeps_its_results_when_files_change(page, gate, tmp_path):
+    def remove_one(left: int) -> None:
+        page.locator("#batch-files").get_by_label("Remove this file").first.click()
+        page.wait_for_function(f"document.querySelectorAll('#batch-files .file').length == {left}")
+
+    start_four(page, tmp_path)
+    remove_one(3)
+    page.wait_for_timeout(500)
+    assert page.locator("#batch-results").is_visible()
+    gate.release(4)
+    page.wait_for_selector("#batch-download", state="visible")
+    assert "16 grains in 4 files" in page.locator("#batch-card").inner_text()
+    page.wait_for_function("!document.querySelector('#batch-button').disabled")
+    remove_one(2)
+    page.locator("#batch-results").wait_for(state="hidden")
+
+
+@needs_chromium
 def test_a_batch_ends_when_its_visitor_leaves(browser, site, gate, tmp_path):
     runs = site.runs
     visitor = visit(browser, site.url)
@@ -272,6 +290,54 @@ def test_a_zip_stands_for_its_images_in_all_folders(tmp_path, count):
         ("fields.zip/a.png", "a.png", 4),
         ("fields.zip/steel/left/a.png", "a.png-2", 6),
     ]
+
+
+JEOL_TEXT = b"$CM_FORMAT JEOL-SEM\r\n$$SM_MICRON_BAR 40\r\n$$SM_MICRON_MARKER 10um\r\n"
+
+
+def upload_each(folder: Path, *files: tuple[str, bytes]) -> list[str]:
+    """Writes each file into a folder of its own, as gradio stores uploads."""
+    paths = [folder / str(number) / name for number, (name, _) in enumerate(files)]
+    for path, (_, content) in zip(paths, files, strict=True):
+        path.parent.mkdir()
+        path.write_bytes(content)
+    return [str(path) for path in paths]
+
+
+def test_a_text_file_belongs_to_the_picture_of_its_name(tmp_path, monkeypatch, tiny_model):
+    monkeypatch.setattr(analysis_module, "predict_at_canonical_scale", predict_drawn)
+    files = [("a.txt", JEOL_TEXT), ("a.png", png(2, 2)), ("b.png", png(2, 3)), ("notes.txt", b"500x")]
+    upload = open_uploads(upload_each(tmp_path, *files))
+    assert [name for _, name in upload.images] == ["a.png", "b.png", "notes.txt"] and upload.failures == []
+    batch = finish(count_batch(upload, lambda path: count_grains(path, None, tiny_model)))
+    scales = [(field.file, field.summary["scale"]["um_per_pixel"]) for field in batch.fields]
+    assert scales == [("a.png", 0.25), ("b.png", None)]
+    assert [failure.file for failure in batch.failures] == ["notes.txt"]
+    # The upload's own folder may be shared with another visitor of the same picture, who has no text.
+    assert sorted(path.name for path in tmp_path.rglob("*.txt")) == ["a.txt", "notes.txt"]
+
+
+def test_text_files_of_equal_names_are_not_given_to_a_wrong_picture(tmp_path):
+    files = [("a.png", png(2, 2)), ("a.png", png(2, 3)), ("a.txt", JEOL_TEXT), ("c.png", png(2, 2))]
+    upload = open_uploads(upload_each(tmp_path, *files, ("c.txt", JEOL_TEXT), ("c.txt", JEOL_TEXT)))
+    assert [name for _, name in upload.images] == ["a.png", "a.png", "c.png"]
+    assert not any(image.with_suffix(".txt").exists() for image, _ in upload.images)
+    assert [failure.file for failure in upload.failures] == ["a.txt", "c.txt", "c.txt"]
+    assert all("Zip each picture with its text file" in failure.reason for failure in upload.failures)
+
+
+@pytest.mark.parametrize("method", [zipfile.ZIP_BZIP2, zipfile.ZIP_LZMA])
+def test_a_zip_packed_by_a_method_that_may_fill_the_memory_is_refused(tmp_path, method):
+    with zipfile.ZipFile(tmp_path / "a.zip", "w", method) as archive:
+        archive.writestr("a.png", png(2, 2))
+    upload = open_uploads([str(tmp_path / "a.zip")])
+    assert not upload.images
+    assert [failure.file for failure in upload.failures] == ["a.zip"] and "deflate" in upload.failures[0].reason
+
+
+def test_a_file_chosen_twice_is_counted_once(tmp_path):
+    (tmp_path / "a.png").write_bytes(png(2, 2))
+    assert len(open_uploads([str(tmp_path / "a.png")] * 2).images) == 1
 
 
 def test_names_in_a_zip_cannot_leave_its_folder(tmp_path):

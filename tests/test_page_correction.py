@@ -184,6 +184,20 @@ def test_settings_that_draw_anew_ask_before_they_discard(counted, site):
     assert site.runs == runs
 
 
+@pytest.mark.parametrize("answer, count", [("keep-corrections", 19), ("discard-corrections", 20)])
+def test_a_scale_typed_while_the_page_asks_is_used(counted, answer, count):
+    click(counted, middle(1, 1))
+    expect_count(counted, 19)
+    open_section(counted, "Settings")
+    counted.get_by_label("components").check()
+    counted.locator("#question").wait_for()
+    counted.locator("#scale input").fill("0.5")
+    counted.locator(f"#{answer}").click()
+    counted.locator("#question").wait_for(state="hidden")
+    expect_card(counted, "0.5 µm/px (given)")
+    expect_count(counted, count)
+
+
 def test_counting_again_asks_before_it_discards(counted, site):
     click(counted, middle(1, 1))
     expect_count(counted, 19)

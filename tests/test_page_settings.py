@@ -9,6 +9,7 @@ from urllib.parse import parse_qs, urlparse
 
 import numpy as np
 import pytest
+import tifffile
 from PIL import Image
 
 from grain_model.errors import ScaleError
@@ -155,6 +156,26 @@ def test_scale_by_two_clicks_and_a_length(page, site, tmp_path):
     assert page.locator("#scale input").input_value() == "0.5"
     assert "µm²" in page.locator("#grains").inner_text()
     assert site.runs == runs
+
+
+@needs_chromium
+def test_an_emptied_scale_is_the_files_own_again(page, tmp_path):
+    def give(scale: str, shown: str) -> None:
+        page.locator("#scale input").fill(scale)
+        page.locator("#scale input").blur()
+        page.wait_for_function("shown => document.querySelector('#scale input').value == shown", arg=shown)
+
+    path, size = tmp_path / "field.ome.tif", {"PhysicalSizeX": 2.0, "PhysicalSizeY": 2.0}
+    tifffile.imwrite(path, draw_grid(3, 4), metadata={"axes": "YX", **size})
+    upload(page, path)
+    page.wait_for_function("document.querySelector('#scale input').value == '2'")
+    give("", "2")
+    press_count(page)
+    expect_card(page, "2 µm/px (OME)")
+    give("0.5", "0.5")
+    expect_card(page, "0.5 µm/px (given)")
+    give("", "2")
+    expect_card(page, "2 µm/px (OME)")
 
 
 @needs_chromium

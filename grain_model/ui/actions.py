@@ -281,7 +281,10 @@ def describe_count(analysis: GrainAnalysis, edge_rule: str = "all", true_count: 
         rows.append(("corrected by hand", _correction_text(analysis)))
     rows.append(("scale", _scale_text(analysis)))
     title = noun if number == 1 else noun.replace("grain", "grains")
-    return _card(f"{number:g}", title, rows, analysis.remarks)
+    remarks = analysis.remarks
+    if edge_rule == "whole":  # what the other rule's flags say, the remarks say already
+        remarks = [*remarks, *(f"{size.title}: {flag}." for flag in size.flags)]
+    return _card(f"{number:g}", title, rows, remarks)
 
 
 def grain_table(analysis: GrainAnalysis) -> pd.DataFrame:
@@ -291,14 +294,19 @@ def grain_table(analysis: GrainAnalysis) -> pd.DataFrame:
         analysis: the count.
 
     Returns:
-        One row a grain, numbers rounded to what can be read.
+        One row a grain, numbers rounded to what can be read: four digits, and no fewer than stand before the point.
     """
     # An empty column would only take room where no grain was drawn by hand.
     table = analysis.table if analysis.corrected_ids else analysis.table.drop(columns="corrected")
-    shown = table[[column for column in TABLE_COLUMNS if column in table]].rename(columns=TABLE_COLUMNS).round(2)
+    shown = table[[column for column in TABLE_COLUMNS if column in table]].rename(columns=TABLE_COLUMNS)
+    numbers = shown.select_dtypes(float)
+    # As many places as each number needs: at nanometres a pixel an area is far below 0.01 µm².
+    places = 3 - np.floor(np.log10(numbers.abs().where(numbers != 0, 1)))
+    power = 10 ** places.clip(lower=0)
+    rounded = (numbers * power).round() / power
     # What is true of few grains is found more easily among empty cells.
     said = {column: shown[column].map({True: "yes", False: ""}) for column in shown.select_dtypes(bool)}
-    return shown.assign(**said)
+    return shown.assign(**rounded, **said)
 
 
 def plot_distribution(analysis: GrainAnalysis) -> np.ndarray:

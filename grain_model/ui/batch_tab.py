@@ -101,8 +101,9 @@ def build_batch_tab(model: str | os.PathLike | PreTrainedModel | None) -> None:
         download = gr.DownloadButton("Download all results (zip)", visible=False, elem_id="batch-download")
     upload, batch = gr.State(None), gr.State(None)
 
-    def forget() -> list[Any]:
-        return [gr.Column(visible=False), None]
+    def forget(running: BatchUpload | None) -> list[Any]:
+        # A batch that runs counts the files that it began with; others are for the next one.
+        return [gr.skip(), gr.skip()] if running else [gr.Column(visible=False), None]
 
     @clear_errors
     def prepare(paths: list[str] | None, um_per_pixel: float | None) -> list[Any]:
@@ -136,7 +137,7 @@ def build_batch_tab(model: str | os.PathLike | PreTrainedModel | None) -> None:
     # A number without a value is shown as 0 until it is told so, and 0 is no scale.
     gr.on(None, lambda: None, None, scale, api_visibility="private")
     private = {"api_visibility": "private"}
-    files.change(forget, None, [panel, batch], **private)
+    files.change(forget, upload, [panel, batch], **private)
     running = (
         start.click(prepare, [files, scale], [upload, panel, card, table, download], **private)
         .success(lambda: [gr.Button(interactive=False), gr.Button(visible=True)], None, [start, stop], **private)
@@ -217,6 +218,7 @@ def _rules_table(mean: GrainSize) -> str:
     )
     what = f"Mean of {_number(mean.n_fields, 'field')}"
     remarks = [] if mean.um_per_pixel else ["There is no G without a scale."]
+    remarks += [f"{flag}." for flag in mean.flags]
     remarks += [f"{mean.saltykov.title}: {flag}." for flag in mean.saltykov.flags]
     note = "".join(f"<p>{html.escape(remark)}</p>" for remark in remarks)
     return (

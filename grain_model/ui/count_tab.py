@@ -29,6 +29,9 @@ grains anew. Scale, overlay and edge rule keep the corrections."""
 
 PRIVATE = {"api_visibility": "private"}
 
+REDRAW_QUEUE = "redraw"
+"""What goes by the settings waits in this queue, so that an answer to the question finds the scale that was typed."""
+
 NO_IMAGE = (
     "There is no image yet. A micrograph is expected: PNG, JPEG, TIFF, BMP or WebP. "
     "Load one, or choose one of the examples."
@@ -48,10 +51,27 @@ def build_count_tab(examples: Path | None, model: str | os.PathLike | PreTrained
     return _CountTab(list_examples(examples), model).results.counted
 
 
+@dataclass
+class Visit:
+    """Where a visitor is: one object for as long as the page is open, so that a handler still at work sees it change.
+
+    Attributes:
+        picture: the file that the page shows, as it was uploaded; empty for none, `None` where that is not known:
+            before the first, and where the server began anew under an open page.
+    """
+
+    picture: str | None = None
+
+    def has_left(self, picture: str) -> bool:
+        """Whether the page has gone on from a picture."""
+        return self.picture not in (None, picture)
+
+
 @dataclass(frozen=True)
 class Stand:
     """How a visitor's page stands, as the handlers of a count take it."""
 
+    visit: Visit
     counted: CountedMicrograph | None
     chosen: int | None
     tool: str
@@ -61,7 +81,7 @@ class Stand:
     @classmethod
     def of(cls, values: Sequence[Any]) -> Stand:
         """From the components' values, in the order of the attributes and of `PageSettings`."""
-        return cls(*values[:4], PageSettings(*values[4:]))
+        return cls(*values[:5], PageSettings(*values[5:]))
 
 
 @dataclass(frozen=True)
@@ -95,6 +115,7 @@ class _CountTab:
 
     def _lay_out(self, pictures: list[tuple[Path, str]]) -> None:
         self.opened, self.linked, counted = gr.State(None), gr.State(None), gr.State(None)
+        self.visit = gr.State(Visit())
         with gr.Row(elem_id="entry"):
             with gr.Column(scale=3, min_width=300):
                 image = lay_out_picture()
@@ -117,7 +138,7 @@ class _CountTab:
         self.results = Results(panel, *pictures_and_card, *plot_and_table, *downloads, counted, gr.State(None))
         # What every handler of a count takes and may fill.
         correction = self.correction
-        self.stand = [counted, self.results.chosen, correction.tool, correction.pending, *self.settings]
+        self.stand = [self.visit, counted, self.results.chosen, correction.tool, correction.pending, *self.settings]
         filled = [*vars(self.results).values(), *vars(correction).values(), self.question.panel]
         self.filled = [component for component in filled if component is not correction.tool]
 
@@ -135,39 +156,55 @@ class _CountTab:
             "show_progress_on": entry.image,
             **PRIVATE,
         }
-        # Forgetting comes first, so that a file that cannot be read leaves nothing of the one before it.
-        entry.image.upload(self.forget, None, emptied, **PRIVATE).then(
-            self.open_file, entry.image, opening, **PRIVATE
-        ).failure(lambda: None, None, entry.image, **PRIVATE)
-        entry.image.clear(self.forget, None, emptied, **PRIVATE)
-        entry.button.click(self.count_file, **counting)
-        if entry.gallery:
-            entry.gallery.select(self.open_example, None, [entry.image, *emptied], **PRIVATE).success(
-                self.count_file, **counting
-            )
         gr.on(None, self.follow_link, None, [*self.settings, self.linked], **PRIVATE)
         # Only an example sets this state; else the picture stays alone, which may be loading already.
-        self.linked.change(self.open_linked, self.linked, opening, **PRIVATE).success(self.count_file, **counting)
+        of_link = self.linked.change(self.open_linked, [self.linked, self.visit], opening, **PRIVATE).success(
+            self.count_file, **counting
+        )
+        # Another picture ends a count, so that its own need not wait; what still comes of it `present` leaves out.
+        counts = [entry.button.click(self.count_file, **counting), of_link]
+        if entry.gallery:
+            # Not the count of another example: the browser could end the next one with it.
+            chosen = entry.gallery.select(
+                self.open_example, self.visit, [entry.image, *emptied], cancels=counts, **PRIVATE
+            )
+            counts.append(chosen.success(self.count_file, **counting, trigger_mode="multiple"))
+        # Bound before forgetting, for which the browser waits: by then the new picture's own count may have begun.
+        gr.on([entry.image.upload, entry.image.clear], None, cancels=counts)
+        # Forgetting comes first, so that a file that cannot be read leaves nothing of the one before it.
+        entry.image.upload(self.forget, [self.visit, entry.image], emptied, **PRIVATE).then(
+            self.open_file, entry.image, opening, **PRIVATE
+        ).failure(lambda: None, None, entry.image, **PRIVATE)
+        entry.image.clear(self.forget, self.visit, emptied, **PRIVATE)
 
         redrawing = {
             "inputs": self.stand,
             "outputs": self.filled,
             "trigger_mode": "always_last",
+            "concurrency_id": REDRAW_QUEUE,
             "show_progress_on": [results.overlay, results.card],
             **PRIVATE,
         }
-        typed = [event for field in (entry.um_per_pixel, entry.min_grain_area) for event in (field.submit, field.blur)]
-        gr.on([entry.method.input, entry.boundary_sensitivity.release, *typed], self.redraw, **redrawing)
-        for used in self.scale_used:
-            used.success(self.redraw, **redrawing)
-        self.question.discard.click(self.discard, self.stand, self.filled, **PRIVATE)
-        self.question.keep.click(
+        given, area = ([field.submit, field.blur] for field in (entry.um_per_pixel, entry.min_grain_area))
+        gr.on([entry.method.input, entry.boundary_sensitivity.release, *given, *area], self.redraw, **redrawing)
+        gr.on(
+            given,
+            self.show_own_scale,
+            [entry.um_per_pixel, self.opened],
+            entry.um_per_pixel,
+            show_progress="hidden",
+            **PRIVATE,
+        )
+        self.question.discard.click(self.discard, **redrawing)
+        kept = self.question.keep.click(
             self.restore,
             results.counted,
             [*entry.label_settings, self.question.panel],
             show_progress="hidden",
             **PRIVATE,
         )
+        for event in (*self.scale_used, kept):
+            event.success(self.redraw, **redrawing)
 
     def _bind_results(self) -> None:
         results, display, correction = self.results, self.display, self.correction
@@ -185,8 +222,9 @@ class _CountTab:
         for button, step in ((correction.undo, undo), (correction.redo, redo), (correction.reset, reset)):
             button.click(self.stepping(step), self.stand, self.filled, **working)
 
-    def forget(self) -> Updates:
+    def forget(self, visit: Visit, picture: str = "") -> Updates:
         """Empties the page, but for the picture that may just have come."""
+        visit.picture = picture
         return {
             self.entry.um_per_pixel: None,
             self.opened: None,
@@ -206,10 +244,11 @@ class _CountTab:
             **self.scale_view.show(file),
         }
 
-    def open_example(self, choice: gr.SelectData) -> Updates:
+    def open_example(self, choice: gr.SelectData, visit: Visit) -> Updates:
         """Shows an example."""
         example = list(self.examples)[choice.index]
-        return {**self.forget(), **self.open_file(str(self.examples[example]), example)}
+        path = str(self.examples[example])
+        return {**self.forget(visit, path), **self.open_file(path, example)}
 
     def follow_link(self, request: gr.Request) -> Updates:
         """Sets the page as its address says; what that says wrongly is named and left out."""
@@ -220,11 +259,16 @@ class _CountTab:
         settings = dict(zip(self.settings, vars(link.settings).values(), strict=True))
         return {**settings, self.linked: link if link.example else None}
 
-    def open_linked(self, link: LinkedPage) -> Updates:
+    def open_linked(self, link: LinkedPage, visit: Visit) -> Updates:
         """Shows the example that the page's address asks for; the scale that it states wins."""
-        opened = self.open_file(str(self.examples[link.example]), link.example)
+        visit.picture = str(self.examples[link.example])
+        opened = self.open_file(visit.picture, link.example)
         stated = link.settings.um_per_pixel
         return opened if stated is None else {**opened, self.entry.um_per_pixel: stated}
+
+    def show_own_scale(self, um_per_pixel: float | None, file: OpenedMicrograph | None) -> Any:
+        """Fills the field again where it was emptied: the file's own scale holds then."""
+        return file.um_per_pixel if file and um_per_pixel is None else gr.skip()
 
     @clear_errors
     def count_file(self, path: str | None, file: OpenedMicrograph | None, *stand: Any) -> Updates:
@@ -235,6 +279,8 @@ class _CountTab:
         # The page may show a copy; the count belongs to the file itself.
         is_opened = file is not None and Path(file.shown).name == Path(path).name
         source = file.path if is_opened else path
+        if now.visit.has_left(source):  # while the count waited for its turn
+            return gr.skip()
         if now.counted and now.counted.source == source and now.counted.analysis.edits:
             return self.ask(now)
         scale = now.settings.um_per_pixel
@@ -257,16 +303,17 @@ class _CountTab:
         counted, wanted = now.counted, now.settings
         if counted is None:
             return gr.skip()
-        is_relabelled = counted.analysis.settings != wanted.label_settings
-        if is_relabelled and counted.analysis.edits:
-            return self.ask(now)
-        if is_relabelled:
-            analysis = counted.analysis.relabel(**vars(wanted.label_settings))
-            counted = archive_analysis(counted.source, analysis)
         micrograph = counted.analysis.micrograph
         given = _unless_own(wanted.um_per_pixel, micrograph.stated.um_per_pixel if micrograph.stated else None)
         if given != micrograph.given_scale:
             counted = counted.rescale(given)
+        is_relabelled = counted.analysis.settings != wanted.label_settings
+        if is_relabelled and counted.analysis.edits:
+            shown = {} if counted is now.counted else self.present(counted, now)
+            return {**shown, **self.ask(now)}
+        if is_relabelled:
+            analysis = counted.analysis.relabel(**vars(wanted.label_settings))
+            counted = archive_analysis(counted.source, analysis)
         if counted is now.counted:
             return {self.question.panel: gr.Column(visible=False)}
         return self.present(counted, now)
@@ -342,11 +389,14 @@ class _CountTab:
         return take_step
 
     def present(self, counted: CountedMicrograph, now: Stand) -> Updates:
-        """Fills everything from a new count."""
+        """Fills everything from a new count, unless the page has gone on to another picture meanwhile."""
+        answered = {self.question.panel: gr.Column(visible=False)}
+        if now.visit.has_left(counted.source):
+            return answered
         return {
             **self.results.present(counted, now.settings),
             **self.correction.present(counted, now.settings, tool=now.tool),
-            self.question.panel: gr.Column(visible=False),
+            **answered,
         }
 
 

@@ -75,7 +75,8 @@ def lay_out_scale() -> gr.Number:
     """Lays out the scale."""
     return gr.Number(
         label="Scale (µm per pixel)",
-        info="Filled in where the file states it. Without a scale, sizes stay in pixels and there is no G.",
+        info="Filled in where the file states it; empty means the file's own. "
+        "Without a scale, sizes stay in pixels and there is no G.",
         placeholder="not known",
         elem_id="scale",
     )
