@@ -302,8 +302,9 @@ def test_every_format_and_report_is_offered():
     assert set(KINDS) == set(FORMATS) | set(REPORTS)
 
 
-def test_links_are_read_as_they_are_written():
-    settings = PageSettings(0.37, "components", 0.7, 40.0, "ids", 0.6, "half", True)
+@pytest.mark.parametrize("scale, area", [(0.37, 40.0), (0.123456789, 0.5)])
+def test_links_are_read_as_they_are_written(scale, area):
+    settings = PageSettings(scale, "components", 0.7, area, "ids", 0.6, "half", True)
     query = write_link("steel", settings)
     read = read_link({name: values[0] for name, values in parse_qs(query[1:]).items()}, ["steel"])
     assert read.example == "steel" and read.settings == settings and not read.ignored

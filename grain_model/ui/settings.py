@@ -81,7 +81,7 @@ def write_link(example: str | None, settings: PageSettings) -> str:
         value = getattr(settings, field.name)
         if value is not None and value != getattr(standard, field.name):
             values[field.name] = (
-                f"{value:g}" if isinstance(value, float) else str(int(value) if value is True else value)
+                f"{value:.15g}" if isinstance(value, float) else str(int(value) if value is True else value)
             )
     return f"?{urlencode(values)}" if values else ""
 
@@ -134,7 +134,7 @@ _READERS = {
     "um_per_pixel": _number(1e-6),
     "method": _one_of(METHODS),
     "boundary_sensitivity": _number(0.05, 0.95),
-    "min_grain_area": _number(1),
+    "min_grain_area": _number(0),
     "show": _one_of(OVERLAY_STYLES),
     "opacity": _number(0, 1),
     "edge_rule": _one_of(EDGE_RULES),
