@@ -1,1 +1,1 @@
-"""Speed, memory and accuracy, measured beside the peers."""
+"""Speed, memory and accuracy, each measured beside a reference in the same run."""

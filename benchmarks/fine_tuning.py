@@ -12,9 +12,9 @@ import argparse
 import tempfile
 from pathlib import Path
 
-import cv2
 import numpy as np
 
+from grain_model.rendering import write_png
 from train.cli import main as run_train
 from train.fine_tune import as_text, compare, read_labelled_folder
 from train.synthesis.fields import smooth_noise
@@ -70,8 +70,8 @@ def write_labelled(folder: Path, seeds: range) -> Path:
         (folder / part).mkdir(parents=True)
     for seed in seeds:
         image, labels = draw_colonies(seed)
-        cv2.imwrite(str(folder / "images" / f"{seed}.png"), image[..., ::-1])
-        cv2.imwrite(str(folder / "instances" / f"{seed}.png"), labels.astype(np.uint16))
+        write_png(folder / "images" / f"{seed}.png", image)
+        write_png(folder / "instances" / f"{seed}.png", labels.astype(np.uint16))
     return folder
 
 

@@ -13,7 +13,7 @@ from .errors import ModelError
 from .instances import Method
 from .loading import load_model
 from .micrograph import Micrograph, read_micrograph
-from .onnx_backend import OnnxNetwork, load_onnx
+from .onnx_backend import OnnxNetwork, is_onnx_file, load_onnx
 from .weights_origin import describe_weights
 
 Backend = Literal["torch", "onnx"]
@@ -35,13 +35,13 @@ def count_grains(
     Args:
         image: path, PIL image, numpy array (H, W) or (H, W, 3) of 8 or 16 bit or float, or a `Micrograph` already read.
         um_per_pixel: scale in um per pixel; wins over one found in the file.
-        model: folder, Hub id or a loaded model; `None` uses the embedded weights, with no network. For the backend
-            `"onnx"` also a file that `export_onnx` wrote, or what `load_onnx` returned.
+        model: folder, Hub id or a loaded model; `None` uses the embedded weights, with no network. A file that
+            `export_onnx` wrote, or what `load_onnx` returned, runs by onnxruntime whatever the backend.
         method: `"watershed"` separates grains that touch, `"components"` is plain connected components.
         boundary_sensitivity: 0 to 1; higher draws boundaries from weaker evidence, so it splits more.
         min_grain_area: see `LabelSettings`.
         backend: what runs the network: `"torch"`, or `"onnx"` (onnxruntime, on the CPU), which exports the model on
-            first use unless `model` is an exported file; see `load_onnx`.
+            first use; see `load_onnx`.
         progress: called with the tiles done and the tiles in all where a picture is so large that it is read in tiles;
             they begin anew where it is read once more at another size.
 
@@ -63,7 +63,7 @@ def count_grains(
 
 
 def load_network(
-    model: str | os.PathLike | PreTrainedModel | OnnxNetwork | None, backend: Backend
+    model: str | os.PathLike | PreTrainedModel | OnnxNetwork | None, backend: Backend = "torch"
 ) -> tuple[PreTrainedModel | OnnxNetwork, dict[str, str | None]]:
     """Loads a model for what is to run it.
 
@@ -77,7 +77,7 @@ def load_network(
     Raises:
         ModelError: if the model cannot be loaded, or the backend is unknown or not installed.
     """
-    if backend == "onnx":
+    if backend == "onnx" or isinstance(model, OnnxNetwork) or is_onnx_file(model):
         network = load_onnx(model)
         return network, network.weights
     if backend != "torch":

@@ -104,11 +104,7 @@ def write_xlsx(export: GrainExport, path: str | os.PathLike) -> None:
     """A workbook with the sheets ``grains`` (units in the header), ``grain size`` and ``origin``.
 
     Where grains were corrected by hand, there is a sheet ``corrections`` with one row a correction.
-
-    Raises:
-        GrainError: openpyxl is not installed.
     """
-    _require("openpyxl")
     origin = _origin(export)
     corrections = dict(origin.pop("corrections", {}))
     edits = corrections.pop("edits", [])
@@ -183,11 +179,9 @@ def write_imagej_rois(export: GrainExport, path: str | os.PathLike) -> None:
 
     The polygon is the grain's outer outline; a grain in several pieces gives its largest, and holes are filled, as
     ImageJ's polygons have none.
-
-    Raises:
-        GrainError: roifile is not installed.
     """
-    roifile = _require("roifile")
+    import roifile  # late, as only this format needs it
+
     with zipfile.ZipFile(path, "w", zipfile.ZIP_DEFLATED) as archive:
         for row, window, grain in _grains(export):
             outline = max(trace_outlines(grain), key=signed_area) + (window[1].start, window[0].start)
@@ -252,7 +246,6 @@ def export_grains(
 
     Raises:
         MeasurementError: A format is unknown.
-        GrainError: A package that a format needs is not installed.
     """
     unknown = sorted(set(formats) - set(FORMATS))
     if unknown:
@@ -380,20 +373,3 @@ def _origin(export: GrainExport) -> dict[str, Any]:
 def _write_json(content: dict[str, Any], path: str | os.PathLike) -> None:
     text = json.dumps(content, ensure_ascii=False, allow_nan=False, indent=1)
     Path(path).write_text(text + "\n", encoding="utf-8")
-
-
-def _require(package: str) -> Any:
-    """Import an optional package.
-
-    Raises:
-        GrainError: It is not installed.
-    """
-    from importlib import import_module
-
-    try:
-        return import_module(package)
-    except ImportError as error:
-        raise GrainError(
-            f"This format needs the package {package}, which is not installed. All that requirements.txt names is "
-            f"expected. Run: pip install {package}"
-        ) from error

@@ -24,7 +24,7 @@ def load_model(model: str | os.PathLike | PreTrainedModel | None = None) -> PreT
 
     Args:
         model: a folder; a Hub id, with `@` and a tag, branch or commit to pin one (`user/name@v0.1.0`); a loaded model,
-            which is returned as it is; `None` for the embedded weights.
+            which is returned as it is; `None` or `"embedded"` for the embedded weights.
 
     Returns:
         The model; if it was loaded here, in evaluation mode and in float32, on the GPU where CUDA has one.
@@ -34,7 +34,7 @@ def load_model(model: str | os.PathLike | PreTrainedModel | None = None) -> PreT
     """
     if model is not None and not isinstance(model, (str, os.PathLike)):
         return _checked(model)
-    if model is None:
+    if model is None or str(model) == "embedded":
         return _load_folder(EMBEDDED_WEIGHTS, "The embedded weights are missing", "Install the package again.")
     folder = Path(model).expanduser()
     if folder.is_dir():

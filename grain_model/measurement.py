@@ -14,6 +14,7 @@ from scipy.ndimage import find_objects
 from skimage.segmentation import relabel_sequential
 
 from .errors import MeasurementError, ScaleError
+from .instances import touching
 
 #: Bounds of a scale, um per pixel.
 SMALLEST_SCALE, LARGEST_SCALE = 1e-6, 1e6
@@ -234,10 +235,9 @@ def count_neighbours(labels: np.ndarray, count: int) -> np.ndarray:
     """
     closed = close_boundaries(labels).astype(np.int64)
     pairs = []
-    for first, second in ((closed[:, :-1], closed[:, 1:]), (closed[:-1], closed[1:])):
-        apart = (first != second) & (first > 0) & (second > 0)
-        low, high = np.minimum(first[apart], second[apart]), np.maximum(first[apart], second[apart])
-        pairs.append(low * (count + 1) + high)
+    for here, there, touch in touching(closed):
+        first, second = closed[here][touch], closed[there][touch]
+        pairs.append(np.minimum(first, second) * (count + 1) + np.maximum(first, second))
     low, high = np.divmod(np.unique(np.concatenate(pairs)), count + 1)
     return np.bincount(np.concatenate([low, high]), minlength=count + 1)[1:]
 

@@ -13,7 +13,7 @@ import numpy as np
 from PIL import Image, UnidentifiedImageError
 
 from .errors import ImageError
-from .footer import MAX_FOOTER, find_footer, find_scale_bar
+from .footer import MAX_FOOTER, find_footer
 from .margins import Margins, find_frame, find_margins, inside
 from .measurement import as_scale
 from .pixels import check_picture, from_pil, is_see_through, to_rgb, turn_upright
@@ -43,7 +43,7 @@ _PNG_START = b"\x89PNG\r\n\x1a\n"
 _PNG_DEPTH_BYTE = 24
 
 _SUPPORTED = (
-    "PNG, JPEG, BMP, WebP, GIF and TIFF (also OME-TIFF and the TIFFs of FEI/Thermo, Zeiss, Olympus and JEOL "
+    "PNG, JPEG, BMP, WebP, GIF, PGM, PPM and TIFF (also OME-TIFF and the TIFFs of FEI/Thermo, Zeiss, Olympus and JEOL "
     "microscopes)"
 )
 
@@ -63,7 +63,6 @@ class Micrograph:
         name: name of the file, or "image".
         notes: what a reader of the result has to know about the file, in sentences, whatever scale is given.
         footer_top: first row of the microscope's strip of text under the picture, or None when there is none.
-        scale_bar_px: length of the scale bar in that strip, px, or None when none is found.
         margins: blank margins around the picture above that strip, px.
     """
 
@@ -73,7 +72,6 @@ class Micrograph:
     name: str = "image"
     notes: tuple[str, ...] = ()
     footer_top: int | None = None
-    scale_bar_px: int | None = None
     margins: Margins = Margins()
 
     @property
@@ -140,8 +138,8 @@ def read_micrograph(
     (see `to_rgb`). What is not opaque lies on white.
 
     Args:
-        source: path of a PNG, JPEG, BMP, WebP, GIF or TIFF file; PIL image; or array (H, W), (H, W, 1), (H, W, 3) or
-            (H, W, 4) of bool, integers or floats.
+        source: path of a PNG, JPEG, BMP, WebP, GIF, PGM, PPM or TIFF file; PIL image; or array (H, W), (H, W, 1),
+            (H, W, 3) or (H, W, 4) of bool, integers or floats.
         um_per_pixel: scale in um per pixel; wins over the file's own, with a warning if they differ by over 5 %.
         page: which page of a TIFF or frame of an animation, from 0.
         max_pixels: more are refused, in a file before any is decoded.
@@ -167,7 +165,6 @@ def read_micrograph(
         notes.append(_other_width_note(stated, pixels.shape[1]))
         stated = None
     footer_top = _stated_footer(stated, pixels.shape[0]) or _find_footer(pixels)
-    bar = find_scale_bar(pixels, footer_top) if footer_top else None
     return Micrograph(
         pixels,
         given,
@@ -175,7 +172,6 @@ def read_micrograph(
         opened.name,
         tuple(notes),
         footer_top,
-        bar.length if bar is not None else None,
         find_margins(pixels[:footer_top], MIN_SIDE),
     )
 

@@ -74,17 +74,19 @@ def load_onnx(model: str | os.PathLike | PreTrainedModel | OnnxNetwork | None = 
     if isinstance(model, OnnxNetwork):
         return model
     _onnxruntime()
-    if model is None or isinstance(model, (str, os.PathLike)):
-        path = _existing(model) if is_onnx_file(model) else _exported_once(load_model(model))
+    if is_onnx_file(model):
+        path = _existing(model)
+    elif model is None or isinstance(model, (str, os.PathLike)):
+        path = _exported_once(load_model(model))
     else:
         path = _exported(load_model(model))  # looked at each time, since its weights may have been trained further
     # A file that was exported again must not be answered from the cache.
     return _opened(path, path.stat().st_mtime_ns)
 
 
-def is_onnx_file(name: Any) -> bool:
+def is_onnx_file(model: Any) -> bool:
     """Whether a model is named by an ONNX file rather than a folder or Hub id."""
-    return str(name).lower().endswith(".onnx")
+    return isinstance(model, (str, os.PathLike)) and str(model).lower().endswith(".onnx")
 
 
 @lru_cache(maxsize=4)

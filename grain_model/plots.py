@@ -45,6 +45,8 @@ STYLE = {
     "legend.fontsize": 8,
     "figure.facecolor": "white",
 }
+#: Major over minor axis from which a grain has a direction.
+LEAST_ASPECT_RATIO = 1.2
 #: Inches.
 CHART_SIZE = (5.2, 3.4)
 PICTURE_WIDTH = 4.2
@@ -127,18 +129,17 @@ def plot_cumulative(table: pd.DataFrame) -> Figure:
 
 
 @_styled
-def plot_orientation_rose(table: pd.DataFrame, least_aspect_ratio: float = 1.2) -> Figure:
+def plot_orientation_rose(table: pd.DataFrame) -> Figure:
     """Directions of the grains' major axes, weighted by area.
 
     Args:
-        table: Grain table of ``measure_grains``; grains cut by the edge, and those rounder than ``least_aspect_ratio``,
+        table: Grain table of ``measure_grains``; grains cut by the edge, and those rounder than ``LEAST_ASPECT_RATIO``,
             whose direction is chance, are left out.
-        least_aspect_ratio: Major over minor axis from which a grain has a direction.
     """
     figure = Figure(figsize=(CHART_SIZE[1] + 0.4, CHART_SIZE[1] + 0.3), layout="constrained")
     axes = figure.add_subplot(projection="polar")
     axes.spines["polar"].set_visible(True)
-    shown = table[~table["touches_edge"] & (table["aspect_ratio"] >= least_aspect_ratio)]
+    shown = table[~table["touches_edge"] & (table["aspect_ratio"] >= LEAST_ASPECT_RATIO)]
     edges = np.radians(np.arange(0, 361, 10))
     # An axis has no sense of direction: each counts at both of its ends, in bins centred on 0, 10, 20 degrees.
     degrees = np.concatenate([shown["orientation_deg"], shown["orientation_deg"] + 180])

@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from pathlib import Path
 from typing import Literal, get_args
 
 import cv2
 import numpy as np
+from PIL import Image
 from scipy.ndimage import find_objects
 from skimage.color import hsv2rgb
 
@@ -131,6 +133,19 @@ def label_colours(count: int) -> np.ndarray:
     saturation = 0.6 + 0.13 * (index % 3)
     value = 1 - 0.16 * (index // 3 % 2)
     return np.rint(255 * hsv2rgb(np.stack([hue, saturation, value], axis=-1))).astype(np.uint8)
+
+
+def write_png(path: Path, picture: np.ndarray) -> None:
+    """Writes a picture without loss, in half the time of Pillow's default for a few per cent more bytes.
+
+    Args:
+        path: the file.
+        picture: uint8 (H, W) or (H, W, 3), RGB, or uint16 (H, W).
+
+    Raises:
+        OSError: if it cannot be written.
+    """
+    Image.fromarray(picture).save(path, compress_level=3)
 
 
 def _outlines(labels: np.ndarray) -> np.ndarray:

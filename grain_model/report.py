@@ -45,6 +45,7 @@ from .errors import GrainError, MeasurementError
 from .grain_size import GrainSize, average_fields
 from .plots import (
     GREY,
+    LEAST_ASPECT_RATIO,
     STYLE,
     figure_to_array,
     plot_cumulative,
@@ -326,7 +327,7 @@ def _compose_field(analysis: GrainAnalysis) -> ReportField:
         ],
         [
             ("Grains not cut by the edge, by number and by area", plot_size_distribution(table)),
-            ("Grains of an aspect ratio of 1.2 and more", plot_orientation_rose(table)),
+            (f"Grains of an aspect ratio of {LEAST_ASPECT_RATIO:g} and more", plot_orientation_rose(table)),
         ],
         [("Grains not cut by the edge; dots mark the medians", plot_cumulative(table))],
     ]

@@ -27,7 +27,6 @@ def predict_at_canonical_scale(
     model: Network,
     image: np.ndarray,
     *,
-    max_pixels: int = 2_000_000,
     progress: Callable[[int, int], None] | None = None,
 ) -> np.ndarray:
     """Run the model, look how large the grains are, and run it again at a better scale where that helps.
@@ -35,7 +34,6 @@ def predict_at_canonical_scale(
     Args:
         model: A `GrainForInstanceSegmentation`, or the same exported to ONNX.
         image: float32 (3, H, W), standardised.
-        max_pixels: Largest number of pixels in one forward pass.
         progress: Called with the tiles done and the tiles in all, for each run anew.
 
     Returns:
@@ -46,7 +44,7 @@ def predict_at_canonical_scale(
 
     def look(factor: float) -> np.ndarray:
         resized = resample(image, tuple(max(round(side * factor), 1) for side in size))
-        return predict_probabilities(model, resized, max_pixels=max_pixels, progress=progress)
+        return predict_probabilities(model, resized, progress=progress)
 
     maps = look(1)
     areas = _grain_areas(maps)

@@ -73,7 +73,7 @@ def with_fake_models(monkeypatch):
 
     def load(row, model, label_methods):
         assert label_methods == ["watershed"]
-        return fake_model(row, drop=int(model or 0))
+        return fake_model(row, drop=0 if model == "embedded" else int(model))
 
     monkeypatch.setattr(evaluate, "model_contender", load)
 
@@ -355,11 +355,11 @@ def test_model_runs_once_for_all_its_rows(monkeypatch):
             self.confidence = np.ones(self.labels.max(), np.float32)
             self.relabel = lambda method: Analysis(method, pixels)
 
-    def count_grains(pixels, model, backend):
-        runs.append((model, backend))
+    def count_grains(pixels, model):
+        runs.append(model)
         return Analysis("watershed", pixels)
 
-    def load_network(model, backend):
+    def load_network(model):
         return f"loaded {model}", {"name": model}
 
     analysis = SimpleNamespace(count_grains=count_grains, load_network=load_network)
@@ -371,7 +371,7 @@ def test_model_runs_once_for_all_its_rows(monkeypatch):
         "mine": 6,
         "mine (components)": 0,
     }
-    assert runs == [("loaded folder", "torch")]
+    assert runs == ["loaded folder"]
     assert contender.weights == {"name": "folder"}
 
 
@@ -379,7 +379,7 @@ def test_models_are_named_apart(monkeypatch):
     monkeypatch.setattr(evaluate, "model_contender", lambda row, model, methods: (row, model))
     assert evaluate.model_contenders(["runs/last"], ["watershed"]) == [("this model", "runs/last")]
     named = evaluate.model_contenders(["embedded", "no detail=runs/a", "runs/b"], ["watershed"])
-    assert named == [("this model", None), ("no detail", "runs/a"), ("b", "runs/b")]
+    assert named == [("this model", "embedded"), ("no detail", "runs/a"), ("b", "runs/b")]
     with pytest.raises(LabelledDataError, match="'a'"):
         evaluate.model_contenders(["x/a", "y/a"], ["watershed"])
     with pytest.raises(LabelledDataError, match="'otsu'"):

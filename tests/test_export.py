@@ -8,11 +8,13 @@ from dataclasses import replace
 import numpy as np
 import pandas as pd
 import pytest
+import roifile
+import shapely
 import tifffile
 from matplotlib.path import Path as Polygon
 from scipy.spatial import cKDTree
 
-from grain_model.errors import GrainError, MeasurementError
+from grain_model.errors import MeasurementError
 from grain_model.export import FORMATS, GrainExport, export_grains
 from grain_model.outlines import signed_area, trace_outlines
 
@@ -59,7 +61,6 @@ def test_outlines_hold_exactly_the_pixels(seed):
 
 @pytest.mark.parametrize("seed", range(8))
 def test_geojson_geometry_is_valid_and_exact(seed, tmp_path):
-    shapely = pytest.importorskip("shapely")
     random = np.random.default_rng(seed).random((9, 12)) < 0.55
     around = np.zeros((16, 16), bool)  # a thin piece around a block with a hole
     around[1:15, 1:15] = True
@@ -90,7 +91,6 @@ def test_csv_has_units_in_the_header(written, field):
 
 
 def test_xlsx_sheets(written, field):
-    pytest.importorskip("openpyxl")
     sheets = pd.read_excel(written["xlsx"], sheet_name=None)
     assert list(sheets) == ["grains", "grain size", "origin"]
     np.testing.assert_allclose(sheets["grains"]["area (px^2)"], field.table["area"])
@@ -99,7 +99,6 @@ def test_xlsx_sheets(written, field):
 
 
 def test_xlsx_keeps_every_correction_and_takes_no_name_for_a_formula(field, tmp_path):
-    pytest.importorskip("openpyxl")
     edits = [{"kind": "add", "points": [[float(x), 1234.5] for x in range(20)]} for _ in range(200)]
     history = {"corrections": {"corrected_grains": 200, "edits": edits}, "warnings": ["a", "b"]}
     path = export_grains(replace(field, name="=1+A.png", history=history), tmp_path, ["xlsx"])["xlsx"]
@@ -142,7 +141,6 @@ def test_coco_masks_are_exact(written, labels):
 
 
 def test_imagej_regions_are_named_and_not_shrunk(written, labels):
-    roifile = pytest.importorskip("roifile")
     regions = roifile.roiread(str(written["imagej"]))
     assert sorted(int(region.name) for region in regions) == [label for label in np.unique(labels) if label > 0]
     for region in regions:
@@ -179,9 +177,3 @@ def test_empty_field_gives_every_file(tmp_path):
 def test_unknown_format_is_refused(field, tmp_path):
     with pytest.raises(MeasurementError, match="dxf are unknown"):
         export_grains(field, tmp_path, ["csv", "dxf"])
-
-
-def test_missing_package_is_named(field, tmp_path, monkeypatch):
-    monkeypatch.setitem(__import__("sys").modules, "roifile", None)
-    with pytest.raises(GrainError, match="pip install roifile"):
-        export_grains(field, tmp_path, ["imagej"])

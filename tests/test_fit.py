@@ -323,6 +323,19 @@ def test_run_that_cannot_start_says_why(arguments, complaint, start, tmp_path, c
     assert not (tmp_path / "run").exists()
 
 
+@pytest.mark.parametrize("typed", [("--weak-share", "1.5"), ("--ema", "2"), ("--border-weight", "-1")])
+def test_shares_and_weights_have_to_be_such(typed, tmp_path, capsys):
+    with pytest.raises(SystemExit):
+        run_fit("--out", tmp_path / "run", *typed)
+    assert f"argument {typed[0]}" in capsys.readouterr().err
+
+
+def test_help_tells_the_defaults_for_ones_own_micrographs(capsys):
+    with pytest.raises(SystemExit):
+        run_fit("--help")
+    assert "--init embedded, --steps 300," in " ".join(capsys.readouterr().out.split())
+
+
 def test_options_that_contradict_each_other_are_refused(tmp_path):
     with pytest.raises(FitError, match="316l"):
         FitOptions(out=tmp_path, weak_share=0.1)

@@ -13,6 +13,22 @@ def positive_number(text: str) -> float:
     return number
 
 
+def weight(text: str) -> float:
+    """Read a finite number from 0 up."""
+    number = float(text)
+    if not 0 <= number < float("inf"):
+        raise argparse.ArgumentTypeError(f"{text} is no finite number from 0 up")
+    return number
+
+
+def share(text: str) -> float:
+    """Read a number from 0 to 1."""
+    number = float(text)
+    if not 0 <= number <= 1:
+        raise argparse.ArgumentTypeError(f"{text} is no number from 0 to 1")
+    return number
+
+
 def positive_integer(text: str) -> int:
     """Read a whole number from 1 up."""
     number = int(text)

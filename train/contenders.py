@@ -55,12 +55,12 @@ def baseline(name: str) -> Contender:
     return Contender((name,), lambda pixels: {name: Prediction(segment(to_grey(pixels)))}, weights={})
 
 
-def model_contender(row: str, model: str | None, label_methods: Sequence[str] = (DEFAULT_LABEL_METHOD,)) -> Contender:
+def model_contender(row: str, model: str, label_methods: Sequence[str] = (DEFAULT_LABEL_METHOD,)) -> Contender:
     """Make a contender of a checkpoint, with one row for each way of turning its probabilities into labels.
 
     Args:
         row: Name of the row; a label method other than the default is appended in brackets.
-        model: Folder, Hub id or a file of `export_onnx`, which onnxruntime runs; None for the embedded weights.
+        model: Folder, Hub id or a file of `export_onnx`, which onnxruntime runs; or `"embedded"`.
         label_methods: `"watershed"`, `"components"`, `MASK_METHOD`.
 
     Raises:
@@ -70,11 +70,9 @@ def model_contender(row: str, model: str | None, label_methods: Sequence[str] = 
     from grain_model.counting import count_grains, load_network
     from grain_model.image_processing_grain import standardize
     from grain_model.instances import INTERIOR
-    from grain_model.onnx_backend import is_onnx_file
     from grain_model.tiling import predict_probabilities
 
-    backend = "onnx" if model is not None and is_onnx_file(model) else "torch"
-    loaded, weights = load_network(model, backend)
+    loaded, weights = load_network(model)
     row_of = {method: row if method == DEFAULT_LABEL_METHOD else f"{row} ({method})" for method in label_methods}
 
     def predict(pixels: np.ndarray) -> dict[str, Prediction]:
@@ -83,7 +81,7 @@ def model_contender(row: str, model: str | None, label_methods: Sequence[str] = 
             interior = predict_probabilities(loaded, standardize(pixels))[INTERIOR]
             by_row[row_of[MASK_METHOD]] = Prediction((interior > 0.5).astype(np.int32))
         if row_of.keys() != {MASK_METHOD}:
-            analysis = count_grains(pixels, model=loaded, backend=backend)
+            analysis = count_grains(pixels, model=loaded)
         for method, name in row_of.items():
             if method != MASK_METHOD:
                 labelled = analysis if method == DEFAULT_LABEL_METHOD else analysis.relabel(method=method)

@@ -21,7 +21,7 @@ from train.labelled import (
     read_mask,
     read_split,
 )
-from train.synthesis import SyntheticMicrograph, synthesize_micrograph
+from train.synthesis import synthesize_micrograph
 
 # The pseudo masks are shifted by up to this many px against their pictures (see the data's own description).
 PSEUDO_SHIFT = 4
@@ -210,17 +210,10 @@ class TrainingSamples(Dataset):
         seed: Seed of the run.
         side: Side of the samples in px.
         mixture: Real micrographs and their shares.
-        draw: Draws a synthetic micrograph from a seed and a side.
     """
 
-    def __init__(
-        self,
-        seed: int,
-        side: int,
-        mixture: Mixture,
-        draw: Callable[[int, int], SyntheticMicrograph] = synthesize_micrograph,
-    ) -> None:
-        self.seed, self.side, self.mixture, self.draw = seed, side, mixture, draw
+    def __init__(self, seed: int, side: int, mixture: Mixture) -> None:
+        self.seed, self.side, self.mixture = seed, side, mixture
 
     def __len__(self) -> int:
         return 2**40
@@ -237,7 +230,7 @@ class TrainingSamples(Dataset):
                 break
             pick -= share
         if image is None:
-            drawn = self.draw(int(rng.integers(2**62)), self.side)
+            drawn = synthesize_micrograph(int(rng.integers(2**62)), self.side)
             image, labels = drawn.image, drawn.labels
         return (
             torch.from_numpy(np.ascontiguousarray(image.transpose(2, 0, 1))),

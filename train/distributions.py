@@ -11,7 +11,6 @@ import pandas as pd
 from matplotlib.figure import Figure
 from matplotlib.ticker import NullFormatter
 from scipy.stats import ks_2samp
-from skimage.segmentation import relabel_sequential
 
 from grain_model.measurement import measure_grains
 
@@ -28,8 +27,7 @@ LARGEST_ASPECT_RATIO_DRAWN = 6
 
 def measure_shapes(labels: np.ndarray) -> pd.DataFrame:
     """Measure the `PROPERTIES` of every grain of a label image, int (H, W), ids with gaps allowed; one row a grain."""
-    dense, _, _ = relabel_sequential(labels)
-    return measure_grains(dense.astype(np.int32))[list(PROPERTIES)]
+    return measure_grains(labels)[list(PROPERTIES)]
 
 
 def compare_distributions(shapes: pd.DataFrame) -> pd.DataFrame:

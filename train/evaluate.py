@@ -119,7 +119,7 @@ def model_contenders(models: Sequence[str], label_methods: Sequence[str]) -> lis
                 f"Two rows would be called {name!r}. Each row of the table needs its own name. "
                 "Name the models with --model NAME=FOLDER."
             )
-        named[name] = None if folder == EMBEDDED else folder
+        named[name] = folder
     methods = list(dict.fromkeys(label_methods))
     return [model_contender(name, folder, methods) for name, folder in named.items()]
 

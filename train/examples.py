@@ -3,7 +3,7 @@
 import csv
 from pathlib import Path
 
-import cv2
+from grain_model.rendering import write_png
 
 from .synthesis import SyntheticMicrograph, synthesize_micrograph
 
@@ -36,7 +36,7 @@ def main() -> None:
         rows = csv.writer(file, lineterminator="\n")
         rows.writerow(["file", "count", "family", "seed"])
         for (name, family, seed), drawn in zip(EXAMPLES, draw_examples().values(), strict=True):
-            cv2.imwrite(str(FOLDER / f"{name}.png"), drawn.image[..., ::-1])
+            write_png(FOLDER / f"{name}.png", drawn.image)
             rows.writerow([f"{name}.png", int(drawn.labels.max()), family, seed])
 
 

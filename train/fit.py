@@ -37,7 +37,7 @@ DENSE_ROWS = ROW_EVERY = 50
 
 
 def fit(options: FitOptions) -> Trainer:
-    """Train once; see `run`."""
+    """Train once, or go on with a run, and save the averaged model where the schedule is over."""
     # Before anything is written: a run that cannot start leaves no folder.
     trainer = Trainer(options)
     if options.resume:
@@ -60,7 +60,7 @@ def build_model(options: FitOptions) -> GrainForInstanceSegmentation:
     """
     if options.init:
         # A copy, because loaded models are kept for the next caller.
-        model = deepcopy(load_model(None if options.init == "embedded" else options.init))
+        model = deepcopy(load_model(options.init))
         if options.train_backbone:
             # The model may have been saved with a frozen one.
             model.config.freeze_backbone = False

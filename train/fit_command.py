@@ -9,7 +9,7 @@ from pathlib import Path
 
 from train.fine_tune import DEFAULTS, fine_tune
 from train.fit import fit
-from train.fit_options import FitError, FitOptions, add_options, is_labelled_folder, parse_config, read_config
+from train.fit_options import FitError, FitOptions, add_options, as_typed, is_labelled_folder, parse_config, read_config
 from train.self_label import label_micrographs
 
 
@@ -22,6 +22,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         help="JSON with any of the options below, or with a list of stages that have them; what is typed wins",
     )
     add_options(parser)
+    own = ", ".join(f"--{name.replace('_', '-')} {as_typed(value)}" for name, value in DEFAULTS.items())
+    parser.epilog = f"With your own micrographs the defaults are --init embedded, {own}."
 
 
 def run(args: argparse.Namespace) -> int:

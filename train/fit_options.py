@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import NoReturn
 
 from grain_model.errors import GrainError
-from train.arguments import natural_number, positive_integer, positive_number
+from train.arguments import natural_number, positive_integer, positive_number, share, weight
 
 
 class FitError(GrainError, ValueError):
@@ -82,6 +82,11 @@ def is_labelled_folder(data: Path | None) -> bool:
     return data is not None and (data / "images").is_dir()
 
 
+def as_typed(value: object) -> str:
+    """Write an option's value as it is typed."""
+    return " ".join(map(str, value)) if isinstance(value, tuple) else str(value)
+
+
 def add_options(parser: argparse.ArgumentParser) -> None:
     """Declare every option of `FitOptions`; what is not typed is absent from the parsed namespace."""
     defaults = {field.name: field.default for field in fields(FitOptions)}
@@ -89,7 +94,7 @@ def add_options(parser: argparse.ArgumentParser) -> None:
     def add(name: str, text: str, **settings: object) -> None:
         default = defaults[name[2:].replace("-", "_")]
         if settings.get("action") != "store_true" and default is not None:
-            shown = " ".join(map(str, default)) if isinstance(default, tuple) else default
+            shown = as_typed(default)
             text += f" (default {shown})"
         parser.add_argument(name, help=text, default=argparse.SUPPRESS, **settings)
 
@@ -100,7 +105,7 @@ def add_options(parser: argparse.ArgumentParser) -> None:
         type=Path,
     )
     add("--self-trained", "folder with images/ and instances/ labelled by an earlier model", type=Path)
-    add("--weak-share", "share of 316l/ with its weak labels", type=float)
+    add("--weak-share", "share of 316l/ with its weak labels", type=share)
     add("--pseudo-only", "the seed's game: train on its pseudo masks alone", action="store_true")
     add("--real-only", "no synthetic micrographs (for the ablation)", action="store_true")
     add("--no-detail", "no detail branch (for the ablation)", action="store_true")
@@ -116,11 +121,11 @@ def add_options(parser: argparse.ArgumentParser) -> None:
     add("--pool", "samples kept for reuse", type=positive_integer)
     add("--lr", "peak learning rate of the decoder", type=positive_number)
     add("--backbone-lr", "peak learning rate of the backbone", type=positive_number)
-    add("--weight-decay", "decay of matrices and kernels", type=float)
+    add("--weight-decay", "decay of matrices and kernels", type=weight)
     add("--warmup", "steps of linear warm-up", type=natural_number)
-    add("--ema", "decay of the averaged weights, which are those that are saved", type=float)
+    add("--ema", "decay of the averaged weights, which are those that are saved", type=share)
     add("--keep-statistics", "leave batch statistics as --init brings them: for small batches", action="store_true")
-    add("--border-weight", "weight of the loss over whole borders, for the end of a training", type=float)
+    add("--border-weight", "weight of the loss over whole borders, for the end of a training", type=weight)
     add("--seed", "seed of every random choice", type=natural_number)
     add("--workers", "processes that draw samples, 0 for none", type=natural_number)
     add("--device", "cpu, cuda or auto; computes in bfloat16 where the device is made for it")

@@ -21,6 +21,7 @@ from tqdm import tqdm
 from grain_model.batch import IMAGE_SUFFIXES
 from grain_model.errors import GrainError, ImageError
 from grain_model.micrograph import read_micrograph
+from grain_model.rendering import write_png
 from train.arguments import kernel_side, natural_number, positive_integer, positive_number
 from train.contenders import to_grey
 
@@ -146,7 +147,7 @@ def run(args: argparse.Namespace) -> int:
             failed += 1
             tqdm.write(f"{path}: {error}", file=sys.stderr)
             continue
-        _write_png(args.out / "masks" / f"{name}.png", steps["mask"])
+        write_png(args.out / "masks" / f"{name}.png", steps["mask"])
         if args.steps:
             _write_steps(args.out / "steps" / name, steps)
         covered = np.count_nonzero(steps["mask"]) / steps["mask"].size
@@ -185,9 +186,4 @@ def _disk(diameter: int) -> np.ndarray:
 def _write_steps(folder: Path, steps: Mapping[str, np.ndarray]) -> None:
     folder.mkdir(parents=True, exist_ok=True)
     for number, (step, picture) in enumerate(steps.items()):
-        _write_png(folder / f"{number}_{step}.png", picture)
-
-
-def _write_png(path: Path, picture: np.ndarray) -> None:
-    # Encoded here and written by Python: cv2.imwrite fails silently on paths that it cannot open.
-    path.write_bytes(cv2.imencode(".png", picture)[1].tobytes())
+        write_png(folder / f"{number}_{step}.png", picture)

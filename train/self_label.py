@@ -4,13 +4,14 @@ import argparse
 from copy import deepcopy
 from pathlib import Path
 
-import cv2
 import numpy as np
 from skimage.segmentation import expand_labels
 from tqdm import tqdm
 
 from grain_model.counting import count_grains
 from grain_model.loading import load_model
+from grain_model.rendering import write_png
+from train.arguments import share
 from train.datasets import training_tiles
 from train.labelled import UNKNOWN_STORED, LabelledDataError, files_by_stem
 
@@ -25,7 +26,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--model", required=True, help="folder or Hub id of the trained model, or 'embedded'")
     parser.add_argument("--data", type=Path, required=True, help="folder with 316l/ or steel-optical/")
     parser.add_argument("--source", choices=("316l", "steel-optical"), required=True)
-    parser.add_argument("--boundary-sensitivity", type=float, default=0.5, help="as in count_grains (default 0.5)")
+    parser.add_argument("--boundary-sensitivity", type=share, default=0.5, help="as in count_grains (default 0.5)")
     parser.add_argument("--out", type=Path, required=True, help="folder for images/ and instances/")
     parser.add_argument("--device", default="auto", help="cpu, cuda or auto (default)")
 
@@ -75,7 +76,7 @@ def label_micrographs(
         )
     pictures = [pictures[stem] for stem in stems if stem not in HELD_OUT]
     # A copy, because loaded models are kept for the next caller.
-    network = deepcopy(load_model(None if str(model) == "embedded" else model))
+    network = deepcopy(load_model(model))
     network = network if device == "auto" else network.to(device)
     for name in ("images", "instances"):
         (out / name).mkdir(parents=True, exist_ok=True)
@@ -87,6 +88,6 @@ def label_micrographs(
         unsure = np.concatenate([[False], analysis.confidence < CONFIDENT])[labels]
         ids = np.where(unsure, UNKNOWN_STORED, labels).astype(np.uint16)
         shares.append(float(unsure.mean()))
-        cv2.imwrite(str(out / "images" / f"{path.stem}.png"), analysis.micrograph.pixels[..., ::-1])
-        cv2.imwrite(str(out / "instances" / f"{path.stem}.png"), ids)
+        write_png(out / "images" / f"{path.stem}.png", analysis.micrograph.pixels)
+        write_png(out / "instances" / f"{path.stem}.png", ids)
     print(f"{len(pictures)} pictures labelled, {np.mean(shares):.1%} of their area left unknown")

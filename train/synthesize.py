@@ -12,6 +12,7 @@ import numpy as np
 from skimage.segmentation import mark_boundaries
 from tqdm import tqdm
 
+from grain_model.rendering import write_png
 from train.arguments import natural_number, positive_integer, positive_number
 from train.labelled import UNKNOWN_STORED, LabelledDataError
 from train.single_thread import use_one_thread
@@ -61,7 +62,7 @@ def run(args: argparse.Namespace) -> int:
         shown = list(pool.map(redraw, seeds[:SHEET_PICTURES]))
     with (args.out / "parameters.jsonl").open("w") as file:
         file.writelines(json.dumps(row) + "\n" for row in parameters)
-    cv2.imwrite(str(args.out / "contact_sheet.png"), contact_sheet(shown)[..., ::-1])
+    write_png(args.out / "contact_sheet.png", contact_sheet(shown))
     print(f"{args.n} micrographs of {args.size} px in {args.out}, {rate:.0f} a second")
     return 0
 
@@ -77,9 +78,9 @@ def _draw_and_write(
             "Draw smaller micrographs (--size) or larger grains (--diameter)."
         )
     name = f"{seed:06d}.png"
-    cv2.imwrite(str(out / "images" / name), drawn.image[..., ::-1])
-    cv2.imwrite(str(out / "instances" / name), drawn.labels.astype(np.uint16))
-    cv2.imwrite(str(out / "boundaries" / name), drawn.boundary.astype(np.uint8) * 255)
+    write_png(out / "images" / name, drawn.image)
+    write_png(out / "instances" / name, drawn.labels.astype(np.uint16))
+    write_png(out / "boundaries" / name, drawn.boundary.astype(np.uint8) * 255)
     return drawn.parameters
 
 

@@ -21,12 +21,12 @@ import numpy as np
 import pandas as pd
 from gradio.utils import get_upload_folder
 
-from ..analysis import GrainAnalysis, write_png
+from ..analysis import GrainAnalysis
 from ..correction import Edit, describe_edits
 from ..errors import GrainError
 from ..grain_size import RuleResult
 from ..plots import figure_to_array, plot_size_distribution
-from ..rendering import CHOSEN_COLOUR, OverlayStyle, mark_grains
+from ..rendering import CHOSEN_COLOUR, OverlayStyle, mark_grains, write_png
 from .limits import read_upload
 
 P = ParamSpec("P")

@@ -36,9 +36,6 @@ def make_file(counted: CountedMicrograph, kind: str) -> str:
 
     Returns:
         Its path, which begins with the micrograph's name.
-
-    Raises:
-        GrainError: if a package that the format needs is not installed.
     """
     stem = Path(counted.analysis.name).stem or "grains"
     folder = Path(counted.folder.name) / "made"

@@ -24,9 +24,10 @@ from typing import TYPE_CHECKING, Any
 import gradio as gr
 from huggingface_hub.errors import HfHubHTTPError, HTTPError
 
-from ..analysis import GrainAnalysis, write_png
+from ..analysis import GrainAnalysis
 from ..errors import GrainError
 from ..label_tiff import write_label_tiff
+from ..rendering import write_png
 from ..version import __version__
 from .actions import CountedMicrograph, clear_errors
 
