@@ -76,7 +76,7 @@ def add_image_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--method", choices=("watershed", "components"), default="watershed", help="default: watershed")
     parser.add_argument(
         "--boundary-sensitivity",
-        type=_share,
+        type=share,
         default=0.5,
         metavar="S",
         help="0 to 1, higher finds weaker boundaries and so more grains; default: 0.5",
@@ -290,7 +290,12 @@ def positive_length(text: str) -> float:
     return value
 
 
-def _share(text: str) -> float:
+def share(text: str) -> float:
+    """Reads a number from 0 to 1 from the command line.
+
+    Raises:
+        argparse.ArgumentTypeError: if it is none.
+    """
     value = finite_number(text)
     if not 0 <= value <= 1:
         raise argparse.ArgumentTypeError(f"{text!r} is no number from 0 to 1, such as 0.5")

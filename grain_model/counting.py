@@ -11,9 +11,9 @@ from transformers import PreTrainedModel
 from .analysis import GrainAnalysis, LabelSettings, analyze
 from .errors import ModelError
 from .instances import Method
-from .loading import load_model
+from .loading import is_onnx_file, load_model
 from .micrograph import Micrograph, read_micrograph
-from .onnx_backend import OnnxNetwork, is_onnx_file, load_onnx
+from .onnx_backend import OnnxNetwork, load_onnx
 from .weights_origin import describe_weights
 
 Backend = Literal["torch", "onnx"]

@@ -6,6 +6,7 @@ import os
 import re
 from functools import lru_cache
 from pathlib import Path
+from typing import Any
 
 import torch
 from transformers import PreTrainedConfig, PreTrainedModel
@@ -39,7 +40,7 @@ def load_model(model: str | os.PathLike | PreTrainedModel | None = None) -> PreT
     folder = Path(model).expanduser()
     if folder.is_dir():
         return _load_folder(folder, "This is no model folder", "Name the folder that `save_pretrained` wrote.")
-    if str(model).lower().endswith(".onnx"):
+    if is_onnx_file(model):
         raise ModelError(
             f"{str(model)!r} is a model exported to ONNX, which torch does not run. A folder or Hub id is expected. "
             "Name one, or choose the backend 'onnx'."
@@ -51,6 +52,11 @@ def load_model(model: str | os.PathLike | PreTrainedModel | None = None) -> PreT
             "such as user/name or user/name@v0.1.0. Check the path, or leave the model out to use the embedded weights."
         )
     return _load(hub_id["repository"], hub_id["revision"])
+
+
+def is_onnx_file(model: Any) -> bool:
+    """Whether a model is named by an ONNX file rather than a folder or Hub id."""
+    return isinstance(model, (str, os.PathLike)) and str(model).lower().endswith(".onnx")
 
 
 def _load_folder(folder: Path, missing: str, remedy: str) -> PreTrainedModel:

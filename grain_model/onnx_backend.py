@@ -15,7 +15,7 @@ from huggingface_hub import cached_assets_path
 from transformers import PreTrainedModel
 
 from .errors import ModelError
-from .loading import load_model
+from .loading import is_onnx_file, load_model
 from .modeling_grain import GrainSegmentationOutput
 from .onnx_export import INPUT, OUTPUT, WEIGHTS_KEY, export_onnx
 from .version import __version__
@@ -82,11 +82,6 @@ def load_onnx(model: str | os.PathLike | PreTrainedModel | OnnxNetwork | None = 
         path = _exported(load_model(model))  # looked at each time, since its weights may have been trained further
     # A file that was exported again must not be answered from the cache.
     return _opened(path, path.stat().st_mtime_ns)
-
-
-def is_onnx_file(model: Any) -> bool:
-    """Whether a model is named by an ONNX file rather than a folder or Hub id."""
-    return isinstance(model, (str, os.PathLike)) and str(model).lower().endswith(".onnx")
 
 
 @lru_cache(maxsize=4)

@@ -21,14 +21,6 @@ def weight(text: str) -> float:
     return number
 
 
-def share(text: str) -> float:
-    """Read a number from 0 to 1."""
-    number = float(text)
-    if not 0 <= number <= 1:
-        raise argparse.ArgumentTypeError(f"{text} is no number from 0 to 1")
-    return number
-
-
 def positive_integer(text: str) -> int:
     """Read a whole number from 1 up."""
     number = int(text)

@@ -9,8 +9,9 @@ from dataclasses import asdict, dataclass, fields
 from pathlib import Path
 from typing import NoReturn
 
+from grain_model.batch import share
 from grain_model.errors import GrainError
-from train.arguments import natural_number, positive_integer, positive_number, share, weight
+from train.arguments import natural_number, positive_integer, positive_number, weight
 
 
 class FitError(GrainError, ValueError):

@@ -8,10 +8,10 @@ import numpy as np
 from skimage.segmentation import expand_labels
 from tqdm import tqdm
 
+from grain_model.batch import share
 from grain_model.counting import count_grains
 from grain_model.loading import load_model
 from grain_model.rendering import write_png
-from train.arguments import share
 from train.datasets import training_tiles
 from train.labelled import UNKNOWN_STORED, LabelledDataError, files_by_stem
 
