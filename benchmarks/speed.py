@@ -21,6 +21,7 @@ from PIL import Image
 from torch.nn import functional as F
 from transformers import PreTrainedModel
 
+from grain_model.canonical_scale import predict_at_canonical_scale
 from grain_model.counting import count_grains
 from grain_model.errors import ModelError
 from grain_model.grain_size import grain_size
@@ -32,7 +33,6 @@ from grain_model.micrograph import read_micrograph
 from grain_model.onnx_backend import load_onnx
 from grain_model.onnx_export import export_onnx
 from grain_model.quality import assess_quality
-from grain_model.scale import predict_at_canonical_scale
 
 EXAMPLES = Path(__file__).parents[1] / "examples"
 EXAMPLE_SIZE = (400, 300)

@@ -13,6 +13,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
+from .canonical_scale import predict_at_canonical_scale
 from .correction import Edit, replay
 from .grain_size import GrainSize, grain_size
 from .image_processing_grain import standardize
@@ -22,7 +23,6 @@ from .measurement import measure_grains, um_column, with_units
 from .micrograph import Micrograph
 from .quality import QualityFlag, assess_quality
 from .rendering import CORRECTED_COLOUR, OverlayStyle, mark_grains, render_mask, render_overlay, write_png
-from .scale import predict_at_canonical_scale
 from .tiling import Network
 from .version import __version__
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import argparse
-import math
 import re
 import sys
 import tempfile
@@ -14,6 +13,7 @@ from typing import TYPE_CHECKING, TypeVar
 
 from tqdm import tqdm
 
+from .arguments import natural_number, non_negative_number, positive_number, share
 from .errors import GrainError
 
 if TYPE_CHECKING:
@@ -56,7 +56,7 @@ def add_image_arguments(parser: argparse.ArgumentParser) -> None:
     """
     parser.add_argument("images", nargs="+", type=Path, metavar="IMAGE_OR_FOLDER", help="images, or folders of images")
     parser.add_argument(
-        "--um-per-pixel", type=positive_length, metavar="X", help="scale of all images; wins over the files' own"
+        "--um-per-pixel", type=positive_number, metavar="X", help="scale of all images; wins over the files' own"
     )
     parser.add_argument(
         "--model",
@@ -71,7 +71,11 @@ def add_image_arguments(parser: argparse.ArgumentParser) -> None:
         "default: torch",
     )
     parser.add_argument(
-        "--page", type=_page, default=0, metavar="N", help="page of a TIFF or frame of an animation, from 0; default: 0"
+        "--page",
+        type=natural_number,
+        default=0,
+        metavar="N",
+        help="page of a TIFF or frame of an animation, from 0; default: 0",
     )
     parser.add_argument("--method", choices=("watershed", "components"), default="watershed", help="default: watershed")
     parser.add_argument(
@@ -83,7 +87,7 @@ def add_image_arguments(parser: argparse.ArgumentParser) -> None:
     )
     parser.add_argument(
         "--min-grain-area",
-        type=_area,
+        type=non_negative_number,
         metavar="PX",
         help="smallest grain; what is smaller joins a neighbour; default: by the image's own grains",
     )
@@ -276,52 +280,6 @@ def refuse(message: str) -> int:
     """Prints a fault of usage on stderr and returns its exit code."""
     print(f"python -m grain_model: error: {message}", file=sys.stderr)
     return EXIT_USAGE
-
-
-def positive_length(text: str) -> float:
-    """Reads um per pixel from the command line.
-
-    Raises:
-        argparse.ArgumentTypeError: if it is no positive finite number.
-    """
-    value = finite_number(text)
-    if not value > 0:
-        raise argparse.ArgumentTypeError(f"{text!r} is no positive number of um per pixel, such as 0.25")
-    return value
-
-
-def share(text: str) -> float:
-    """Reads a number from 0 to 1 from the command line.
-
-    Raises:
-        argparse.ArgumentTypeError: if it is none.
-    """
-    value = finite_number(text)
-    if not 0 <= value <= 1:
-        raise argparse.ArgumentTypeError(f"{text!r} is no number from 0 to 1, such as 0.5")
-    return value
-
-
-def _page(text: str) -> int:
-    if not text.isdecimal():
-        raise argparse.ArgumentTypeError(f"{text!r} is no page, numbered from 0, such as 1")
-    return int(text)
-
-
-def _area(text: str) -> float:
-    value = finite_number(text)
-    if not value >= 0:
-        raise argparse.ArgumentTypeError(f"{text!r} is no area in pixels, such as 40")
-    return value
-
-
-def finite_number(text: str) -> float:
-    """Reads a finite number; anything else is NaN, which no comparison lets through."""
-    try:
-        value = float(text)
-    except ValueError:
-        return math.nan
-    return value if math.isfinite(value) else math.nan
 
 
 def _is_result(folder: Path) -> bool:

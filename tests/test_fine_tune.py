@@ -10,8 +10,8 @@ import pytest
 import tifffile
 import torch
 
+from grain_model.canonical_scale import REDUCED_DIAMETER, SMALLEST_SIDE
 from grain_model.modeling_grain import GrainForInstanceSegmentation
-from grain_model.scale import REDUCED_DIAMETER, SMALLEST_SIDE
 from tests.drawn import draw_grid
 from train.cli import main
 from train.datasets import RealMicrograph

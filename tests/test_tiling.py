@@ -8,8 +8,8 @@ import numpy as np
 import pytest
 import torch
 
-from grain_model import scale
-from grain_model.scale import factor_for_grains, predict_at_canonical_scale
+from grain_model import canonical_scale
+from grain_model.canonical_scale import factor_for_grains, predict_at_canonical_scale
 from grain_model.tiling import OVERLAP, predict_probabilities
 from tests.drawn import drawn_maps, squares
 
@@ -77,7 +77,7 @@ def test_only_grains_of_unreadable_size_are_resampled(side, wanted):
     factor = factor_for_grains(np.full(rows * rows, side**2))
     assert (factor > 1) == (wanted == "enlarge") and (factor < 1) == (wanted == "reduce")
     if wanted == "reduce":
-        assert factor == pytest.approx(scale.REDUCED_DIAMETER / (side * np.sqrt(4 / np.pi)))
+        assert factor == pytest.approx(canonical_scale.REDUCED_DIAMETER / (side * np.sqrt(4 / np.pi)))
 
 
 def test_no_grain_means_no_resampling():
@@ -89,7 +89,7 @@ def test_groups_that_the_reduced_picture_does_not_divide_either_are_no_reason_to
     rows, columns = np.indices((300, 300)) // 15
     ids = np.where(rows < 2, rows * 20 + columns, 40 + (rows > 10)).astype(np.int32)
     first = drawn_maps(ids)
-    monkeypatch.setattr(scale, "predict_probabilities", lambda model, image, **options: looks.pop())
+    monkeypatch.setattr(canonical_scale, "predict_probabilities", lambda model, image, **options: looks.pop())
     looks = [np.stack([np.ones((96, 96)), *np.zeros((2, 96, 96))]).astype(np.float32), first]
     assert predict_at_canonical_scale(None, np.zeros((3, 300, 300), np.float32)) is first
 
@@ -98,7 +98,7 @@ def test_a_reduced_picture_may_show_fewer_pieces(monkeypatch):
     """What was cut in two by the first look is why pictures of large grains are reduced."""
     halves, grains = drawn_maps(squares(3, 6, 150)), drawn_maps(squares(3, 3, 52))
     looks = [grains, halves]
-    monkeypatch.setattr(scale, "predict_probabilities", lambda model, image, **options: looks.pop())
+    monkeypatch.setattr(canonical_scale, "predict_probabilities", lambda model, image, **options: looks.pop())
     maps = predict_at_canonical_scale(None, np.zeros((3, *halves.shape[1:]), np.float32))
     assert maps is grains and not looks
 
@@ -113,9 +113,9 @@ def test_a_picture_whose_grains_were_misjudged_is_reduced_anew(monkeypatch, misj
         real = 200 * image.shape[1] / 1200
         return drawn_maps(squares(6, 6, round(real * (misjudged if len(sides) == 1 else 1))))
 
-    monkeypatch.setattr(scale, "predict_probabilities", look)
+    monkeypatch.setattr(canonical_scale, "predict_probabilities", look)
     predict_at_canonical_scale(None, np.zeros((3, 1200, 1200), np.float32))
-    wanted = 1200 * scale.REDUCED_DIAMETER / (200 * np.sqrt(4 / np.pi))
+    wanted = 1200 * canonical_scale.REDUCED_DIAMETER / (200 * np.sqrt(4 / np.pi))
     assert len(sides) == 3 and sides[2] == pytest.approx(wanted, rel=0.05)
 
 
@@ -127,14 +127,14 @@ def test_a_look_that_would_be_the_same_again_is_not_taken(monkeypatch):
         sides.append(image.shape[1])
         return drawn_maps(np.ones(image.shape[1:], np.int32))
 
-    monkeypatch.setattr(scale, "predict_probabilities", look)
+    monkeypatch.setattr(canonical_scale, "predict_probabilities", look)
     predict_at_canonical_scale(None, np.zeros((3, 400, 400), np.float32))
-    assert sides == [400, scale.SMALLEST_SIDE]
+    assert sides == [400, canonical_scale.SMALLEST_SIDE]
 
 
 def test_a_reduced_look_that_shows_too_little_leaves_the_one_before(monkeypatch):
     looks = [drawn_maps(squares(1, 1, 200)), second := drawn_maps(squares(4, 4, 120)), drawn_maps(squares(6, 6, 200))]
-    monkeypatch.setattr(scale, "predict_probabilities", lambda model, image, **options: looks.pop())
+    monkeypatch.setattr(canonical_scale, "predict_probabilities", lambda model, image, **options: looks.pop())
     assert predict_at_canonical_scale(None, np.zeros((3, 1200, 1200), np.float32)) is second and not looks
 
 
@@ -146,9 +146,9 @@ def test_maps_of_enlarged_pictures_come_back_at_their_own_size_and_place(monkeyp
         sizes.append(image.shape[1:])
         return 1 / (1 + np.exp(-image))
 
-    monkeypatch.setattr(scale, "predict_probabilities", look)
-    monkeypatch.setattr(scale, "factor_for_grains", lambda areas: factor)
-    monkeypatch.setattr(scale, "_grain_areas", lambda maps: np.full(9, 2463))
+    monkeypatch.setattr(canonical_scale, "predict_probabilities", look)
+    monkeypatch.setattr(canonical_scale, "factor_for_grains", lambda areas: factor)
+    monkeypatch.setattr(canonical_scale, "_grain_areas", lambda maps: np.full(9, 2463))
     image = np.full((3, 200, 300), -4, np.float32)
     image[:, 40:80, 100:160] = 4
     maps = predict_at_canonical_scale(None, image)

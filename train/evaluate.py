@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pandas as pd
 
-from train.arguments import natural_number, positive_integer, positive_number
+from grain_model.arguments import natural_number, positive_integer, positive_number
 from train.baselines import BASELINES
 from train.contenders import DEFAULT_LABEL_METHOD, MASK_METHOD, MODEL_ROW, Contender, baseline, model_contender
 from train.instance_protocol import ScoredPicture, score_pictures, summarize

@@ -17,9 +17,9 @@ import numpy as np
 import pandas as pd
 from skimage.segmentation import expand_labels
 
+from grain_model.canonical_scale import SMALLEST_SIDE, factor_for_grains
 from grain_model.counting import count_grains
 from grain_model.modeling_grain import GrainForInstanceSegmentation
-from grain_model.scale import SMALLEST_SIDE, factor_for_grains
 from train.datasets import Mixture, RealMicrograph, count_ids_through
 from train.fit import Trainer, build_model, save_model
 from train.fit_options import FitError, FitOptions

@@ -9,9 +9,8 @@ from dataclasses import asdict, dataclass, fields
 from pathlib import Path
 from typing import NoReturn
 
-from grain_model.batch import share
+from grain_model.arguments import natural_number, non_negative_number, positive_integer, positive_number, share
 from grain_model.errors import GrainError
-from train.arguments import natural_number, positive_integer, positive_number, weight
 
 
 class FitError(GrainError, ValueError):
@@ -122,11 +121,11 @@ def add_options(parser: argparse.ArgumentParser) -> None:
     add("--pool", "samples kept for reuse", type=positive_integer)
     add("--lr", "peak learning rate of the decoder", type=positive_number)
     add("--backbone-lr", "peak learning rate of the backbone", type=positive_number)
-    add("--weight-decay", "decay of matrices and kernels", type=weight)
+    add("--weight-decay", "decay of matrices and kernels", type=non_negative_number)
     add("--warmup", "steps of linear warm-up", type=natural_number)
     add("--ema", "decay of the averaged weights, which are those that are saved", type=share)
     add("--keep-statistics", "leave batch statistics as --init brings them: for small batches", action="store_true")
-    add("--border-weight", "weight of the loss over whole borders, for the end of a training", type=weight)
+    add("--border-weight", "weight of the loss over whole borders, for the end of a training", type=non_negative_number)
     add("--seed", "seed of every random choice", type=natural_number)
     add("--workers", "processes that draw samples, 0 for none", type=natural_number)
     add("--device", "cpu, cuda or auto; computes in bfloat16 where the device is made for it")

@@ -18,11 +18,11 @@ import cv2
 import numpy as np
 from tqdm import tqdm
 
+from grain_model.arguments import kernel_side, natural_number, positive_integer, positive_number
 from grain_model.batch import IMAGE_SUFFIXES
 from grain_model.errors import GrainError, ImageError
 from grain_model.micrograph import read_micrograph
 from grain_model.rendering import write_png
-from train.arguments import kernel_side, natural_number, positive_integer, positive_number
 from train.contenders import to_grey
 
 

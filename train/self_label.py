@@ -8,7 +8,7 @@ import numpy as np
 from skimage.segmentation import expand_labels
 from tqdm import tqdm
 
-from grain_model.batch import share
+from grain_model.arguments import share
 from grain_model.counting import count_grains
 from grain_model.loading import load_model
 from grain_model.rendering import write_png

@@ -1,0 +1,50 @@
+"""Kinds of command-line arguments: `type=` functions that turn a wrong value into a usage error."""
+
+from __future__ import annotations
+
+import argparse
+import math
+from collections.abc import Callable
+from typing import TypeVar
+
+Number = TypeVar("Number", int, float)
+
+
+def positive_number(text: str) -> float:
+    """Reads a finite number above 0."""
+    return _read(text, float, lambda number: 0 < number < math.inf, "finite number above 0, such as 0.25")
+
+
+def non_negative_number(text: str) -> float:
+    """Reads a finite number from 0 up."""
+    return _read(text, float, lambda number: 0 <= number < math.inf, "finite number from 0 up, such as 40")
+
+
+def share(text: str) -> float:
+    """Reads a number from 0 to 1."""
+    return _read(text, float, lambda number: 0 <= number <= 1, "number from 0 to 1, such as 0.5")
+
+
+def positive_integer(text: str) -> int:
+    """Reads a whole number from 1 up."""
+    return _read(text, int, lambda number: number >= 1, "whole number from 1 up, such as 1")
+
+
+def natural_number(text: str) -> int:
+    """Reads a whole number from 0 up."""
+    return _read(text, int, lambda number: number >= 0, "whole number from 0 up, such as 0")
+
+
+def kernel_side(text: str) -> int:
+    """Reads the side of a kernel with a centre: an odd number of pixels from 3 up."""
+    return _read(text, int, lambda number: number >= 3 and number % 2 == 1, "odd number of pixels from 3 up, such as 5")
+
+
+def _read(text: str, read: Callable[[str], Number], is_allowed: Callable[[Number], bool], expected: str) -> Number:
+    try:
+        number = read(text)
+    except ValueError:
+        number = None
+    if number is None or not is_allowed(number):
+        raise argparse.ArgumentTypeError(f"{text!r} is no {expected}")
+    return number
