@@ -87,6 +87,10 @@ def test_relative_distance_is_the_third_target():
         assert np.abs(relative_distance(labels) / 255 - expected).max() <= 0.5 / 255 + 1e-5
 
 
+def test_relative_distance_is_full_where_one_grain_fills_the_picture():
+    assert (relative_distance(np.ones((48, 32), np.int32)) == 255).all()
+
+
 def test_relative_distance_is_0_where_nothing_is_known():
     labels = np.full((20, 20), UNKNOWN, np.int32)
     labels[5:15, 5:15] = 3

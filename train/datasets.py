@@ -1,5 +1,6 @@
 """Training samples: synthetic micrographs drawn on the fly, and real ones with weak labels."""
 
+import math
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -255,6 +256,8 @@ def relative_distance(labels: np.ndarray, shrunk: float = 0.0) -> np.ndarray:
     kernel = np.ones((3, 3), np.uint8)
     inside = (cv2.dilate(values, kernel) == cv2.erode(values, kernel)) & (values > 0)
     distance = cv2.distanceTransform(inside.astype(np.uint8), cv2.DIST_L2, cv2.DIST_MASK_PRECISE)
+    # Where one grain fills the picture, OpenCV measures to nowhere.
+    distance = np.minimum(distance, math.hypot(*labels.shape))
     # OpenCV's last bits differ from call to call; squared distances between pixels are whole numbers.
     distance = (np.sqrt(np.round(distance * distance)) + shrunk) * inside
     ids = values.astype(np.int32).ravel()

@@ -126,6 +126,8 @@ class Trainer:
             # A loss that can be repeated to the last bit.
             torch.backends.mkldnn.deterministic = True
             torch.use_deterministic_algorithms(True, warn_only=True)
+            # Every step writes its memory before it reads it; filling it first takes an eighth of the time.
+            torch.utils.deterministic.fill_uninitialized_memory = False
         else:
             torch.backends.cudnn.benchmark = True
             torch.backends.cuda.matmul.allow_tf32 = True
