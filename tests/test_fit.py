@@ -165,6 +165,7 @@ def test_sources_and_their_shares(options, tmp_path):
     real = write_instances(tmp_path / "real")
     assert build_mixture(options).shares == {}
     assert build_mixture(replace(options, self_trained=real)).shares == {"self-trained": 0.15}
+    assert build_mixture(replace(options, self_trained=real, self_trained_share=0.4)).shares == {"self-trained": 0.4}
     assert build_mixture(replace(options, self_trained=real, real_only=True)).shares == {"self-trained": 1.0}
     assert len(load_instances(real)) == 3
 
@@ -248,16 +249,17 @@ def test_what_is_to_be_labelled_has_to_be_said(start, tmp_path, capsys):
 
 
 def test_a_stage_labels_anew_where_labelling_was_interrupted(start, tmp_path, monkeypatch):
-    def label(model, data, kind, out, device):
+    def label(model, data, kind, out, boundary_sensitivity, device):
+        asked[kind] = boundary_sensitivity
         if kind == "steel-optical" and not interrupted:
             interrupted.append(kind)
             raise KeyboardInterrupt
         if not out.exists():
             write_instances(out)
 
-    interrupted = []
+    interrupted, asked = [], {}
     monkeypatch.setattr("train.fit_command.label_micrographs", label)
-    labelling = {"model": "one", "sources": ["316l", "steel-optical"]}
+    labelling = {"model": "one", "sources": {"316l": 0.5, "steel-optical": 0.25}}
     stages = [{"name": "one", "init": str(start)}, {"name": "two", "start_from": "one", "self_label": labelling}]
     config, out = tmp_path / "config.json", tmp_path / "run"
     config.write_text(json.dumps({**TINY, "steps": 2, "device": "cpu", "stages": stages}))
@@ -267,10 +269,11 @@ def test_a_stage_labels_anew_where_labelling_was_interrupted(start, tmp_path, mo
     with pytest.raises(KeyboardInterrupt):
         run_fit(*arguments)
     assert not (out / "two" / "self-labelled").exists()
-    monkeypatch.setattr("train.fit.REAL_SHARES", {"tbm": 0.0, "self-trained": 0.5})
+    monkeypatch.setattr("train.fit.TBM_SHARE", 0.0)
     assert run_fit(*arguments, "--resume") == 0
     assert len(list((out / "two" / "self-labelled" / "images").iterdir())) == 3
     assert (out / "two" / "model").is_dir()
+    assert asked == labelling["sources"]
 
 
 def test_a_resumed_run_takes_the_rates_that_are_typed(options):

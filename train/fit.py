@@ -30,8 +30,8 @@ from train.fit_options import FitError, FitOptions
 from train.mask_loss import mask_loss
 
 SHARD_SIZE = "15MB"
-# Shares of the real sources among the samples where they are given; the rest is synthetic.
-REAL_SHARES = {"tbm": 0.02, "self-trained": 0.15}
+# Share of the tinted alloy among the samples where its folder is given.
+TBM_SHARE = 0.02
 # The curves have a row for each of the first DENSE_ROWS steps, then one every ROW_EVERY.
 DENSE_ROWS = ROW_EVERY = 50
 
@@ -82,14 +82,14 @@ def build_mixture(options: FitOptions) -> Mixture:
     """
     if options.pseudo_only:
         return Mixture({"pseudo": load_pseudo_masks(options.data / "316l")}, {"pseudo": 1.0}, zoom=0.0)
-    sources, shares = {}, dict(REAL_SHARES)
+    sources, shares = {}, {}
     if options.data:
-        sources["tbm"] = load_tbm(options.data / "tbm")
+        sources["tbm"], shares["tbm"] = load_tbm(options.data / "tbm"), TBM_SHARE
     if options.weak_share > 0:
         sources["316l"], shares["316l"] = load_316l(options.data / "316l"), options.weak_share
     if options.self_trained:
         sources["self-trained"] = load_instances(options.self_trained)
-    shares = {name: shares[name] for name in sources}
+        shares["self-trained"] = options.self_trained_share
     if options.real_only:
         total = sum(shares.values())
         shares = {name: share / total for name, share in shares.items()}

@@ -61,7 +61,8 @@ def run_stages(stages: list[dict], common: dict, typed: dict, source: Path) -> i
 
     Args:
         stages: Options of each stage; besides those, `name`, `start_from` (an earlier stage whose model it starts from)
-            and `self_label` (`model`: an earlier stage; `sources`: what its model labels for `--self-trained`).
+            and `self_label` (`model`: an earlier stage; `sources`: what its model labels for `--self-trained`, each
+            with its boundary sensitivity).
         common: Options of all stages.
         typed: Options that win over both.
         source: The configuration's file, for error messages.
@@ -72,9 +73,10 @@ def run_stages(stages: list[dict], common: dict, typed: dict, source: Path) -> i
         if "name" not in own:
             raise FitError(f'{source}: a stage has no name. Expected is one for its folder. Add "name" to the stage.')
         name, earlier, labelling = own.pop("name"), own.pop("start_from", None), own.pop("self_label", None)
-        if labelling and not {"model", "sources"} <= labelling.keys():
+        if labelling and not ("model" in labelling and isinstance(labelling.get("sources"), dict)):
             raise FitError(
-                f'{source}: self_label of stage {name!r} is incomplete. Expected are "model" and "sources". Add them.'
+                f'{source}: self_label of stage {name!r} is incomplete. Expected are "model" and "sources", the latter '
+                'with a boundary sensitivity each, such as {"316l": 0.5}. Add them.'
             )
         options = {**parse_config({**common, **own}, source), **typed, "out": out / name}
         if earlier:
@@ -93,8 +95,15 @@ def run_stages(stages: list[dict], common: dict, typed: dict, source: Path) -> i
             part = chosen.self_trained.with_suffix(".part")
             for folder in (part, chosen.self_trained):
                 shutil.rmtree(folder, ignore_errors=True)
-            for kind in labelling["sources"]:
-                label_micrographs(out / labelling["model"] / "model", chosen.data, kind, part, device=chosen.device)
+            for kind, sensitivity in labelling["sources"].items():
+                label_micrographs(
+                    out / labelling["model"] / "model",
+                    chosen.data,
+                    kind,
+                    part,
+                    boundary_sensitivity=sensitivity,
+                    device=chosen.device,
+                )
             part.rename(chosen.self_trained)
         trainer = fit(replace(chosen, resume=chosen.resume and (chosen.out / "checkpoint.pt").exists()))
         if trainer.done < 1:

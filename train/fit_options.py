@@ -24,6 +24,7 @@ class FitOptions:
     out: Path
     data: Path | None = None
     self_trained: Path | None = None
+    self_trained_share: float = 0.15
     weak_share: float = 0.0
     pseudo_only: bool = False
     real_only: bool = False
@@ -60,7 +61,7 @@ class FitOptions:
                 "Pseudo masks are asked for, but no data folder is given. Expected is a folder with 316l/ in it. "
                 "Add --data FOLDER."
             )
-        if self.real_only and self.data is None and self.self_trained is None:
+        if self.real_only and self.data is None and not (self.self_trained and self.self_trained_share > 0):
             raise FitError(
                 "--real-only leaves nothing to train on: no real micrographs are given. Expected is at least one "
                 "source. Add --data FOLDER or --self-trained FOLDER."
@@ -105,6 +106,7 @@ def add_options(parser: argparse.ArgumentParser) -> None:
         type=Path,
     )
     add("--self-trained", "folder with images/ and instances/ labelled by an earlier model", type=Path)
+    add("--self-trained-share", "share of what an earlier model labelled, where it is given", type=share)
     add("--weak-share", "share of 316l/ with its weak labels", type=share)
     add("--pseudo-only", "the seed's game: train on its pseudo masks alone", action="store_true")
     add("--real-only", "no synthetic micrographs (for the ablation)", action="store_true")
