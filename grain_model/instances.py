@@ -22,7 +22,7 @@ CORNERS: tuple[tuple[Window, Window], ...] = ((np.s_[:-1, :-1], np.s_[1:, 1:]), 
 SEED_WINDOW = 7
 # Two neighbours are one grain where the mean boundary evidence along their common border is below this, at a boundary
 # sensitivity of 0.5. Chosen once for all materials.
-MERGE_BELOW = 0.65
+MERGE_BELOW = 0.575
 # A piece smaller than this share of the image's typical grain is a fragment, unless its borders are all but certain
 # and it is at least a quarter of that. Typical: half of the grains' area lies in larger grains, half in smaller ones.
 FRAGMENT_SHARE = 0.08

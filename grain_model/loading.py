@@ -24,7 +24,7 @@ def load_model(model: str | os.PathLike | PreTrainedModel | None = None) -> PreT
     """Loads a grain model once and hands out the same one afterwards.
 
     Args:
-        model: a folder; a Hub id, with `@` and a tag, branch or commit to pin one (`user/name@v0.1.0`); a loaded model,
+        model: a folder; a Hub id, with `@` and a tag, branch or commit to pin one (`user/name@v0.2.0`); a loaded model,
             which is returned as it is; `None` or `"embedded"` for the embedded weights.
 
     Returns:
@@ -49,7 +49,7 @@ def load_model(model: str | os.PathLike | PreTrainedModel | None = None) -> PreT
     if hub_id is None:
         raise ModelError(
             f"There is no model folder {str(model)!r}. A model is a folder with config.json and weights, or a Hub id "
-            "such as user/name or user/name@v0.1.0. Check the path, or leave the model out to use the embedded weights."
+            "such as user/name or user/name@v0.2.0. Check the path, or leave the model out to use the embedded weights."
         )
     return _load(hub_id["repository"], hub_id["revision"])
 
