@@ -27,17 +27,25 @@ def share(text: str) -> float:
 
 def positive_integer(text: str) -> int:
     """Reads a whole number from 1 up."""
-    return _read(text, int, lambda number: number >= 1, "whole number from 1 up, such as 1")
+    return _read(text, _whole, lambda number: number >= 1, "whole number from 1 up, such as 1")
 
 
 def natural_number(text: str) -> int:
     """Reads a whole number from 0 up."""
-    return _read(text, int, lambda number: number >= 0, "whole number from 0 up, such as 0")
+    return _read(text, _whole, lambda number: number >= 0, "whole number from 0 up, such as 0")
 
 
 def kernel_side(text: str) -> int:
     """Reads the side of a kernel with a centre: an odd number of pixels from 3 up."""
-    return _read(text, int, lambda number: number >= 3 and number % 2 == 1, "odd number of pixels from 3 up, such as 5")
+    return _read(
+        text, _whole, lambda number: number >= 3 and number % 2 == 1, "odd number of pixels from 3 up, such as 5"
+    )
+
+
+def _whole(text: str) -> int:
+    if not text.isdecimal():  # `int` also takes signs, spaces and underscores
+        raise ValueError
+    return int(text)
 
 
 def _read(text: str, read: Callable[[str], Number], is_allowed: Callable[[Number], bool], expected: str) -> Number:
