@@ -67,7 +67,7 @@ def add_image_arguments(parser: argparse.ArgumentParser) -> None:
         "--backend",
         choices=("torch", "onnx"),
         default="torch",
-        help="what runs the network; onnx (onnxruntime) is faster on a CPU and exports the model on first use; "
+        help="what runs the network; onnx (onnxruntime, faster on some CPUs) exports the model on first use; "
         "default: torch",
     )
     parser.add_argument(
