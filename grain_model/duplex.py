@@ -16,8 +16,10 @@ ALA_AREA_SHARE = 0.05
 DUPLEX_DIFFERENCE = 2.0
 #: the valley between them is lower than this share of the lower peak,
 DUPLEX_VALLEY = 0.6
-#: and each side of the valley holds this share of the area.
+#: and each side of the valley holds this share of the area
 DUPLEX_AREA_SHARE = 0.1
+#: and so many grains: one or two large grains make a peak of their own in any wide distribution.
+DUPLEX_POPULATION = 5
 #: Standard deviation, in G numbers, of the kernel that smooths the distribution.
 DUPLEX_SMOOTHING = 0.5
 #: Fewer grains show no distribution.
@@ -91,11 +93,13 @@ def duplex_hint(area: np.ndarray) -> DuplexHint:
     pairs = [(fine, coarse) for i, fine in enumerate(peaks) for coarse in peaks[i + 1 :]]
     for fine, coarse in sorted(pairs, key=lambda pair: -density[list(pair)].min()):
         valley = fine + int(density[fine:coarse].argmin())
-        coarse_share = float(area[sizes > grid[valley]].sum() / area.sum())
+        is_coarse = sizes > grid[valley]
+        coarse_share = float(area[is_coarse].sum() / area.sum())
         difference = float(grid[coarse] - grid[fine])
         is_deep = density[valley] < DUPLEX_VALLEY * min(density[fine], density[coarse])
         is_large = DUPLEX_AREA_SHARE <= coarse_share <= 1 - DUPLEX_AREA_SHARE
-        if is_deep and is_large and difference >= DUPLEX_DIFFERENCE:
+        is_many = DUPLEX_POPULATION <= is_coarse.sum() <= len(area) - DUPLEX_POPULATION
+        if is_deep and is_large and is_many and difference >= DUPLEX_DIFFERENCE:
             diameters = np.sqrt(4 / np.pi * 2 ** grid[[fine, coarse]])
             return DuplexHint(True, (float(diameters[0]), float(diameters[1])), difference, coarse_share)
     return DuplexHint(False)

@@ -9,6 +9,7 @@ from scipy.spatial import cKDTree
 from scipy.stats import t as student
 from skimage.segmentation import relabel_sequential
 
+from grain_model.duplex import duplex_hint
 from grain_model.errors import MeasurementError, ScaleError
 from grain_model.grain_size import (
     RULES,
@@ -347,6 +348,12 @@ def test_duplex_hint():
     assert hint.coarse_area_share == pytest.approx(0.5, abs=0.15)
     assert not grain_size(fine, UM).duplex.is_duplex
     assert grain_size_fields([fine, mixed], UM).duplex == replace(hint, field=2)
+
+
+def test_wide_distribution_of_one_population_is_rarely_called_duplex():
+    rng = np.random.default_rng(0)
+    fields = [500 * np.exp(rng.normal(0, 1.4, 60)) for _ in range(100)]
+    assert sum(duplex_hint(area).is_duplex for area in fields) <= 5
 
 
 def test_interval_names_quadrats_only_where_the_field_has_them():
