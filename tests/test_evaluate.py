@@ -1,7 +1,6 @@
 """Evaluation on drawn micrographs whose scores are known, by both protocols and through the command."""
 
 import json
-import shutil
 import sys
 from types import SimpleNamespace
 
@@ -302,16 +301,17 @@ def test_command_compares_model_ablation_and_baselines(materials, tmp_path, with
         assert cv2.imread(str(tmp_path / "out" / name)).std() > 5
 
 
-def test_a_report_of_other_weights_leaves_that_of_the_embedded_ones(materials, tmp_path, with_fake_models, monkeypatch):
-    folders = {"EMBEDDED_OUT": tmp_path / "embedded", "OTHER_OUT": tmp_path / "other"}
-    for name, folder in folders.items():
-        monkeypatch.setattr(f"train.evaluate.{name}", folder)
-    arguments = ["evaluate", "--protocol", "instances", "--data", str(materials[0]), "--limit", "1", "--gallery", "0"]
-    for more, name in (([], "embedded"), (["--model", "weaker=6"], "other"), (["--no-model"], "other")):
-        assert main([*arguments, *more]) == 0
-        (written,) = [folder for folder in folders.values() if folder.exists()]
-        assert written.name == name
-        shutil.rmtree(written)
+def test_folders_of_one_name_are_refused_before_anything_is_scored(tmp_path, with_fake_models, capsys):
+    folders = [str(tmp_path / parent / "val") for parent in "xy"]
+    assert main(["evaluate", "--protocol", "instances", "--out", str(tmp_path / "out"), "--data", *folders]) == 1
+    assert "same name" in capsys.readouterr().err
+
+
+def test_a_mask_is_not_matched_grain_by_grain(materials, tmp_path, with_fake_models, capsys):
+    arguments = ["evaluate", "--protocol", "instances", "--out", str(tmp_path / "out"), "--method", "mask"]
+    assert main([*arguments, "--data", str(materials[0])]) == 1
+    assert "--method mask" in capsys.readouterr().err
+    assert not (tmp_path / "out").exists()
 
 
 def test_command_scores_the_classical_methods_alone(materials, tmp_path):

@@ -24,6 +24,7 @@ from train.fine_tune import (
     read_labelled_folder,
     without_lines,
 )
+from train.fit import Progress, Trainer
 from train.fit_options import FitError, FitOptions
 from train.labelled import UNKNOWN
 
@@ -137,22 +138,67 @@ def give_scores(monkeypatch, scores) -> None:
 
     def score(model, micrographs):
         value = next(rest)
-        return pd.DataFrame([{"panoptic_quality": value, "f1": value, "n_true": 12, "n_pred": 12}])
+        row = {"panoptic_quality": value, "f1": value, "n_true": 12, "n_pred": 12}
+        return pd.DataFrame([row] * max(len(micrographs), 1))
 
     monkeypatch.setattr("train.fine_tune.score_micrographs", score)
 
 
+class StandIn:
+    """A training run that does nothing but count its steps."""
+
+    def __init__(self):
+        self.progress = Progress()
+
+    def is_over(self) -> bool:
+        return False
+
+    def averaged_model(self) -> torch.nn.Module:
+        model = torch.nn.Linear(1, 1)
+        model.step = self.progress.step
+        return model
+
+
 def test_training_ends_when_nothing_gets_better_and_the_best_step_wins(options, monkeypatch):
     give_scores(monkeypatch, [0.2, 0.5, 0.4, 0.3, 0.9])
-    best = BestStep([], options)
+    best, run = BestStep([], replace(options, check_every=3, patience=2)), StandIn()
     stops = []
-    for step in range(4):
-        model = torch.nn.Linear(1, 1)
-        model.step = step
-        best.look(model, step)
-        stops.append(best.looks >= options.patience)
-    assert stops == [False, False, False, True]
-    assert best.step == best.model.step == 1
+    for run.progress.step in range(12):
+        stops.append(best(run))
+    assert stops.index(True) == 9
+    assert best.step == best.model.step == 3
+
+
+@pytest.fixture
+def trainers(monkeypatch) -> list[Trainer]:
+    """What would be trained; nothing is."""
+    seen = []
+
+    def train(trainer, watch):
+        seen.append(trainer)
+        return True
+
+    monkeypatch.setattr("train.fine_tune.Trainer.train", train)
+    give_scores(monkeypatch, [0.5] * 10)
+    return seen
+
+
+def test_what_is_kept_back_is_not_trained_on(options, monkeypatch, trainers):
+    labels = np.arange(1, 10, dtype=np.int32).reshape(3, 3).repeat(30, 0).repeat(30, 1)
+    micrographs = {name: RealMicrograph(np.zeros((90, 90, 3), np.uint8), labels) for name in "abcdefghij"}
+    monkeypatch.setattr("train.fine_tune.read_labelled_folder", lambda folder: micrographs)
+    table = fine_tune(options)
+    (trainer,) = trainers
+    given = trainer.samples.mixture.sources["own"]
+    trained_on = {name for name, micrograph in micrographs.items() if any(micrograph is each for each in given)}
+    assert len(given) == len(trained_on) == 8
+    assert set(table["picture"]) == micrographs.keys() - trained_on
+
+
+def test_small_micrographs_are_not_enlarged_by_cutting(options, trainers):
+    fine_tune(replace(options, side=320, sizes=(28, 224)))
+    chosen = trainers[0].options
+    assert 28 < chosen.side < 224 and chosen.sizes == (28, chosen.side)
 
 
 def test_a_run_without_gain_saves_the_model_at_the_start(options, monkeypatch, capsys):

@@ -40,6 +40,12 @@ def write_instances(folder: Path) -> Path:
     return folder
 
 
+def test_the_seed_draws_what_no_weights_are_given_for(options, dinov2):
+    chosen = replace(options, init=None, backbone=str(dinov2))
+    first, again, other = (build_model(replace(chosen, seed=seed)).decoder.head.weight for seed in (3, 3, 4))
+    assert torch.equal(first, again) and not torch.equal(first, other)
+
+
 def test_same_seed_gives_exactly_the_same_losses_and_another_does_not(options, tmp_path):
     for name, seed in (("first", 0), ("again", 0), ("other", 1)):
         fit(replace(options, out=tmp_path / name, seed=seed))
@@ -227,6 +233,31 @@ def test_stages_follow_one_another(start, tmp_path):
     written = (out / "two" / "curves.csv").stat().st_mtime_ns
     assert run_fit("--config", config, "--out", out, "--resume") == 0
     assert (out / "two" / "curves.csv").stat().st_mtime_ns == written
+
+
+def test_a_used_folder_is_gone_on_with_or_left_alone(start, tmp_path, capsys):
+    config, out = tmp_path / "config.json", tmp_path / "run"
+    stage = {"name": "one", "init": str(start), "steps": 2}
+    config.write_text(json.dumps({**TINY, "device": "cpu", "stages": [stage]}))
+    single = tmp_path / "single.json"
+    single.write_text(json.dumps({**TINY, "device": "cpu", "init": str(start)}))
+    assert run_fit("--config", config, "--out", out) == 0
+    assert run_fit("--config", single, "--out", out / "two", "--stop-at", 1) == 0
+    for arguments in (["--config", config, "--out", out], ["--config", single, "--out", out / "two"]):
+        assert run_fit(*arguments) == 1
+        assert "holds a run already" in capsys.readouterr().err
+
+
+def test_resumed_stages_keep_what_was_typed(start, tmp_path):
+    config, out = tmp_path / "config.json", tmp_path / "run"
+    stages = [{"name": "one", "init": str(start)}, {"name": "two", "start_from": "one"}]
+    config.write_text(json.dumps({**TINY, "device": "cpu", "stages": stages}))
+    assert run_fit("--config", config, "--out", out, "--seed", 7, "--steps", 3, "--sizes", 28, "--stop-at", 1) == 0
+    assert run_fit("--config", config, "--out", out, "--resume") == 0
+    for name in ("one", "two"):
+        used = json.loads((out / name / "options.json").read_text())
+        assert (used["seed"], used["steps"], used["sizes"], used["stop_at"]) == (7, 3, [28], None)
+        assert len(read_losses(out / name)) == 3
 
 
 def test_a_stage_that_is_stopped_is_the_last(start, tmp_path):

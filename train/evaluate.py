@@ -16,8 +16,6 @@ from train.instance_protocol import ScoredPicture, score_pictures, summarize
 from train.labelled import LabelledDataError, find_labelled_micrographs
 
 EMBEDDED = "embedded"
-# The project's own report, from which the model card's table is made, and that of other weights.
-EMBEDDED_OUT, OTHER_OUT = Path(__file__).parent / "reports", Path("runs/evaluation")
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -47,7 +45,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "--method",
         action="append",
         choices=("watershed", "components", MASK_METHOD),
-        help="how probabilities become labels, or the mask alone for the seed's protocol; repeat for more rows "
+        help=f"how probabilities become labels; {MASK_METHOD!r}, for the seed's protocol only, is the map of interiors "
+        "as it is; repeat for more rows "
         f"(default {DEFAULT_LABEL_METHOD})",
     )
     parser.add_argument(
@@ -55,7 +54,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         nargs="*",
         choices=tuple(BASELINES),
         default=["otsu", "adaptive"],
-        help="classical methods beside the model (default otsu adaptive); the seed's protocol always has plain Otsu",
+        help="classical methods beside the model (default otsu adaptive); the seed's protocol has plain Otsu instead",
     )
     parser.add_argument("--no-model", action="store_true", help="score the classical methods alone")
     parser.add_argument(
@@ -64,7 +63,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         nargs="+",
         default=[],
         metavar="FACTOR",
-        help="also measure how the model's count changes when every picture is rescaled so, for instance 2.0 0.7",
+        help="also measure how the model's count changes when every picture is rescaled so, for instance 2.0 0.7; not "
+        "in the seed's protocol",
     )
     parser.add_argument("--limit", type=positive_integer, metavar="N", help="only the first N pictures of each folder")
     parser.add_argument(
@@ -72,12 +72,13 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         type=natural_number,
         default=3,
         metavar="N",
-        help="show the N worst pictures of each material (default 3)",
+        help="show the N worst pictures of each material (default 3); not in the seed's protocol",
     )
     parser.add_argument(
         "--out",
         type=Path,
-        help="folder of the report (default train/reports, or runs/evaluation if it is not about the embedded weights)",
+        default=Path("runs/evaluation"),
+        help="folder of the report (default runs/evaluation)",
     )
 
 
@@ -85,13 +86,15 @@ def run(args: argparse.Namespace) -> int:
     """Evaluate by the chosen protocol, print the tables and write the report.
 
     Raises:
-        LabelledDataError: If the data are not laid out as the protocol expects.
+        LabelledDataError: If the data are not laid out as the protocol expects, or have no use for an option.
         ModelError: If a model cannot be loaded.
     """
+    if args.protocol == "instances" and MASK_METHOD in (args.method or []):
+        raise LabelledDataError(
+            f"--method {MASK_METHOD} leaves one mask, but --protocol instances matches single grains. Expected are "
+            "watershed or components. Choose one of these, or --protocol seed."
+        )
     models = [] if args.no_model else model_contenders(args.model or [EMBEDDED], args.method or [DEFAULT_LABEL_METHOD])
-    if args.out is None:
-        is_embedded = not args.no_model and args.model in (None, [EMBEDDED])
-        args.out = EMBEDDED_OUT if is_embedded else OTHER_OUT
     args.out.mkdir(parents=True, exist_ok=True)
     if args.protocol == "seed":
         return _run_seed(args, models)
@@ -134,6 +137,13 @@ def _run_instances(args: argparse.Namespace, models: Sequence[Contender]) -> int
     contenders = [*(baseline(name) for name in dict.fromkeys(args.baselines)), *models]
     if not contenders:
         raise LabelledDataError("There is nothing to score. At least one method is needed. Name a model or a baseline.")
+    folder_of: dict[str, Path] = {}
+    for folder in args.data:
+        if folder_of.setdefault(folder.resolve().name, folder) is not folder:
+            raise LabelledDataError(
+                f"{folder_of[folder.resolve().name]} and {folder} have the same name, by which the report tells "
+                "materials apart. Each folder needs a name of its own. Rename one, or name it once."
+            )
     pictures = [each for folder in args.data for each in find_labelled_micrographs(folder)[: args.limit]]
     scored = list(score_pictures(pictures, contenders))
     scores = pd.DataFrame([row for picture in scored for row in picture.scores])

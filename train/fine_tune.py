@@ -7,7 +7,7 @@ Since the step was chosen by them, that flatters a little; what it is worth else
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from copy import deepcopy
 from dataclasses import dataclass, field, replace
 from pathlib import Path
@@ -40,6 +40,8 @@ DEFAULTS = {
     "ema": 0.95,
     "workers": 0,
 }
+# Options that say nothing here: what there is to train on is the labelled folder, and a run is too short to go on with.
+FOR_OTHER_RUNS = ("self_trained", "weak_share", "pseudo_only", "real_only", "resume")
 SHARE_KEPT_BACK, MOST_KEPT_BACK = 0.2, 6
 COUNTS, SCORES = ("grains", "count_before", "count_after"), ("f1_before", "f1_after")
 # Lines between grains are up to this many px wide; what is wider is a gap.
@@ -60,20 +62,21 @@ class BestStep:
     step: int = 0
     score: float = -math.inf
     model: GrainForInstanceSegmentation | None = field(default=None, repr=False)
-    looks: int = 0
+    looks_without_gain: int = 0
 
     def look(self, model: GrainForInstanceSegmentation, step: int) -> None:
         """Score a model by its mean panoptic quality, which is finer than F1 where there are few grains."""
         score = float(score_micrographs(model, self.kept_back)["panoptic_quality"].mean())
-        self.looks += 1
+        self.looks_without_gain += 1
         if score > self.score:
-            self.step, self.score, self.model, self.looks = step, score, deepcopy(model), 0
+            self.step, self.score, self.model = step, score, deepcopy(model)
+            self.looks_without_gain = 0
 
     def __call__(self, trainer: Trainer) -> bool:
         """Look every `check_every` steps and at the last; true after `patience` looks that saw nothing better."""
         if trainer.progress.step % self.options.check_every == 0 or trainer.is_over():
             self.look(trainer.averaged_model(), trainer.progress.step)
-        return self.looks >= self.options.patience
+        return self.looks_without_gain >= self.options.patience
 
 
 def fine_tune(options: FitOptions) -> pd.DataFrame:
@@ -89,14 +92,15 @@ def fine_tune(options: FitOptions) -> pd.DataFrame:
         One row a kept-back micrograph: `picture`, `grains`, `count_before`, `count_after`, `f1_before`, `f1_after`.
 
     Raises:
-        FitError: If there are fewer than two labelled micrographs.
+        FitError: If there are fewer than two labelled micrographs, or an option is for another kind of run.
         LabelledDataError: If the folder is not laid out so.
         ModelError: If the model to start from cannot be loaded.
     """
-    if options.resume:
+    if ignored := [name for name in FOR_OTHER_RUNS if getattr(options, name)]:
+        flags = " and ".join("--" + name.replace("_", "-") for name in ignored)
         raise FitError(
-            "--resume is for long runs; training on a labelled folder is short and starts anew. Expected is a fresh "
-            "start. Leave out --resume."
+            f"{flags} would be ignored: with your own micrographs in {options.data}, training is on them alone, is "
+            f"short and starts anew. Leave out {flags}."
         )
     micrographs = read_labelled_folder(options.data)
     training, kept_back = keep_back(micrographs, options.seed)
@@ -108,9 +112,11 @@ def fine_tune(options: FitOptions) -> pd.DataFrame:
     best.look(start, 0)
     before = best.model
     at_its_scale = [at_known_scale(micrographs[name]) for name in training]
+    # Neither samples nor cuts are larger than the smallest micrograph: they would have to be enlarged.
     side = min(options.side, *(min(micrograph.labels.shape) for micrograph in at_its_scale))
+    sizes = tuple(min(size, side) for size in options.sizes)
     mixture = Mixture({"own": at_its_scale}, {"own": 1.0})
-    trainer = Trainer(replace(options, side=side), start, mixture)
+    trainer = Trainer(replace(options, side=side, sizes=sizes), start, mixture)
     options.out.mkdir(parents=True, exist_ok=True)
     options.save()
     trainer.train(watch=best)
@@ -164,7 +170,7 @@ def without_lines(labels: np.ndarray) -> np.ndarray:
     return np.where(labels == UNKNOWN, UNKNOWN, grown).astype(np.int32)
 
 
-def keep_back(names: Sequence[str] | dict[str, RealMicrograph], seed: int) -> tuple[list[str], list[str]]:
+def keep_back(names: Collection[str], seed: int) -> tuple[list[str], list[str]]:
     """Choose at random what is trained on and what is kept back to judge by.
 
     Args:

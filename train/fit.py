@@ -53,11 +53,12 @@ def fit(options: FitOptions) -> Trainer:
 
 
 def build_model(options: FitOptions) -> GrainForInstanceSegmentation:
-    """Make the model that a run starts from.
+    """Make the model that a run starts from; what no weights are given for is drawn by the run's seed.
 
     Raises:
         ModelError: If a model to start from cannot be loaded.
     """
+    torch.manual_seed(options.seed)
     if options.init:
         # A copy, because loaded models are kept for the next caller.
         model = deepcopy(load_model(options.init))
@@ -177,12 +178,12 @@ class Trainer:
                     break
         pool.close()
         self.save()
-        return self.done >= 1
+        return self.share_done >= 1
 
     def is_over(self) -> bool:
         """Whether this run goes no further: the schedule is over, or `stop_at` is reached."""
         stop_at = self.options.stop_at
-        return self.done >= 1 or (stop_at is not None and self.progress.step >= stop_at)
+        return self.share_done >= 1 or (stop_at is not None and self.progress.step >= stop_at)
 
     def _add_row(self) -> None:
         loss = float(torch.stack(self.unwritten).mean())
@@ -192,8 +193,8 @@ class Trainer:
         self.rows.append({"step": self.progress.step, "seconds": seconds, "loss": loss, "lr": rate})
 
     @property
-    def done(self) -> float:
-        """How much of the schedule is over, by steps or by time, 0..1."""
+    def share_done(self) -> float:
+        """How much of the schedule is over, by steps or by time: 0 at the start, 1 at the end."""
         done = self.progress.step / self.options.steps
         if self.options.minutes:
             done = max(done, self.progress.seconds / (60 * self.options.minutes))
@@ -209,7 +210,7 @@ class Trainer:
         pixels, ids, distance = augment(images, labels, distance, size, generator, turns_only=options.pseudo_only)
         pixels = pixels.to(memory_format=torch.channels_last)
         warm = min(1.0, (self.progress.step + 1) / max(options.warmup, 1))
-        factor = warm * (0.01 + 0.99 * 0.5 * (1 + math.cos(math.pi * min(self.done, 1.0))))
+        factor = warm * (0.01 + 0.99 * 0.5 * (1 + math.cos(math.pi * min(self.share_done, 1.0))))
         for group in self.optimizer.param_groups:
             group["lr"] = group["peak"] * factor
         with torch.autocast(self.device.type, torch.bfloat16, enabled=computes_in_bfloat16(self.device)):

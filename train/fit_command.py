@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import argparse
+import json
 import shutil
-from dataclasses import replace
+from collections.abc import Mapping
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 from train.fine_tune import DEFAULTS, fine_tune
@@ -29,24 +31,29 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 def run(args: argparse.Namespace) -> int:
     """Train, write curves and checkpoints, and save the averaged model, once or stage by stage.
 
+    A run keeps its options in `options.json`, and `--resume` reads them there; what is typed wins.
+
     Raises:
-        FitError: If the options do not fit together or a file of theirs cannot be used.
+        FitError: If the options do not fit together, a file of theirs cannot be used, or the folder holds another run.
         LabelledDataError: If the data are not laid out as expected.
         ModelError: If the model to start from cannot be loaded.
     """
     typed = {k: v for k, v in vars(args).items() if k not in ("run", "command", "config")}
+    saved = args.out / "options.json"
     source = args.config
-    if source is None and typed.get("resume"):
-        source = args.out / "options.json"
+    if "resume" not in typed:
+        refuse_used_folder(args.out)
+    elif saved.exists() or source is None:
+        source = saved
     config = read_config(source) if source else {}
     config.pop("about", None)
     if "stages" in config:
-        return run_stages(config.pop("stages"), config, typed, source)
-    chosen = parse_config(config, source)
-    if args.config is None:
-        # A resumed run keeps its options, but not where it was told to stop.
-        chosen.pop("stop_at", None)
-    given = {**chosen, **typed}
+        run_stages(config, typed, source)
+        return 0
+    if source == saved:
+        # Where the run was told to stop is no option to keep.
+        config.pop("stop_at", None)
+    given = {**parse_config(config, source), **typed}
     if not is_labelled_folder(given.get("data")):
         fit(FitOptions(**given))
     elif given.get("init") or given.get("backbone"):
@@ -56,56 +63,113 @@ def run(args: argparse.Namespace) -> int:
     return 0
 
 
-def run_stages(stages: list[dict], common: dict, typed: dict, source: Path) -> int:
-    """Run the stages of a configuration, each in a folder of its own; with `--resume`, finished ones are passed over.
+def refuse_used_folder(out: Path) -> None:
+    """Raise a FitError where a run has left a checkpoint or a model, which a new one would mix with its own."""
+    for result in ("checkpoint.pt", "model"):
+        for found in (*out.glob(result), *out.glob(f"*/{result}")):
+            raise FitError(
+                f"{out} holds a run already ({found.relative_to(out)}). Expected is a new folder, or --resume to go on "
+                "with that run. Name another folder with --out, or add --resume."
+            )
+
+
+@dataclass(frozen=True)
+class Stage:
+    """One stage of a configuration, trained in a folder of its own.
+
+    Attributes:
+        options: All of its options.
+        labeller: Model that labels real micrographs for it, None where none are labelled.
+        sources: What is labelled, each with its boundary sensitivity.
+    """
+
+    options: FitOptions
+    labeller: Path | None = None
+    sources: Mapping[str, float] = field(default_factory=dict)
+
+    @property
+    def is_finished(self) -> bool:
+        """Whether its model is saved, and the run goes on."""
+        return self.options.resume and (self.options.out / "model" / "config.json").exists()
+
+    def label(self) -> None:
+        """Label the real micrographs that it trains on, unless a run that goes on has done so."""
+        folder = self.options.self_trained
+        if self.labeller is None or (self.options.resume and folder.is_dir()):
+            return
+        # Under another name until all are labelled, so that no run goes on with a part of them.
+        part = folder.with_suffix(".part")
+        for old in (part, folder):
+            shutil.rmtree(old, ignore_errors=True)
+        for kind, sensitivity in self.sources.items():
+            label_micrographs(
+                self.labeller,
+                self.options.data,
+                kind,
+                part,
+                boundary_sensitivity=sensitivity,
+                device=self.options.device,
+            )
+        part.rename(folder)
+
+    def train(self) -> bool:
+        """Train it, or go on where its run stopped; returns whether its schedule is over."""
+        goes_on = self.options.resume and (self.options.out / "checkpoint.pt").exists()
+        return fit(replace(self.options, resume=goes_on)).share_done >= 1
+
+
+def run_stages(config: dict, typed: dict, source: Path) -> None:
+    """Run the stages of a configuration, one after another; with `--resume`, finished ones are passed over.
 
     Args:
-        stages: Options of each stage; besides those, `name`, `start_from` (an earlier stage whose model it starts from)
-            and `self_label` (`model`: an earlier stage; `sources`: what its model labels for `--self-trained`, each
-            with its boundary sensitivity).
-        common: Options of all stages.
-        typed: Options that win over both.
+        config: Options of all stages, and `stages`, whose options win over those; see `read_stage`.
+        typed: Options that win over both. They are kept in the run's folder with the others.
         source: The configuration's file, for error messages.
     """
     out = typed["out"]
+    common = {name: value for name, value in config.items() if name != "stages"}
+    stages = [read_stage(stage, common, typed, source) for stage in config["stages"]]
+    kept = {name: value for name, value in typed.items() if name not in ("out", "resume", "stop_at")}
+    saved = {**common, "stages": [{**stage, **kept} for stage in config["stages"]]}
+    out.mkdir(parents=True, exist_ok=True)
+    (out / "options.json").write_text(json.dumps(saved, indent=2, default=str) + "\n")
     for stage in stages:
-        own = dict(stage)
-        if "name" not in own:
-            raise FitError(f'{source}: a stage has no name. Expected is one for its folder. Add "name" to the stage.')
-        name, earlier, labelling = own.pop("name"), own.pop("start_from", None), own.pop("self_label", None)
-        if labelling and not ("model" in labelling and isinstance(labelling.get("sources"), dict)):
-            raise FitError(
-                f'{source}: self_label of stage {name!r} is incomplete. Expected are "model" and "sources", the latter '
-                'with a boundary sensitivity each, such as {"316l": 0.5}. Add them.'
-            )
-        options = {**parse_config({**common, **own}, source), **typed, "out": out / name}
-        if earlier:
-            options["init"] = str(out / earlier / "model")
-        if labelling:
-            options["self_trained"] = out / name / "self-labelled"
-        chosen = FitOptions(**options)
-        if chosen.resume and (chosen.out / "model" / "config.json").exists():
+        if stage.is_finished:
             continue
-        if labelling and not (chosen.resume and chosen.self_trained.is_dir()):
-            if chosen.data is None:
-                raise FitError(
-                    f"Stage {name!r} labels real micrographs, but no data folder is given. Add --data FOLDER."
-                )
-            # Under another name until all are labelled, so that no run goes on with a part of them.
-            part = chosen.self_trained.with_suffix(".part")
-            for folder in (part, chosen.self_trained):
-                shutil.rmtree(folder, ignore_errors=True)
-            for kind, sensitivity in labelling["sources"].items():
-                label_micrographs(
-                    out / labelling["model"] / "model",
-                    chosen.data,
-                    kind,
-                    part,
-                    boundary_sensitivity=sensitivity,
-                    device=chosen.device,
-                )
-            part.rename(chosen.self_trained)
-        trainer = fit(replace(chosen, resume=chosen.resume and (chosen.out / "checkpoint.pt").exists()))
-        if trainer.done < 1:
+        stage.label()
+        if not stage.train():
             break  # stopped on the way, to be resumed
-    return 0
+
+
+def read_stage(stage: dict, common: dict, typed: dict, source: Path) -> Stage:
+    """Check one stage of a configuration and gather its options.
+
+    Args:
+        stage: Its options; besides those, `name`, `start_from` (an earlier stage whose model it starts from) and
+            `self_label` (`model`: an earlier stage; `sources`: what its model labels for `--self-trained`, each with
+            its boundary sensitivity).
+        common: Options of all stages.
+        typed: Options that win over both.
+        source: The configuration's file, for error messages.
+
+    Raises:
+        FitError: If something is missing or does not fit.
+    """
+    own, out = dict(stage), typed["out"]
+    if "name" not in own:
+        raise FitError(f'{source}: a stage has no name. Expected is one for its folder. Add "name" to the stage.')
+    name, earlier, labelling = own.pop("name"), own.pop("start_from", None), own.pop("self_label", None)
+    options = {**parse_config({**common, **own}, source), **typed, "out": out / name}
+    if earlier:
+        options["init"] = str(out / earlier / "model")
+    if not labelling:
+        return Stage(FitOptions(**options))
+    if not ("model" in labelling and isinstance(labelling.get("sources"), dict)):
+        raise FitError(
+            f'{source}: self_label of stage {name!r} is incomplete. Expected are "model" and "sources", the latter '
+            'with a boundary sensitivity each, such as {"316l": 0.5}. Add them.'
+        )
+    if options.get("data") is None:
+        raise FitError(f"Stage {name!r} labels real micrographs, but no data folder is given. Add --data FOLDER.")
+    options["self_trained"] = out / name / "self-labelled"
+    return Stage(FitOptions(**options), out / labelling["model"] / "model", labelling["sources"])

@@ -135,7 +135,11 @@ def add_options(parser: argparse.ArgumentParser) -> None:
     add("--stop-at", "stop after this step of the schedule, to go on later with --resume", type=positive_integer)
     add("--check-every", "steps between looks at the micrographs kept back of your own", type=positive_integer)
     add("--patience", "looks without gain after which training on your own ends", type=positive_integer)
-    add("--resume", "go on from the checkpoint in --out, with its options", action="store_true")
+    add(
+        "--resume",
+        "go on with the run in --out and its options; what is typed wins, what --config says does not",
+        action="store_true",
+    )
 
 
 def read_config(path: Path) -> dict:

@@ -1,9 +1,9 @@
 """`python -m train.model_card`: what model_card.md and README.md show of the model.
 
 The tables of the last evaluations, and a picture of the examples that the embedded weights do best and worst. The
-results are those of `python -m train evaluate --protocol instances --method watershed --method components --baselines
-otsu adaptive distance --gallery 0 --data` with the four folders that the card names; a gallery would bring pictures of
-others into the tree.
+results are those of `python -m train evaluate --protocol instances --out train/reports --method watershed --method
+components --baselines otsu adaptive distance --gallery 0 --data` with the four folders that the card names; a gallery
+would bring pictures of others into the tree.
 """
 
 import json
