@@ -124,6 +124,22 @@ def test_batch_statistics_are_kept_where_that_is_asked_for(options, keeps):
     assert all(torch.equal(trained[name], start[name]) for name in statistics) == keeps
 
 
+def test_the_saved_model_keeps_a_share_of_the_start(options):
+    trainer = fit(replace(options, start_share=0.25, lr=1e-2))
+    start, trained, saved = (
+        model.decoder.head.weight.detach()
+        for model in (
+            GrainForInstanceSegmentation.from_pretrained(options.init),
+            trainer.averaged_model(),
+            GrainForInstanceSegmentation.from_pretrained(options.out / "model"),
+        )
+    )
+    assert torch.allclose(saved, 0.75 * trained + 0.25 * start, atol=1e-3)
+    assert not torch.allclose(saved, trained, atol=1e-3)
+    with pytest.raises(FitError, match="--start-share"):
+        replace(options, init=None, start_share=0.25)
+
+
 def test_training_lowers_the_loss(options, tmp_path):
     data = write_instances(tmp_path / "real")
     long = replace(options, steps=40, lr=1e-2, self_trained=data, real_only=True)
@@ -322,6 +338,8 @@ def test_committed_configurations_are_understood(name, tmp_path):
     config.pop("about")
     for stage in config.pop("stages", [{}]):
         own = {k: v for k, v in stage.items() if k not in ("name", "start_from", "self_label")}
+        if "start_from" in stage:
+            own["init"] = stage["start_from"]
         assert FitOptions(out=tmp_path, data=tmp_path, **parse_config({**config, **own}, path)).steps > 0
 
 

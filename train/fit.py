@@ -45,7 +45,10 @@ def fit(options: FitOptions) -> Trainer:
     options.out.mkdir(parents=True, exist_ok=True)
     options.save()
     if trainer.train():
-        save_model(trainer.averaged_model(), options.out / "model")
+        model = trainer.averaged_model()
+        if options.start_share:
+            model = mix_weights(model, build_model(options), options.start_share)
+        save_model(model, options.out / "model")
         print(f"model saved to {options.out / 'model'}")
     else:
         print(f"stopped at step {trainer.progress.step} of {options.steps}: go on with --resume")
@@ -73,6 +76,22 @@ def build_model(options: FitOptions) -> GrainForInstanceSegmentation:
             options.backbone, freeze=not options.train_backbone, detail_channels=detail
         )
     return GrainForInstanceSegmentation(GrainConfig(detail_channels=detail))
+
+
+@torch.no_grad()
+def mix_weights(
+    model: GrainForInstanceSegmentation, other: GrainForInstanceSegmentation, share: float
+) -> GrainForInstanceSegmentation:
+    """Make a model whose weights and batch statistics are `share` (0..1) of another's and the rest this one's.
+
+    A mean of the weights before and after fine-tuning often does better than both on what neither was trained on
+    (Wortsman et al., Robust fine-tuning of zero-shot models, CVPR 2022).
+    """
+    mixed, theirs = deepcopy(model), other.to(model.device).state_dict()
+    for name, ours in mixed.state_dict().items():
+        if ours.is_floating_point():
+            ours.lerp_(theirs[name], share)
+    return mixed
 
 
 def build_mixture(options: FitOptions) -> Mixture:

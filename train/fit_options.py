@@ -32,6 +32,7 @@ class FitOptions:
     backbone: str | None = None
     train_backbone: bool = False
     init: str | None = None
+    start_share: float = 0.0
     steps: int = 20000
     minutes: float | None = None
     batch: int = 32
@@ -70,6 +71,12 @@ class FitOptions:
             raise FitError(
                 "--init brings a whole model, so --backbone and --no-detail would be ignored. Expected is one start. "
                 "Leave out either --init or the other two."
+            )
+
+        if self.start_share and not self.init:
+            raise FitError(
+                "--start-share keeps a share of the weights at the start, but none are given. Expected is a model to "
+                "start from. Add --init, or leave out --start-share."
             )
 
     def save(self) -> None:
@@ -114,6 +121,7 @@ def add_options(parser: argparse.ArgumentParser) -> None:
     add("--backbone", "Hub id or folder of a Dinov2 model: its weights, frozen")
     add("--train-backbone", "train the backbone, too, where it would be frozen", action="store_true")
     add("--init", "model folder or Hub id to start from, or 'embedded' (which your own micrographs start from)")
+    add("--start-share", "share that the weights of --init keep in the saved model, which forgets less so", type=share)
     add("--steps", "length of the schedule", type=positive_integer)
     add("--minutes", "end the schedule after this time if that comes first; not reproducible", type=positive_number)
     add("--batch", "pictures a step", type=positive_integer)
