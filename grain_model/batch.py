@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, TypeVar
 from tqdm import tqdm
 
 from .arguments import natural_number, non_negative_number, positive_number, share
-from .errors import GrainError
+from .errors import GrainError, printable
 
 if TYPE_CHECKING:
     from transformers import PreTrainedModel
@@ -32,7 +32,7 @@ _NAMED_AFTER_IMAGE = re.compile(rf"({'|'.join(map(re.escape, IMAGE_SUFFIXES))})(
 SHOWN_AFTER = 2.0
 """Seconds after which a bar shows how far a single image is."""
 
-EXIT_DONE, EXIT_SOME_FAILED, EXIT_USAGE = 0, 1, 2
+EXIT_DONE, EXIT_SOME_FAILED, EXIT_USAGE, EXIT_INTERRUPTED = 0, 1, 2, 130
 
 NO_IMAGES = (
     f"There is no image in this folder. Files ending in {', '.join(IMAGE_SUFFIXES)} are expected. "
@@ -108,7 +108,7 @@ def list_images(paths: Sequence[Path]) -> tuple[list[Path], list[Failure]]:
     # `pictures/*` also names the text files, which are read with the picture of their name.
     pictures = {image.with_suffix("") for image in images if image.suffix.lower() in IMAGE_SUFFIXES}
     images = [image for image in images if image.suffix.lower() != ".txt" or image.with_suffix("") not in pictures]
-    return images, [Failure(str(path), NO_IMAGES) for path, listed in found.items() if not listed]
+    return images, [Failure(printable(path), NO_IMAGES) for path, listed in found.items() if not listed]
 
 
 def find_images(path: Path) -> list[Path]:
@@ -248,7 +248,7 @@ def show_progress(images: Sequence[Path], quiet: bool) -> Iterator[Path]:
     """
     bar = tqdm(images, unit="image", disable=quiet, file=sys.stderr)
     for image in bar:
-        bar.set_postfix_str(image.name)
+        bar.set_postfix_str(printable(image.name))
         yield image
 
 
@@ -265,9 +265,9 @@ def attempt(image: Path, action: Callable[[], T]) -> T | Failure:
     try:
         return action()
     except GrainError as error:
-        return Failure(str(image), str(error))
+        return Failure(printable(image), printable(str(error)))
     except Exception as error:  # A batch survives any one file: memory, disk, a fault of ours.
-        return Failure(str(image), f"{type(error).__name__}: {error}")
+        return Failure(printable(image), printable(f"{type(error).__name__}: {error}"))
 
 
 def name_failures(failures: Sequence[Failure]) -> None:

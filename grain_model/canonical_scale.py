@@ -13,6 +13,8 @@ from .tiling import Network, predict_probabilities
 SMALLEST_DIAMETER, ENLARGED_DIAMETER = 14.0, 26.0
 LARGEST_DIAMETER, REDUCED_DIAMETER = 70.0, 56.0
 LARGEST_FACTOR = 2.0
+# No picture is enlarged beyond this many px, each of which takes some 45 bytes of memory.
+MOST_ENLARGED = 64_000_000
 # What is reduced further has too few pixels left; what would be reduced by less is left as it is.
 SMALLEST_SIDE = 96
 LEAST_REDUCED = 0.9
@@ -50,7 +52,8 @@ def predict_at_canonical_scale(
     areas = _grain_areas(maps)
     factor = factor_for_grains(areas)
     if factor >= 1:
-        return maps if factor == 1 else np.clip(resample(look(factor), size), 0, 1)
+        factor = min(factor, math.sqrt(MOST_ENLARGED / math.prod(size)))
+        return maps if factor <= 1 else np.clip(resample(look(factor), size), 0, 1)
     least, best = min(SMALLEST_SIDE / min(size), 1), maps
     for _ in range(MOST_REDUCED_LOOKS):
         tried = max(factor, least)

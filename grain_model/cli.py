@@ -14,6 +14,7 @@ from tqdm import tqdm
 
 from .batch import (
     EXIT_DONE,
+    EXIT_INTERRUPTED,
     EXIT_SOME_FAILED,
     IMAGE_SUFFIXES,
     Failure,
@@ -46,7 +47,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         arguments: as typed; `None` takes those of the process.
 
     Returns:
-        Exit code: 0 done, 1 some files failed (each is named on stderr), 2 wrong usage.
+        Exit code: 0 done, 1 some files failed (each is named on stderr), 2 wrong usage, 130 interrupted.
     """
     arguments = sys.argv[1:] if arguments is None else list(arguments)
     options = _parser(arguments).parse_args(arguments)
@@ -76,7 +77,8 @@ def _add_count(commands: argparse._SubParsersAction) -> None:
         help="count the grains of images and folders of images",
         description="Count the grains of each image. A folder stands for all images in it and below "
         f"({', '.join(suffix[1:] for suffix in IMAGE_SUFFIXES)}).",
-        epilog="Exit code: 0 all counted, 1 some files failed (each is named on stderr), 2 wrong usage.",
+        epilog="Exit code: 0 all counted, 1 some files failed (each is named on stderr), 2 wrong usage, "
+        "130 interrupted (what was counted until then is kept).",
     )
     add_image_arguments(count)
     count.add_argument(
@@ -127,17 +129,23 @@ def _count(options: argparse.Namespace) -> int:
         return refuse(str(error))
 
     fields: list[CountedField] = []
-    for image, folder in zip(show_progress(images, options.quiet), folders, strict=True):
-        into = options.out / folder if options.out else None
-        outcome = attempt(image, partial(count_field, image, count, into))
-        if isinstance(outcome, Failure):
-            failures.append(outcome)
-            continue
-        fields.append(outcome)
-        if not options.json:
-            tqdm.write(_line(outcome), file=sys.stdout)
-            for remark in outcome.remarks:
-                tqdm.write(f"{outcome.file}: {remark}", file=sys.stderr)
+    is_interrupted = False
+    try:
+        for image, folder in zip(show_progress(images, options.quiet), folders, strict=True):
+            into = options.out / folder if options.out else None
+            outcome = attempt(image, partial(count_field, image, count, into))
+            if isinstance(outcome, Failure):
+                failures.append(outcome)
+                continue
+            fields.append(outcome)
+            if not options.json:
+                tqdm.write(_line(outcome), file=sys.stdout)
+                for remark in outcome.remarks:
+                    tqdm.write(f"{outcome.file}: {remark}", file=sys.stderr)
+    except KeyboardInterrupt:
+        # What hours have counted is summed up all the same.
+        is_interrupted = True
+        print(f"Interrupted after {len(fields)} of {len(images)} images.", file=sys.stderr)
     if options.out:
         try:
             write_fields(options.out, fields, failures)
@@ -150,6 +158,8 @@ def _count(options: argparse.Namespace) -> int:
         print()
     elif len(fields) > 1:
         print(_mean_line(fields))
+    if is_interrupted:
+        return EXIT_INTERRUPTED
     return EXIT_SOME_FAILED if failures else EXIT_DONE
 
 

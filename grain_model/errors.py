@@ -3,6 +3,13 @@
 Every message has three parts: what was wrong, what is expected, how to put it right.
 """
 
+import os
+
+
+def printable(text: str | os.PathLike) -> str:
+    """A file's name, or a message with one, as text that can be written anywhere: bytes that are no UTF-8 escaped."""
+    return os.fsencode(text).decode("utf-8", "backslashreplace")
+
 
 class GrainError(Exception):
     """Base of all errors that the project raises on purpose."""

@@ -36,7 +36,7 @@ from .batch import (
     refuse,
     show_progress,
 )
-from .errors import GrainError, MeasurementError
+from .errors import GrainError, MeasurementError, printable
 from .grain_size import GrainSize, grain_size
 from .label_tiff import write_label_tiff
 from .measurement import as_label_image, as_scale, column_unit, measure_grains, with_units
@@ -295,7 +295,7 @@ def run(options: argparse.Namespace) -> int:
             failures.append(outcome)
             continue
         for path in outcome:
-            tqdm.write(str(path), file=sys.stdout)
+            tqdm.write(printable(path), file=sys.stdout)
     name_failures(failures)
     return EXIT_SOME_FAILED if failures else EXIT_DONE
 

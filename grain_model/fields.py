@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from .batch import Failure
-from .errors import GrainError
+from .errors import GrainError, printable
 from .grain_size import GrainSize, average_fields
 
 if TYPE_CHECKING:
@@ -75,7 +75,7 @@ def count_field(image: Path, count: Callable[[Path], GrainAnalysis], folder: Pat
     if folder:
         analysis.save(folder)
     size = replace(analysis.grain_size, test_lines={})
-    return CountedField(str(image), str(folder) if folder else None, analysis.summary(), size)
+    return CountedField(printable(image), printable(folder) if folder else None, analysis.summary(), size)
 
 
 def describe_fields(fields: Sequence[CountedField], failures: Sequence[Failure]) -> dict[str, Any]:

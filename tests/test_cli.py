@@ -2,6 +2,8 @@
 
 import csv
 import json
+import os
+import shutil
 import subprocess
 import sys
 from pathlib import Path
@@ -12,7 +14,7 @@ from PIL import Image
 
 from grain_model import analysis as analysis_module
 from grain_model import batch as batch_module
-from grain_model.batch import find_images, name_folders
+from grain_model.batch import attempt, find_images, name_folders
 from grain_model.cli import main
 from tests.drawn import draw_grid, predict_drawn
 
@@ -144,6 +146,37 @@ def test_what_is_doubtful_is_told_on_stderr(model, tmp_path, capsys):
     printed = capsys.readouterr()
     assert printed.out == f"{tmp_path / 'a.png'}: 4 grains\n"
     assert f"{tmp_path / 'a.png'}: Only 4 grains in the field" in printed.err
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="only there may names be any bytes")
+def test_names_that_are_no_utf_8_are_written_all_the_same(model, tmp_path, capsys):
+    folder = os.fsencode(tmp_path / "in")
+    write_grid(tmp_path / "in" / "a.png", 2, 2)
+    good, bad = os.path.join(folder, b"k\xf6rn.png"), os.path.join(folder, b"k\xf6rper.png")
+    shutil.copy(os.path.join(folder, b"a.png"), good)
+    Path(os.fsdecode(bad)).write_bytes(b"no picture")
+    assert main(["count", str(tmp_path / "in"), "--out", str(tmp_path / "out"), *model]) == 1
+    assert [Path(row["file"]).name for row in read_rows(tmp_path / "out")] == [
+        "a.png",
+        r"k\xf6rn.png",
+        r"k\xf6rper.png",
+    ]
+    assert r"k\xf6rper.png is no image" in capsys.readouterr().err
+    assert json.loads((tmp_path / "out" / "summary.json").read_text(encoding="utf-8"))["results"][1]["count"] == 4
+
+
+def test_what_was_counted_before_an_interrupt_is_summed_up(model, tmp_path, capsys, monkeypatch):
+    def interrupt_at_c(image, action):
+        if image.name == "c.png":
+            raise KeyboardInterrupt
+        return attempt(image, action)
+
+    monkeypatch.setattr("grain_model.cli.attempt", interrupt_at_c)
+    for name in "abcd":
+        write_grid(tmp_path / "in" / f"{name}.png", 2, 2)
+    assert main(["count", str(tmp_path / "in"), "--out", str(tmp_path / "out"), *model]) == 130
+    assert [Path(row["file"]).name for row in read_rows(tmp_path / "out")] == ["a.png", "b.png"]
+    assert "Interrupted after 2 of 4 images" in capsys.readouterr().err
 
 
 def test_files_that_failed_are_in_the_summary_even_where_all_did(model, tmp_path):

@@ -26,7 +26,7 @@ from grain_model.ui.entry import list_examples
 from grain_model.ui.settings import PageSettings
 from tests.browser import Site, needs_chromium, serve, write_grid
 from tests.drawn import draw_grid
-from tests.page_steps import expect_count, open_section, picture, press_count, shown_count, upload
+from tests.page_steps import expect_card, expect_count, open_section, picture, press_count, shown_count, upload
 
 pytestmark = needs_chromium
 
@@ -129,6 +129,16 @@ def test_scale_gives_units_without_a_further_run_of_the_network(page, site, tmp_
     page.wait_for_function("document.querySelector('#count').innerText.includes('0.5 µm/px (given)')")
     assert "needs the scale" not in page.locator("#count").inner_text()
     assert site.runs == runs
+
+
+def test_a_scale_given_before_the_picture_wins_over_the_files_own(page, tmp_path):
+    page.locator("#scale input").fill("0.5")
+    size = {"PhysicalSizeX": 2.0, "PhysicalSizeY": 2.0}
+    tifffile.imwrite(tmp_path / "steel.ome.tif", draw_grid(2, 3), metadata={"axes": "YX", **size})
+    upload(page, tmp_path / "steel.ome.tif")
+    press_count(page)
+    expect_card(page, "0.5 µm/px (given)")
+    expect_card(page, "the file says 2")
 
 
 def test_settings_redraw_without_a_further_run_of_the_network(page, site, tmp_path):

@@ -208,6 +208,40 @@ def test_counting_again_asks_before_it_discards(counted, site):
     assert site.runs == runs
 
 
+def test_a_scale_typed_just_before_a_correction_is_kept(counted):
+    counted.locator("#scale input").fill("0.5")
+    click(counted, middle(1, 1))
+    expect_count(counted, 19)
+    expect_card(counted, "0.5 µm/px (given)")
+
+
+def test_a_correction_made_over_the_question_leaves_the_settings_as_they_were(counted):
+    click(counted, middle(1, 1))
+    expect_count(counted, 19)
+    open_section(counted, "Settings")
+    counted.get_by_label("components").check()
+    counted.locator("#question").wait_for()
+    click(counted, middle(2, 2))
+    expect_count(counted, 18)
+    counted.locator("#question").wait_for(state="hidden")
+    assert counted.get_by_label("watershed").is_checked()
+
+
+def test_corrections_are_back_when_their_picture_is(counted, site, tmp_path):
+    click(counted, middle(1, 1))
+    expect_count(counted, 19)
+    write_grid(tmp_path / "other.png", 3, 3)
+    for name, count in (("other.png", 9), ("steel.png", 19)):
+        counted.locator("#micrograph").get_by_label("Remove Image").press("Enter")
+        counted.locator("#micrograph img").wait_for(state="detached")
+        upload(counted, tmp_path / name)
+        runs = site.runs
+        press_count(counted)
+        expect_count(counted, count)
+    expect_card(counted, "1 deleted")
+    assert site.runs == runs
+
+
 def test_choosing_a_row_marks_its_grain(counted):
     source = source_of(counted, "overlay")
     counted.locator("#grains").get_by_role("gridcell").nth(0).click()

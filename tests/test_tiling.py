@@ -84,6 +84,20 @@ def test_no_grain_means_no_resampling():
     assert factor_for_grains(np.zeros(0)) == 1
 
 
+@pytest.mark.parametrize("most, looks", [(10**6, [160, 320]), (200**2, [160, 200]), (100**2, [160])])
+def test_a_picture_of_small_grains_is_enlarged_as_far_as_memory_allows(monkeypatch, most, looks):
+    sides = []
+
+    def look(model, image, **options):
+        sides.append(image.shape[1])
+        return drawn_maps(squares(20, 20, round(8 * image.shape[1] / 160)))
+
+    monkeypatch.setattr(canonical_scale, "predict_probabilities", look)
+    monkeypatch.setattr(canonical_scale, "MOST_ENLARGED", most)
+    maps = predict_at_canonical_scale(None, np.zeros((3, 160, 160), np.float32))
+    assert sides == looks and maps.shape[1:] == (160, 160)
+
+
 def test_groups_that_the_reduced_picture_does_not_divide_either_are_no_reason_to_reduce(monkeypatch):
     """The first look tells 40 of many small grains apart and takes the rest for a few large ones."""
     rows, columns = np.indices((300, 300)) // 15

@@ -23,7 +23,7 @@ from gradio.utils import get_upload_folder
 
 from ..analysis import GrainAnalysis
 from ..correction import Edit, describe_edits
-from ..errors import GrainError
+from ..errors import GrainError, MeasurementError
 from ..grain_size import RuleResult
 from ..plots import figure_to_array, plot_size_distribution
 from ..rendering import CHOSEN_COLOUR, OverlayStyle, mark_grains, write_png
@@ -40,6 +40,11 @@ _SERVER_FOLDER = re.compile(re.escape(get_upload_folder()) + r"/\w+/")
 UNFORESEEN = (
     "The server failed at this ({}), which it should not. "
     "Try again, perhaps with a smaller picture; if it fails again, tell the owner of this page."
+)
+
+AWAY_TOO_LONG = (
+    "The server has let go of the count that this page shows: the page was away for over an hour, or the server began "
+    "anew. What is shown can be read, but no more be changed or made into files. Count again for that."
 )
 
 TABLE_COLUMNS = {
@@ -189,6 +194,17 @@ def clear_errors(function: Callable[P, T]) -> Callable[P, T]:
             raise gr.Error(UNFORESEEN.format(type(error).__name__), duration=None, title="That did not work") from error
 
     return wrapped
+
+
+def still_there(counted: CountedMicrograph | None) -> CountedMicrograph:
+    """The count that a page shows, if the server still has it.
+
+    Raises:
+        MeasurementError: if it has not.
+    """
+    if counted is None:
+        raise MeasurementError(AWAY_TOO_LONG)
+    return counted
 
 
 def open_micrograph(path: str, example: str | None = None) -> OpenedMicrograph:

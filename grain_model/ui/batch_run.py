@@ -14,7 +14,7 @@ from pathlib import Path, PurePosixPath
 
 from ..analysis import GrainAnalysis
 from ..batch import IMAGE_SUFFIXES, Failure, attempt, find_images, name_folders
-from ..errors import ImageError
+from ..errors import ImageError, printable
 from ..fields import CountedField, count_field, write_fields
 
 MAX_BATCH_FILES = 500
@@ -145,7 +145,7 @@ def count_batch(upload: BatchUpload, count: Callable[[Path], GrainAnalysis]) -> 
             outcome = attempt(image, partial(count_field, image, count, folder / results))
             if isinstance(outcome, Failure):
                 # Visitors know their file by its name, not by its place on the server.
-                batch.failures.append(Failure(name, outcome.reason.replace(str(image), name)))
+                batch.failures.append(Failure(name, outcome.reason.replace(printable(image), name)))
             else:
                 batch.fields.append(replace(outcome, file=name, folder=results))
             # Packed at once, so that the disk holds the files of one image twice, not those of all.

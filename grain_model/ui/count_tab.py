@@ -14,11 +14,18 @@ from transformers import PreTrainedModel
 
 from ..correction import Edit, describe_edits
 from ..errors import ImageError
-from .actions import CountedMicrograph, OpenedMicrograph, archive_analysis, clear_errors, open_micrograph
+from .actions import (
+    CountedMicrograph,
+    OpenedMicrograph,
+    archive_analysis,
+    clear_errors,
+    open_micrograph,
+    still_there,
+)
 from .clicks import Point
 from .correction_view import lay_out_correction, redo, reset, take_click, undo
 from .entry import Entry, lay_out_gallery, lay_out_label_settings, lay_out_picture, lay_out_scale, list_examples
-from .limits import MODEL_QUEUE, count_upload
+from .limits import MODEL_QUEUE, REDRAW_QUEUE, count_upload
 from .link_view import add_link_view
 from .results import Results, Updates, lay_out_display, lay_out_downloads, lay_out_pictures, lay_out_table
 from .scale_view import add_scale_view
@@ -29,8 +36,7 @@ grains anew. Scale, overlay and edge rule keep the corrections."""
 
 PRIVATE = {"api_visibility": "private"}
 
-REDRAW_QUEUE = "redraw"
-"""What goes by the settings waits in this queue, so that an answer to the question finds the scale that was typed."""
+CORRECTIONS_ARE_BACK = "Your corrections of this picture are back. To begin without them, choose “Reset all”."
 
 NO_IMAGE = (
     "There is no image yet. A micrograph is expected: PNG, JPEG, TIFF, BMP or WebP. "
@@ -58,9 +64,11 @@ class Visit:
     Attributes:
         picture: the file that the page shows, as it was uploaded; empty for none, `None` where that is not known:
             before the first, and where the server began anew under an open page.
+        left: the last count with corrections that the page went on from, for when its picture comes again.
     """
 
     picture: str | None = None
+    left: CountedMicrograph | None = None
 
     def has_left(self, picture: str) -> bool:
         """Whether the page has gone on from a picture."""
@@ -140,6 +148,7 @@ class _CountTab:
         correction = self.correction
         self.stand = [self.visit, counted, self.results.chosen, correction.tool, correction.pending, *self.settings]
         filled = [*vars(self.results).values(), *vars(correction).values(), self.question.panel]
+        filled += [self.entry.um_per_pixel, *self.entry.label_settings]
         self.filled = [component for component in filled if component is not correction.tool]
 
     def _bind_entry(self) -> None:
@@ -166,16 +175,21 @@ class _CountTab:
         if entry.gallery:
             # Not the count of another example: the browser could end the next one with it.
             chosen = entry.gallery.select(
-                self.open_example, self.visit, [entry.image, *emptied], cancels=counts, **PRIVATE
+                self.open_example,
+                [self.visit, results.counted, entry.um_per_pixel],
+                [entry.image, *emptied],
+                cancels=counts,
+                **PRIVATE,
             )
             counts.append(chosen.success(self.count_file, **counting, trigger_mode="multiple"))
         # Bound before forgetting, for which the browser waits: by then the new picture's own count may have begun.
         gr.on([entry.image.upload, entry.image.clear], None, cancels=counts)
         # Forgetting comes first, so that a file that cannot be read leaves nothing of the one before it.
-        entry.image.upload(self.forget, [self.visit, entry.image], emptied, **PRIVATE).then(
-            self.open_file, entry.image, opening, **PRIVATE
+        left = [self.visit, results.counted]
+        entry.image.upload(self.forget, [*left, entry.image], emptied, **PRIVATE).then(
+            self.open_file, [entry.image, entry.um_per_pixel], opening, **PRIVATE
         ).failure(lambda: None, None, entry.image, **PRIVATE)
-        entry.image.clear(self.forget, self.visit, emptied, **PRIVATE)
+        entry.image.clear(self.forget, left, emptied, **PRIVATE)
 
         redrawing = {
             "inputs": self.stand,
@@ -215,18 +229,27 @@ class _CountTab:
         results.table.select(self.choose, self.stand, views, show_progress="hidden", **PRIVATE)
         for event in (correction.tool.input, correction.clear.click):
             event(self.clear_points, self.stand, views, show_progress="hidden", **PRIVATE)
-        # No click is lost while the one before it is at work.
-        working = {"trigger_mode": "multiple", "show_progress": "minimal", "show_progress_on": results.card, **PRIVATE}
+        # No click is lost while the one before it is at work, nor what was typed just before.
+        working = {
+            "trigger_mode": "multiple",
+            "concurrency_id": REDRAW_QUEUE,
+            "show_progress": "minimal",
+            "show_progress_on": results.card,
+            **PRIVATE,
+        }
         correction.picture.select(self.click, self.stand, self.filled, **working)
         correction.confirm.click(self.confirm, self.stand, self.filled, **working)
         for button, step in ((correction.undo, undo), (correction.redo, redo), (correction.reset, reset)):
             button.click(self.stepping(step), self.stand, self.filled, **working)
 
-    def forget(self, visit: Visit, picture: str = "") -> Updates:
-        """Empties the page, but for the picture that may just have come."""
+    def forget(self, visit: Visit, counted: CountedMicrograph | None, picture: str = "") -> Updates:
+        """Empties the page, but for the picture that may just have come, and a scale given before the first."""
+        is_first = picture and not visit.picture
         visit.picture = picture
+        if counted and counted.analysis.edits:
+            visit.left = counted
         return {
-            self.entry.um_per_pixel: None,
+            self.entry.um_per_pixel: gr.skip() if is_first else None,
             self.opened: None,
             self.question.panel: gr.Column(visible=False),
             **self.scale_view.show(None),
@@ -234,21 +257,24 @@ class _CountTab:
         }
 
     @clear_errors
-    def open_file(self, path: str, example: str | None = None) -> Updates:
-        """Shows a file and its scale."""
+    def open_file(self, path: str, um_per_pixel: float | None, example: str | None = None) -> Updates:
+        """Shows a file and its scale, unless one is given."""
         file = open_micrograph(path, example)
         return {
             self.entry.image: file.shown,
-            self.entry.um_per_pixel: file.um_per_pixel,
+            self.entry.um_per_pixel: file.um_per_pixel if um_per_pixel is None else um_per_pixel,
             self.opened: file,
             **self.scale_view.show(file),
         }
 
-    def open_example(self, choice: gr.SelectData, visit: Visit) -> Updates:
+    def open_example(
+        self, choice: gr.SelectData, visit: Visit, counted: CountedMicrograph | None, um_per_pixel: float | None
+    ) -> Updates:
         """Shows an example."""
         example = list(self.examples)[choice.index]
         path = str(self.examples[example])
-        return {**self.forget(visit, path), **self.open_file(path, example)}
+        given = None if visit.picture else um_per_pixel
+        return {**self.forget(visit, counted, path), **self.open_file(path, given, example)}
 
     def follow_link(self, request: gr.Request) -> Updates:
         """Sets the page as its address says; what that says wrongly is named and left out."""
@@ -262,9 +288,7 @@ class _CountTab:
     def open_linked(self, link: LinkedPage, visit: Visit) -> Updates:
         """Shows the example that the page's address asks for; the scale that it states wins."""
         visit.picture = str(self.examples[link.example])
-        opened = self.open_file(visit.picture, link.example)
-        stated = link.settings.um_per_pixel
-        return opened if stated is None else {**opened, self.entry.um_per_pixel: stated}
+        return self.open_file(visit.picture, link.settings.um_per_pixel, link.example)
 
     def show_own_scale(self, um_per_pixel: float | None, file: OpenedMicrograph | None) -> Any:
         """Fills the field again where it was emptied: the file's own scale holds then."""
@@ -283,6 +307,8 @@ class _CountTab:
             return gr.skip()
         if now.counted and now.counted.source == source and now.counted.analysis.edits:
             return self.ask(now)
+        if now.counted is None and now.visit.left and now.visit.left.source == source:
+            return self.take_up(now)
         scale = now.settings.um_per_pixel
         if is_opened:
             scale = _unless_own(scale, file.um_per_pixel)
@@ -296,17 +322,24 @@ class _CountTab:
         )
         return self.present(archive_analysis(source, analysis), now)
 
+    def take_up(self, now: Stand) -> Updates:
+        """Goes on with the corrections of a picture that the page comes back to."""
+        counted, now.visit.left = now.visit.left, None
+        if _given_scale(counted, now.settings.um_per_pixel):
+            counted = _at_scale(counted, now.settings.um_per_pixel)
+        gr.Info(CORRECTIONS_ARE_BACK)
+        scale = {self.entry.um_per_pixel: counted.analysis.micrograph.um_per_pixel}
+        return {**self.present(counted, now), **self.settings_of(counted), **scale}
+
     @clear_errors
     def redraw(self, *stand: Any) -> Updates:
         """Brings the results to the settings, from the maps that are already there."""
         now = Stand.of(stand)
         counted, wanted = now.counted, now.settings
         if counted is None:
-            return gr.skip()
-        micrograph = counted.analysis.micrograph
-        given = _unless_own(wanted.um_per_pixel, micrograph.stated.um_per_pixel if micrograph.stated else None)
-        if given != micrograph.given_scale:
-            counted = counted.rescale(given)
+            # Nothing is counted yet, or not any more: then the page must not show what the settings no longer fit.
+            return {self.results.panel: gr.Column(visible=False)}
+        counted = _at_scale(counted, wanted.um_per_pixel)
         is_relabelled = counted.analysis.settings != wanted.label_settings
         if is_relabelled and counted.analysis.edits:
             shown = {} if counted is now.counted else self.present(counted, now)
@@ -328,45 +361,53 @@ class _CountTab:
     def discard(self, *stand: Any) -> Updates:
         """Draws the labels by the settings, without the corrections."""
         now = Stand.of(stand)
-        analysis = now.counted.uncorrected.relabel(**vars(now.settings.label_settings))
-        return self.present(archive_analysis(now.counted.source, analysis), now)
+        counted = still_there(now.counted)
+        analysis = counted.uncorrected.relabel(**vars(now.settings.label_settings))
+        return self.present(archive_analysis(counted.source, analysis), now)
 
-    def restore(self, counted: CountedMicrograph) -> list[Any]:
+    @clear_errors
+    def restore(self, counted: CountedMicrograph | None) -> Updates:
         """Keeps the corrections: the settings go back to those that they were made with."""
-        settings = counted.analysis.settings
-        return [settings.method, settings.boundary_sensitivity, settings.min_grain_area, gr.Column(visible=False)]
+        return {**self.settings_of(still_there(counted)), self.question.panel: gr.Column(visible=False)}
 
+    def settings_of(self, counted: CountedMicrograph) -> Updates:
+        """The settings that a count was labelled with."""
+        return dict(zip(self.entry.label_settings, vars(counted.analysis.settings).values(), strict=True))
+
+    @clear_errors
     def show_again(self, *stand: Any) -> Updates:
         """Shows the same grains in another way."""
         return self.show_stand(Stand.of(stand))
 
     def show_stand(self, now: Stand) -> Updates:
         """Shows the grains as the page stands."""
-        if now.counted is None:
-            return gr.skip()
+        counted = still_there(now.counted)
         return {
-            **self.results.display(now.counted, now.settings, now.chosen),
-            **self.correction.present(now.counted, now.settings, now.chosen, now.tool, now.pending),
+            **self.results.display(counted, now.settings, now.chosen),
+            **self.correction.present(counted, now.settings, now.chosen, now.tool, now.pending),
         }
 
+    @clear_errors
     def choose(self, place: gr.SelectData, *stand: Any) -> Updates:
         """Marks the grain whose row of the table was chosen."""
         now = replace(Stand.of(stand), chosen=int(place.row_value[0]))
         return {**self.show_stand(now), self.results.chosen: now.chosen}
 
+    @clear_errors
     def clear_points(self, *stand: Any) -> Updates:
         """Takes up a tool, or takes its points away."""
         now = replace(Stand.of(stand), pending=())
-        return self.correction.present(now.counted, now.settings, now.chosen, now.tool)
+        return self.correction.present(still_there(now.counted), now.settings, now.chosen, now.tool)
 
     @clear_errors
     def click(self, place: gr.SelectData, *stand: Any) -> Updates:
         """Takes a click in the picture of the correction: a correction, or a point on the way to one."""
         now = Stand.of(stand)
-        points, edit = take_click(now.counted, now.tool, now.pending, place.index)
+        counted = still_there(now.counted)
+        points, edit = take_click(counted, now.tool, now.pending, place.index)
         if edit:
             return self.correct(now, edit)
-        return self.correction.present(now.counted, now.settings, now.chosen, now.tool, points)
+        return self.correction.present(counted, now.settings, now.chosen, now.tool, points)
 
     @clear_errors
     def confirm(self, *stand: Any) -> Updates:
@@ -376,7 +417,8 @@ class _CountTab:
 
     def correct(self, now: Stand, edit: Edit) -> Updates:
         """Corrects the grains; what was undone before cannot be made again."""
-        return self.present(now.counted.correct((*now.counted.analysis.edits, edit)), now)
+        counted = still_there(now.counted)
+        return self.present_step(counted.correct((*counted.analysis.edits, edit)), now)
 
     def stepping(self, step: Callable[[CountedMicrograph], CountedMicrograph]) -> Callable[..., Updates]:
         """Makes the handler of undo, redo or reset."""
@@ -384,9 +426,13 @@ class _CountTab:
         @clear_errors
         def take_step(*stand: Any) -> Updates:
             now = Stand.of(stand)
-            return self.present(step(now.counted), now)
+            return self.present_step(step(still_there(now.counted)), now)
 
         return take_step
+
+    def present_step(self, counted: CountedMicrograph, now: Stand) -> Updates:
+        """Shows a correction; a question about other settings that was passed over is answered by it."""
+        return {**self.present(counted, now), **self.settings_of(counted)}
 
     def present(self, counted: CountedMicrograph, now: Stand) -> Updates:
         """Fills everything from a new count, unless the page has gone on to another picture meanwhile."""
@@ -398,6 +444,18 @@ class _CountTab:
             **self.correction.present(counted, now.settings, tool=now.tool),
             **answered,
         }
+
+
+def _at_scale(counted: CountedMicrograph, um_per_pixel: float | None) -> CountedMicrograph:
+    """The count with the scale that stands in the field."""
+    given = _given_scale(counted, um_per_pixel)
+    return counted if given == counted.analysis.micrograph.given_scale else counted.rescale(given)
+
+
+def _given_scale(counted: CountedMicrograph, um_per_pixel: float | None) -> float | None:
+    """What stands in the field, or None where it is the own scale of the file that was counted."""
+    stated = counted.analysis.micrograph.stated
+    return _unless_own(um_per_pixel, stated.um_per_pixel if stated else None)
 
 
 def _unless_own(um_per_pixel: float | None, own: float | None) -> float | None:

@@ -9,7 +9,8 @@ import gradio as gr
 
 from ..export import FORMATS, GrainExport, export_grains
 from ..report import compose_report, write_report
-from .actions import CountedMicrograph, clear_errors
+from .actions import CountedMicrograph, clear_errors, still_there
+from .limits import REDRAW_QUEUE
 
 REPORTS = {"report-pdf": "report.pdf", "report-html": "report.html"}
 
@@ -72,9 +73,10 @@ def add_downloads(counted: gr.State) -> gr.File:
 
     @clear_errors
     def make(count: CountedMicrograph | None, chosen: str) -> Any:
-        return gr.skip() if count is None else gr.File(make_file(count, chosen), visible=True)
+        return gr.File(make_file(still_there(count), chosen), visible=True)
 
     hide = {"fn": lambda: gr.File(None, visible=False), "inputs": None, "outputs": made, "api_visibility": "private"}
-    button.click(make, [counted, kind], made, api_visibility="private")
+    # In turn with redrawing: what was typed just before is in the file.
+    button.click(make, [counted, kind], made, concurrency_id=REDRAW_QUEUE, api_visibility="private")
     kind.input(**hide)
     return made

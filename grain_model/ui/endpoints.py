@@ -81,8 +81,9 @@ class RecentResults:
             if name in self._kept:
                 return self._kept[name][1]
         raise MeasurementError(
-            f"There is no result {name!r}. The `result` of a count not older than {KEPT_SECONDS // 60} minutes is "
-            "expected. Count the image again."
+            f"There is no result {name!r}, or not any more. The `result` of a count not older than "
+            f"{KEPT_SECONDS // 60} minutes is expected, after which others counted no more than "
+            f"{KEPT_PIXELS // 10**6} megapixels together. Count the image again, and export it before the next."
         )
 
     def _forget(self) -> None:
@@ -147,7 +148,7 @@ def add_endpoints(model: str | os.PathLike | PreTrainedModel | None) -> None:
         """Counts an image again with other settings, from what the network saw the first time; takes about a second.
 
         Args:
-            result: the name of an earlier result, not older than an hour.
+            result: the name of an earlier result, not older than an hour and among the latest 40 megapixels.
             um_per_pixel: scale in um per pixel; null takes the file's own, if it states one.
             method: "watershed" separates grains that touch, "components" does not.
             boundary_sensitivity: 0 to 1; higher finds weaker boundaries, so more grains.
@@ -197,7 +198,7 @@ def add_endpoints(model: str | os.PathLike | PreTrainedModel | None) -> None:
         """Writes the grains of an earlier result in the formats of other tools.
 
         Args:
-            result: the name of an earlier result, not older than an hour.
+            result: the name of an earlier result, not older than an hour and among the latest 40 megapixels.
             formats: some of "csv", "xlsx", "json", "tiff", "coco", "imagej", "geojson", "report-pdf", "report-html".
 
         Returns:

@@ -21,6 +21,9 @@ MAX_UPLOAD_PIXELS = 64_000_000
 MODEL_QUEUE = "model"
 """Events that count one micrograph wait in this queue, and are told their place in it."""
 
+REDRAW_QUEUE = "redraw"
+"""What changes a count or writes its files waits here, so that each finds what the one before it has made of it."""
+
 BATCH_QUEUE = "batch"
 """Batches wait in this one; between two files of a batch others have their turn."""
 
