@@ -55,6 +55,24 @@ def paint(rng: np.random.Generator, recipe: Recipe, crystal: Polycrystal) -> Pai
     return _Painter(rng, recipe, crystal).paint()
 
 
+@dataclass(frozen=True)
+class _Gaps:
+    """Gaps between the grains.
+
+    Attributes:
+        depth: How far a pixel lies inside of a gap in px, negative outside, float32 (H, W).
+        pocket: Share of a pixel that the smooth floor of a pore covers, float32 (H, W).
+    """
+
+    depth: np.ndarray
+    pocket: np.ndarray
+
+    @property
+    def cover(self) -> np.ndarray:
+        """Share of a pixel that lies in a gap, float32 (H, W)."""
+        return np.clip(self.depth + 0.5, 0, 1)
+
+
 class _Painter:
     """Turns a polycrystal into grey values and colour offsets."""
 
@@ -62,17 +80,19 @@ class _Painter:
         self.rng, self.recipe, self.crystal = rng, recipe, crystal
         self.shape = crystal.labels.shape
         self.y, self.x = np.mgrid[: self.shape[0], : self.shape[1]].astype(np.float32)
+        # Share of a pixel that its own grain covers: blends the two sides below the pixel.
+        self.own = np.clip(0.5 + crystal.distance, 0, 1)
+        # What belongs to each grain, in this order: a seed stands for the picture that it gives.
+        self.levels, self.second_phase = self._grain_levels()
+        self.facets = self._grain_facets()
+        self.colours = self._grain_colours()
+        if recipe.step > 0 and not self._line_alone_is_seen():
+            self._tell_neighbours_apart()
 
     def paint(self) -> Painted:
         """See `paint`."""
         recipe, crystal = self.recipe, self.crystal
-        # Share of a pixel that its own grain covers: blends the two sides below the pixel.
-        self.own = np.clip(0.5 + crystal.distance, 0, 1)
-        self.levels = self._grain_levels()
-        self.facets = self._grain_facets()
-        chroma = self._grain_colours()
-        if recipe.step > 0 and not self._line_alone_is_seen():
-            self._tell_neighbours_apart()
+        chroma = self._chroma()
         ground, beyond = self._surface(crystal.labels), self._surface(crystal.neighbours)
         grey = self.own * ground + (1 - self.own) * beyond
         grey += self._interior_texture()
@@ -84,16 +104,15 @@ class _Painter:
         grey += lines
         if recipe.substructure > 0:
             grey += self._substructure()
-        in_gap = None
-        if recipe.gap > 0:
-            in_gap = self._gap_mask()
+        gaps = self._draw_gaps() if recipe.gap > 0 else None
         grey = self._surface_marks(grey)
         if recipe.deep_scratches > 0:
             drawn, level = self._deep_scratches()
             grey = grey * (1 - drawn) + level * drawn
             chroma = None if chroma is None else chroma * (1 - drawn[..., None])
-        if in_gap is not None:
-            grey = self._fill_gaps(grey, in_gap)
+        if gaps is not None:
+            grey = self._fill_gaps(grey, gaps)
+        in_gap = None if gaps is None else gaps.cover
         for cover, fill in self._covers():
             grey = grey * (1 - cover) + fill * cover
             in_gap = cover if in_gap is None else np.maximum(in_gap, cover)
@@ -101,15 +120,15 @@ class _Painter:
             chroma *= 1 - in_gap[..., None]
         return Painted(grey, chroma, step, line, in_gap)
 
-    def _grain_levels(self) -> np.ndarray:
+    def _grain_levels(self) -> tuple[np.ndarray, np.ndarray]:
+        """Brightness of the grains, float32 (n_seeds,), and which are of the second phase, bool (n_seeds,)."""
         rng, recipe, n = self.rng, self.recipe, self.crystal.n_seeds
         levels = rng.standard_normal(n) if rng.random() < 0.6 else rng.uniform(-1.7, 1.7, n)
-        levels = recipe.level + recipe.step * levels
+        levels, other = recipe.level + recipe.step * levels, np.zeros(n, bool)
         if recipe.second_phase > 0:
             other = rng.random(n) < recipe.second_phase
             levels = np.where(other, levels + rng.choice([-1, 1]) * rng.uniform(0.1, 0.4), levels)
-            self.second_phase = other
-        return levels.astype(np.float32)
+        return levels.astype(np.float32), other
 
     def _grain_facets(self) -> np.ndarray | None:
         """Slopes and offset, float32 (n_seeds, 3), of a plane of brightness for each grain, 0 at its centre."""
@@ -136,6 +155,7 @@ class _Painter:
         return surface
 
     def _grain_colours(self) -> np.ndarray | None:
+        """Colour offsets of the grains, float32 (n_seeds, 3), or None where there is no colour."""
         if self.recipe.chroma == 0:
             return None
         offsets = self.recipe.chroma * self.rng.standard_normal((self.crystal.n_seeds, 3)).astype(np.float32)
@@ -145,9 +165,13 @@ class _Painter:
             axes = self.rng.standard_normal((1, 3)).astype(np.float32)
             weight = self.rng.standard_normal((self.crystal.n_seeds, 1)).astype(np.float32)
             offsets = 0.3 * offsets + self.recipe.chroma * weight * (axes - axes.mean())
-        self.chroma_offsets = offsets
+        return offsets
+
+    def _chroma(self) -> np.ndarray | None:
+        if self.colours is None:
+            return None
         own = self.own[..., None]
-        return own * offsets[self.crystal.labels] + (1 - own) * offsets[self.crystal.neighbours]
+        return own * self.colours[self.crystal.labels] + (1 - own) * self.colours[self.crystal.neighbours]
 
     def _interior_texture(self) -> np.ndarray:
         rng, recipe, labels = self.rng, self.recipe, self.crystal.labels
@@ -274,7 +298,7 @@ class _Painter:
         """Recorded step in grey and colour between grains, given by their ids and painted grey values."""
         step = np.abs(self._recorded(grey) - self._recorded(other_grey))
         if self.recipe.chroma > 0:
-            difference = self.chroma_offsets[ids] - self.chroma_offsets[other_ids]
+            difference = self.colours[ids] - self.colours[other_ids]
             step = step + 0.6 * self.recipe.contrast * np.abs(difference).max(axis=-1)
         return step
 
@@ -338,8 +362,8 @@ class _Painter:
         part = smoothstep(smooth_noise(rng, self.shape, recipe.diameter), -0.3, 0.8)
         return -np.float32(strength) * part * np.exp(-((sub.distance / (0.6 * recipe.line_width + 0.3)) ** 2))
 
-    def _gap_mask(self) -> np.ndarray:
-        """Float (H, W) in [0, 1]: dark gaps, wider at the junctions, which also rounds the grains' corners."""
+    def _draw_gaps(self) -> _Gaps:
+        """Dark gaps, wider at the junctions, which also rounds the grains' corners."""
         rng, recipe = self.rng, self.recipe
         sigma = max(0.07 * recipe.diameter, 1.0)
         rounded = cv2.GaussianBlur(np.minimum(self.crystal.distance, 6 * sigma), (0, 0), sigma)
@@ -347,42 +371,39 @@ class _Painter:
         field = smooth_noise(rng, self.shape, max(0.9 * recipe.diameter, 6))
         field += 0.5 * smooth_noise(rng, self.shape, max(0.3 * recipe.diameter, 4))
         threshold = mean * (1 + 0.4 * field) + 0.35 * smooth_noise(rng, self.shape, 3)
-        self.gap_depth = threshold - rounded
-        self.pocket = np.zeros(self.shape, np.float32)
-        if recipe.pockets > 0:
-            self._open_pockets()
-        return np.clip(self.gap_depth + 0.5, 0, 1)
+        gaps = _Gaps(threshold - rounded, np.zeros(self.shape, np.float32))
+        return self._with_pockets(gaps) if recipe.pockets > 0 else gaps
 
-    def _open_pockets(self) -> None:
+    def _with_pockets(self, gaps: _Gaps) -> _Gaps:
         """Widen the gaps at some places and lay a smooth polygon into each: the floor of a pore, not a grain."""
         rng, recipe = self.rng, self.recipe
         grains = self.shape[0] * self.shape[1] / (np.pi / 4 * recipe.diameter**2)
         count = int(np.clip(recipe.pockets * grains, 1, 60))
-        y, x = np.nonzero(self.gap_depth > 0.7 * self.gap_depth.max())
+        y, x = np.nonzero(gaps.depth > 0.7 * gaps.depth.max())
         if len(x) == 0:
-            return
+            return gaps
         pick = rng.integers(len(x), size=count)
         centres = np.stack([x[pick], y[pick]], axis=1)
         radius = max(rng.uniform(0.08, 0.2) * recipe.diameter, 2.6)
-        self.pocket = marks.particles(rng, centres, self.shape, radius, 0.3, 2.0)
+        pocket = marks.particles(rng, centres, self.shape, radius, 0.3, 2.0)
         margin = rng.uniform(1.0, 0.06 * recipe.diameter + 2.0)
-        outside = cv2.distanceTransform((self.pocket < 0.5).astype(np.uint8), cv2.DIST_L2, 3)
-        self.gap_depth = np.maximum(self.gap_depth, margin - outside)
+        outside = cv2.distanceTransform((pocket < 0.5).astype(np.uint8), cv2.DIST_L2, 3)
+        return _Gaps(np.maximum(gaps.depth, margin - outside), pocket)
 
-    def _fill_gaps(self, grey: np.ndarray, in_gap: np.ndarray) -> np.ndarray:
+    def _fill_gaps(self, grey: np.ndarray, gaps: _Gaps) -> np.ndarray:
         rng, recipe = self.rng, self.recipe
-        rim = np.exp(-np.maximum(-self.gap_depth, 0) / rng.uniform(0.8, 3.0))
+        rim = np.exp(-np.maximum(-gaps.depth, 0) / rng.uniform(0.8, 3.0))
         grey = grey + np.float32(rng.uniform(-0.2, 0.12)) * rim
         fill = recipe.gap_level + 0.06 * smooth_noise(rng, self.shape, rng.uniform(1.2, 4.0))
         if rng.random() < 0.6:
             # Deep pockets that shine: resin or the polished bottom of a pore, not a grain.
-            deep = smoothstep(self.gap_depth, 0.05 * recipe.diameter, 0.05 * recipe.diameter + 1.5)
+            deep = smoothstep(gaps.depth, 0.05 * recipe.diameter, 0.05 * recipe.diameter + 1.5)
             some = smoothstep(smooth_noise(rng, self.shape, max(0.8 * recipe.diameter, 4)), 0.0, 0.3)
             fill = fill + deep * some * np.float32(rng.uniform(0.1, 0.55))
         if recipe.pockets > 0:
             floor = np.float32(rng.uniform(0.25, 0.95)) * recipe.level + 0.02 * smooth_noise(rng, self.shape, 3.0)
-            fill = fill * (1 - self.pocket) + floor * self.pocket
-        return grey * (1 - in_gap) + fill * in_gap
+            fill = fill * (1 - gaps.pocket) + floor * gaps.pocket
+        return grey * (1 - gaps.cover) + fill * gaps.cover
 
     def _surface_marks(self, grey: np.ndarray) -> np.ndarray:
         rng, recipe, shape = self.rng, self.recipe, self.shape
