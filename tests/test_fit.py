@@ -192,12 +192,17 @@ def test_sources_and_their_shares(options, tmp_path):
     assert len(load_instances(real)) == 3
 
 
-def test_pseudo_only_trains_on_pseudo_masks_alone(options, tmp_path):
-    tiles = tmp_path / "316l"
+def write_pseudo_masks(data: Path) -> None:
+    """One tile of 316L and its mask, which looks like it."""
     for part in ("images", "pseudo_masks"):
-        (tiles / part).mkdir(parents=True)
-        cv2.imwrite(str(tiles / part / "t.png"), np.full((60, 60), 200, np.uint8))
-    (tiles / "split.csv").write_text("tile,micrograph,seed_split\nt,A,train\n")
+        (data / "316l" / part).mkdir(parents=True)
+        picture = np.kron(np.eye(4), np.full((20, 20), 200)).astype(np.uint8)
+        cv2.imwrite(str(data / "316l" / part / "t.png"), picture)
+    (data / "316l" / "split.csv").write_text("tile,micrograph,seed_split\nt,A,train\n")
+
+
+def test_pseudo_only_trains_on_pseudo_masks_alone(options, tmp_path):
+    write_pseudo_masks(tmp_path)
     mixture = build_mixture(replace(options, data=tmp_path, pseudo_only=True))
     assert mixture.shares == {"pseudo": 1.0} and len(mixture.sources["pseudo"]) == 1
     assert mixture.zoom == 0
@@ -205,11 +210,7 @@ def test_pseudo_only_trains_on_pseudo_masks_alone(options, tmp_path):
 
 def test_pseudo_only_learns_the_mask_and_nothing_else(options, tmp_path):
     """The boundary map is nobody's business there, so the last layer's weights for it stay as they were."""
-    tiles = tmp_path / "316l"
-    for part in ("images", "pseudo_masks"):
-        (tiles / part).mkdir(parents=True)
-        cv2.imwrite(str(tiles / part / "t.png"), np.kron(np.eye(4), np.full((20, 20), 200)).astype(np.uint8))
-    (tiles / "split.csv").write_text("tile,micrograph,seed_split\nt,A,train\n")
+    write_pseudo_masks(tmp_path)
     trainer = fit(replace(options, data=tmp_path, pseudo_only=True, weight_decay=0.0))
     start = GrainForInstanceSegmentation.from_pretrained(options.init).decoder.head.weight
     learnt = trainer.model.decoder.head.weight.detach()
