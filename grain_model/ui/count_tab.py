@@ -431,8 +431,9 @@ class _CountTab:
         return take_step
 
     def present_step(self, counted: CountedMicrograph, now: Stand) -> Updates:
-        """Shows a correction; a question about other settings that was passed over is answered by it."""
-        return {**self.present(counted, now), **self.settings_of(counted)}
+        """Shows a correction; it answers the question whether to discard all for other settings, where that stands."""
+        is_answered = now.settings.label_settings != counted.analysis.settings
+        return {**self.present(counted, now), **(self.settings_of(counted) if is_answered else {})}
 
     def present(self, counted: CountedMicrograph, now: Stand) -> Updates:
         """Fills everything from a new count, unless the page has gone on to another picture meanwhile."""
