@@ -21,6 +21,7 @@ from grain_model.counting import count_grains
 from grain_model.micrograph import read_micrograph
 from grain_model.ui import build_page
 from grain_model.ui.actions import archive_analysis, describe_count, grain_table, plot_distribution
+from grain_model.ui.correction_view import undo
 from grain_model.ui.count_tab import Visit, _CountTab
 from grain_model.ui.entry import list_examples
 from grain_model.ui.settings import PageSettings
@@ -247,6 +248,16 @@ def test_the_scale_of_one_picture_is_not_given_to_the_grains_of_another(site, tm
     )
     assert same[tab.results.counted].analysis.um_per_pixel == 2
     assert tab.results.counted not in other and tab.results.counted not in none
+
+
+def test_a_page_whose_count_is_gone_says_so_and_hides_what_no_longer_fits(site):
+    with gr.Blocks():
+        tab = _CountTab([], site.model)
+    stand = (Visit(), None, None, "delete", (), *vars(PageSettings(2.0)).values())
+    assert not tab.redraw(*stand)[tab.results.panel].visible
+    for change in (tab.show_again, tab.clear_points, tab.stepping(undo), tab.discard):
+        with pytest.raises(gr.Error, match="Count again"):
+            change(*stand)
 
 
 def test_visitors_do_not_see_each_other(browser, page, site, tmp_path):
