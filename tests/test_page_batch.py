@@ -197,16 +197,40 @@ def start_four(page, folder: Path) -> None:
 
 
 @needs_chromium
-def test_a_batch_can_be_stopped(page, site, gate, tmp_path):
+def test_a_batch_that_is_stopped_gives_what_it_has_counted(page, site, gate, tmp_path):
     runs = site.runs
     start_four(page, tmp_path)
     page.get_by_role("button", name="Stop").click()
-    page.wait_for_function("document.querySelector('#batch-card')?.innerText.includes('Stopped after 1 file')")
+    page.wait_for_function("document.querySelector('#batch-card')?.innerText.includes('stopping after')")
     gate.release(4)
+    page.wait_for_selector("#batch-download", state="visible")
+    assert "8 grains in 2 files, stopped with 2 to go" in page.locator("#batch-card").inner_text()
+    assert site.runs - runs == 2, "the file that was at work is finished, no other is begun"
     page.wait_for_function("!document.querySelector('#batch-button').disabled")
-    page.wait_for_timeout(1500)
-    assert site.runs - runs <= 2, "the file that was at work is finished, no other is begun"
-    assert not page.locator("#batch-download").is_visible()
+    assert not page.get_by_role("button", name="Stop").is_visible()
+    with page.expect_download() as download:
+        page.locator("#batch-download").click()
+    with zipfile.ZipFile(download.value.path()) as archive:
+        assert len(json.loads(archive.read("summary.json"))["results"]) == 2
+
+
+@needs_chromium
+def test_a_batch_that_waits_can_be_given_up(browser, site, tmp_path, monkeypatch):
+    turn = site.hold(monkeypatch)
+    visitors = [visit(browser, site.url) for _ in range(2)]
+    for visitor in visitors:
+        open_tab(visitor)
+        load(visitor, [write_grid(tmp_path / "field.png", 2, 2)])
+        visitor.get_by_role("button", name="Count all files").click()
+        visitor.wait_for_selector("#batch-card .wrap:not(.hide)")
+    visitors[1].wait_for_function("document.querySelector('#batch-card')?.innerText.includes('queue: 1/1')")
+    visitors[1].get_by_role("button", name="Stop").click()
+    visitors[1].wait_for_function("document.querySelector('#batch-card')?.innerText.includes('before the first file')")
+    visitors[1].wait_for_function("!document.querySelector('#batch-button').disabled")
+    turn.set()
+    visitors[0].wait_for_selector("#batch-download", state="visible")
+    for visitor in visitors:
+        visitor.close()
 
 
 @needs_chromium

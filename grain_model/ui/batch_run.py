@@ -61,6 +61,7 @@ class CountedBatch:
         fields: those that were counted.
         failures: those that were not.
         current: name of the image whose turn it is; empty at the end.
+        is_stopped: to be set from outside: no other image is begun, and what is counted is packed.
         archive: zip with the files of each image in a folder of its own, `summary.csv` and `summary.json`, as the
             command line writes them; `None` until the end, and where nothing could be counted.
         folder: owns the zip.
@@ -70,6 +71,7 @@ class CountedBatch:
     fields: list[CountedField] = field(default_factory=list)
     failures: list[Failure] = field(default_factory=list)
     current: str = ""
+    is_stopped: bool = False
     archive: str | None = None
     folder: tempfile.TemporaryDirectory = field(
         default_factory=partial(tempfile.TemporaryDirectory, prefix="grain_model-")
@@ -142,6 +144,8 @@ def count_batch(upload: BatchUpload, count: Callable[[Path], GrainAnalysis]) -> 
         for (image, name), results in zip(upload.images, names, strict=True):
             batch.current = name
             yield batch
+            if batch.is_stopped:
+                break
             outcome = attempt(image, partial(count_field, image, count, folder / results))
             if isinstance(outcome, Failure):
                 # Visitors know their file by its name, not by its place on the server.

@@ -86,7 +86,11 @@ def build_batch_tab(model: str | os.PathLike | PreTrainedModel | None) -> None:
             label_settings = lay_out_label_settings("batch-")
             with gr.Row():
                 start = gr.Button("Count all files", variant="primary", size="lg", elem_id="batch-button")
-                stop = gr.Button("Stop", variant="stop", size="lg", visible=False, elem_id="batch-stop")
+                # One while it waits for its turn, which is given up, and one while it counts, which ends in order.
+                give_up, stop = (
+                    gr.Button("Stop", variant="stop", size="lg", visible=False, elem_id=elem_id)
+                    for elem_id in ("batch-give-up", "batch-stop")
+                )
     with gr.Column(visible=False, elem_id="batch-results") as panel:
         card = gr.HTML(container=True, elem_id="batch-card")
         table = gr.Dataframe(
@@ -125,14 +129,18 @@ def build_batch_tab(model: str | os.PathLike | PreTrainedModel | None) -> None:
         for counted in count_batch(opened, count):
             if counted.current:
                 progress((counted.done, counted.total), desc=counted.current, unit="files")
-            yield [describe_batch(counted), tabulate(counted.fields), counted, _button(counted)]
+            buttons = gr.Button(visible=False), gr.Button(visible=True)
+            yield [describe_batch(counted), tabulate(counted.fields), counted, _button(counted), *buttons]
 
-    def stopped(counted: CountedBatch | None) -> str:
-        done = counted.done if counted else 0
-        return _card(f"Stopped after {_number(done, 'file')}", failures=counted.failures if counted else [])
+    def stop_counting(counted: CountedBatch) -> list[Any]:
+        counted.is_stopped = True
+        return [describe_batch(counted), gr.Button(interactive=False)]
+
+    def begin() -> list[Any]:
+        return [gr.Button(interactive=False), gr.Button(visible=True), gr.Button(interactive=True)]
 
     def end() -> list[Any]:
-        return [gr.Button(interactive=True), gr.Button(visible=False), None]
+        return [gr.Button(interactive=True), gr.Button(visible=False), gr.Button(visible=False), None]
 
     # A number without a value is shown as 0 until it is told so, and 0 is no scale.
     gr.on(None, lambda: None, None, scale, api_visibility="private")
@@ -140,19 +148,22 @@ def build_batch_tab(model: str | os.PathLike | PreTrainedModel | None) -> None:
     files.change(forget, upload, [panel, batch], **private)
     running = (
         start.click(prepare, [files, scale], [upload, panel, card, table, download, batch], **private)
-        .success(lambda: [gr.Button(interactive=False), gr.Button(visible=True)], None, [start, stop], **private)
+        .success(begin, None, [start, give_up, stop], **private)
         .then(
             run,
             [upload, scale, *label_settings],
-            [card, table, batch, download],
+            [card, table, batch, download, give_up, stop],
             show_progress_on=card,
             concurrency_limit=1,
             concurrency_id=BATCH_QUEUE,
             **private,
         )
     )
-    running.then(end, None, [start, stop, upload], **private)
-    stop.click(stopped, batch, card, cancels=running, **private).then(end, None, [start, stop, upload], **private)
+    ended = [start, give_up, stop, upload]
+    running.then(end, None, ended, **private)
+    stop.click(stop_counting, batch, [card, stop], **private)
+    given_up = _card("Stopped before the first file")
+    give_up.click(lambda: given_up, None, card, cancels=running, **private).then(end, None, ended, **private)
 
 
 def describe_batch(batch: CountedBatch) -> str:
@@ -165,11 +176,15 @@ def describe_batch(batch: CountedBatch) -> str:
         HTML.
     """
     if batch.current:
-        return _card(f"{batch.done} of {batch.total} files done", failures=batch.failures, unfinished=True)
+        stopping = ", stopping after the one at work" if batch.is_stopped else ""
+        done = f"{batch.done} of {batch.total} files done{stopping}"
+        return _card(done, failures=batch.failures, unfinished=True)
+    left = batch.total - batch.done
+    stopped = f", stopped with {left} to go" if batch.is_stopped and left else ""
     if not batch.fields:
-        return _card("No file could be counted", failures=batch.failures)
+        return _card(f"No file could be counted{stopped}", failures=batch.failures)
     grains = sum(field.count for field in batch.fields)
-    title = f"{grains} grains in {_number(len(batch.fields), 'file')}"
+    title = f"{grains} grains in {_number(len(batch.fields), 'file')}{stopped}"
     try:
         mean = mean_of_counted(batch.fields)
     except GrainError as error:
