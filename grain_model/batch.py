@@ -265,9 +265,10 @@ def attempt(image: Path, action: Callable[[], T]) -> T | Failure:
     try:
         return action()
     except GrainError as error:
-        return Failure(printable(image), printable(str(error)))
+        reason = str(error)
     except Exception as error:  # A batch survives any one file: memory, disk, a fault of ours.
-        return Failure(printable(image), printable(f"{type(error).__name__}: {error}"))
+        reason = f"{type(error).__name__}: {error}"
+    return Failure(printable(image), printable(reason))
 
 
 def name_failures(failures: Sequence[Failure]) -> None:

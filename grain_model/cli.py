@@ -29,7 +29,7 @@ from .batch import (
     refuse,
     show_progress,
 )
-from .errors import GrainError
+from .errors import GrainError, printable
 from .fields import CountedField, count_field, describe_fields, mean_of_counted, write_fields
 from .version import __version__
 
@@ -151,7 +151,7 @@ def _count(options: argparse.Namespace) -> int:
             write_fields(options.out, fields, failures)
         except OSError as error:
             reason = f"It cannot be written: {error.strerror}. Close it where it is open, and count again."
-            failures.append(Failure(str(error.filename), reason))
+            failures.append(Failure(printable(error.filename), reason))
     name_failures(failures)
     if options.json:
         json.dump(describe_fields(fields, failures), sys.stdout, indent=2, ensure_ascii=False, allow_nan=False)

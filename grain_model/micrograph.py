@@ -169,7 +169,7 @@ def read_micrograph(
         pixels,
         given,
         stated,
-        opened.name,
+        printable(opened.name),
         tuple(notes),
         footer_top,
         find_margins(pixels[:footer_top], MIN_SIDE),
@@ -218,7 +218,7 @@ def _open_file(path: Path, page: int, max_pixels: int) -> _Source:
             warnings.simplefilter("ignore", Image.DecompressionBombWarning)
             with Image.open(path, formats=_PIL_FORMATS) as image:
                 _check_size(image.size, max_pixels)
-                return _read_pil(image, printable(path.name), page, read_sidecar_pixel_size(path))
+                return _read_pil(image, path.name, page, read_sidecar_pixel_size(path))
     except ImageError:
         raise
     except UnidentifiedImageError as error:
@@ -263,7 +263,7 @@ def _read_deep_png(path: Path, max_pixels: int) -> _Source:
     pixels = png_decode(path.read_bytes())
     if pixels.ndim == 3 and pixels.shape[2] == 2:
         pixels = pixels[..., [0, 0, 0, 1]]
-    return _Source(turn_upright(pixels, orientation), printable(path.name), read_sidecar_pixel_size(path))
+    return _Source(turn_upright(pixels, orientation), path.name, read_sidecar_pixel_size(path))
 
 
 def _read_tiff(path: Path, page: int, max_pixels: int) -> _Source:
@@ -291,7 +291,7 @@ def _read_tiff(path: Path, page: int, max_pixels: int) -> _Source:
                 "Run `pip install imagecodecs`, or save the picture without compression."
             ) from error
         pixels = turn_upright(pixels, chosen.tags.valueof(_ORIENTATION_TAG, 1))
-        return _Source(pixels, printable(path.name), pixel_size, _page_notes(page, len(pages), "pages"))
+        return _Source(pixels, path.name, pixel_size, _page_notes(page, len(pages), "pages"))
 
 
 def _tiff_pixels(page: TiffPage) -> np.ndarray:

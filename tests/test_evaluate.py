@@ -301,6 +301,14 @@ def test_command_compares_model_ablation_and_baselines(materials, tmp_path, with
         assert cv2.imread(str(tmp_path / "out" / name)).std() > 5
 
 
+@pytest.mark.parametrize("more", [[], ["--model", "weaker=6"], ["--no-model"]])
+def test_a_report_goes_to_the_runs_unless_told(materials, tmp_path, with_fake_models, monkeypatch, more):
+    monkeypatch.chdir(tmp_path)
+    arguments = ["evaluate", "--protocol", "instances", "--data", str(materials[0]), "--limit", "1", "--gallery", "0"]
+    assert main([*arguments, *more]) == 0
+    assert (tmp_path / "runs" / "evaluation" / "instances.json").is_file()
+
+
 def test_folders_of_one_name_are_refused_before_anything_is_scored(tmp_path, with_fake_models, capsys):
     folders = [str(tmp_path / parent / "val") for parent in "xy"]
     assert main(["evaluate", "--protocol", "instances", "--out", str(tmp_path / "out"), "--data", *folders]) == 1

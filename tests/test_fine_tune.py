@@ -274,3 +274,5 @@ def test_ones_own_micrographs_start_from_the_embedded_weights(options, monkeypat
 def test_short_runs_cannot_be_resumed(options):
     with pytest.raises(FitError, match="--resume"):
         fine_tune(replace(options, resume=True))
+    with pytest.raises(FitError, match="--start-share and --real-only"):
+        fine_tune(replace(options, start_share=0.5, real_only=True))

@@ -137,13 +137,12 @@ def _run_instances(args: argparse.Namespace, models: Sequence[Contender]) -> int
     contenders = [*(baseline(name) for name in dict.fromkeys(args.baselines)), *models]
     if not contenders:
         raise LabelledDataError("There is nothing to score. At least one method is needed. Name a model or a baseline.")
-    folder_of: dict[str, Path] = {}
-    for folder in args.data:
-        if folder_of.setdefault(folder.resolve().name, folder) is not folder:
-            raise LabelledDataError(
-                f"{folder_of[folder.resolve().name]} and {folder} have the same name, by which the report tells "
-                "materials apart. Each folder needs a name of its own. Rename one, or name it once."
-            )
+    materials = [folder.resolve().name for folder in args.data]
+    if twice := [name for name in materials if materials.count(name) > 1]:
+        raise LabelledDataError(
+            f"Two folders have the same name, {twice[0]!r}, by which the report tells materials apart. Each folder "
+            "needs a name of its own. Rename one, or name it once."
+        )
     pictures = [each for folder in args.data for each in find_labelled_micrographs(folder)[: args.limit]]
     scored = list(score_pictures(pictures, contenders))
     scores = pd.DataFrame([row for picture in scored for row in picture.scores])

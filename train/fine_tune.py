@@ -41,7 +41,7 @@ DEFAULTS = {
     "workers": 0,
 }
 # Options that say nothing here: what there is to train on is the labelled folder, and a run is too short to go on with.
-FOR_OTHER_RUNS = ("self_trained", "weak_share", "pseudo_only", "real_only", "resume")
+FOR_OTHER_RUNS = ("start_share", "self_trained", "weak_share", "pseudo_only", "real_only", "resume")
 SHARE_KEPT_BACK, MOST_KEPT_BACK = 0.2, 6
 COUNTS, SCORES = ("grains", "count_before", "count_after"), ("f1_before", "f1_after")
 # Lines between grains are up to this many px wide; what is wider is a gap.

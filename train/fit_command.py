@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import argparse
-import json
 import shutil
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
@@ -11,7 +10,16 @@ from pathlib import Path
 
 from train.fine_tune import DEFAULTS, fine_tune
 from train.fit import fit
-from train.fit_options import FitError, FitOptions, add_options, as_typed, is_labelled_folder, parse_config, read_config
+from train.fit_options import (
+    FitError,
+    FitOptions,
+    add_options,
+    as_typed,
+    is_labelled_folder,
+    parse_config,
+    read_config,
+    write_config,
+)
 from train.self_label import label_micrographs
 
 
@@ -65,12 +73,13 @@ def run(args: argparse.Namespace) -> int:
 
 def refuse_used_folder(out: Path) -> None:
     """Raise a FitError where a run has left a checkpoint or a model, which a new one would mix with its own."""
-    for result in ("checkpoint.pt", "model"):
-        for found in (*out.glob(result), *out.glob(f"*/{result}")):
-            raise FitError(
-                f"{out} holds a run already ({found.relative_to(out)}). Expected is a new folder, or --resume to go on "
-                "with that run. Name another folder with --out, or add --resume."
-            )
+    # A run of stages has a folder for each.
+    results = [found for name in ("checkpoint.pt", "model") for found in (*out.glob(name), *out.glob(f"*/{name}"))]
+    if results:
+        raise FitError(
+            f"{out} holds a run already ({results[0].relative_to(out)}). Expected is a new folder, or --resume to go "
+            "on with that run. Name another folder with --out, or add --resume."
+        )
 
 
 @dataclass(frozen=True)
@@ -132,7 +141,7 @@ def run_stages(config: dict, typed: dict, source: Path) -> None:
     kept = {name: value for name, value in typed.items() if name not in ("out", "resume", "stop_at")}
     saved = {**common, "stages": [{**stage, **kept} for stage in config["stages"]]}
     out.mkdir(parents=True, exist_ok=True)
-    (out / "options.json").write_text(json.dumps(saved, indent=2, default=str) + "\n")
+    write_config(saved, out / "options.json")
     for stage in stages:
         if stage.is_finished:
             continue

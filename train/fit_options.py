@@ -72,7 +72,6 @@ class FitOptions:
                 "--init brings a whole model, so --backbone and --no-detail would be ignored. Expected is one start. "
                 "Leave out either --init or the other two."
             )
-
         if self.start_share and not self.init:
             raise FitError(
                 "--start-share keeps a share of the weights at the start, but none are given. Expected is a model to "
@@ -81,8 +80,7 @@ class FitOptions:
 
     def save(self) -> None:
         """Write the options to `options.json` in the run's folder, in the form that `read_config` reads."""
-        written = {k: str(v) if isinstance(v, Path) else v for k, v in asdict(self).items() if k != "resume"}
-        (self.out / "options.json").write_text(json.dumps(written, indent=2) + "\n")
+        write_config({k: v for k, v in asdict(self).items() if k != "resume"}, self.out / "options.json")
 
 
 def is_labelled_folder(data: Path | None) -> bool:
@@ -165,6 +163,11 @@ def read_config(path: Path) -> dict:
     if not isinstance(config, dict):
         raise FitError(f"{path} holds no JSON object. Expected is {{option: value, ...}}. Put the options in braces.")
     return config
+
+
+def write_config(config: Mapping[str, object], path: Path) -> None:
+    """Write options, paths among them, in the form that `read_config` reads."""
+    path.write_text(json.dumps(config, indent=2, default=str) + "\n")
 
 
 def parse_config(config: Mapping[str, object], source: Path) -> dict[str, object]:

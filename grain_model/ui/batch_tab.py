@@ -114,7 +114,7 @@ def build_batch_tab(model: str | os.PathLike | PreTrainedModel | None) -> None:
         as_scale(um_per_pixel)
         opened = open_uploads(paths)
         waiting = _card("Waiting for its turn", failures=opened.failures, unfinished=True)
-        return [opened, gr.Column(visible=True), waiting, tabulate([]), gr.DownloadButton(visible=False), None]
+        return [opened, gr.Column(visible=True), waiting, tabulate([]), gr.DownloadButton(visible=False)]
 
     def run(
         opened: BatchUpload,
@@ -147,7 +147,7 @@ def build_batch_tab(model: str | os.PathLike | PreTrainedModel | None) -> None:
     private = {"api_visibility": "private"}
     files.change(forget, upload, [panel, batch], **private)
     running = (
-        start.click(prepare, [files, scale], [upload, panel, card, table, download, batch], **private)
+        start.click(prepare, [files, scale], [upload, panel, card, table, download], **private)
         .success(begin, None, [start, give_up, stop], **private)
         .then(
             run,

@@ -2,6 +2,7 @@
 
 from collections.abc import Iterator
 from dataclasses import dataclass
+from functools import cached_property
 
 import cv2
 import numpy as np
@@ -67,7 +68,7 @@ class _Gaps:
     depth: np.ndarray
     pocket: np.ndarray
 
-    @property
+    @cached_property
     def cover(self) -> np.ndarray:
         """Share of a pixel that lies in a gap, float32 (H, W)."""
         return np.clip(self.depth + 0.5, 0, 1)
