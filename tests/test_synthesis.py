@@ -251,6 +251,72 @@ def test_deep_scratches_are_laid_over_the_grains_and_divide_none():
     assert np.abs(scratched - grey)[changed].max() > 0.1
 
 
+@pytest.mark.parametrize("marks", [{"mottling": 0.4, "mottling_cell": 0.4}, {"pores": 0.6, "pore_radius": 0.15}])
+def test_what_lies_in_the_grains_divides_none(marks):
+    plain, _, grey = draw_plain(step=0.1)
+    labels, _, changed = draw_plain(step=0.1, **marks)
+    # Where it hides a boundary the grains are joined; none is cut.
+    assert 0.8 * plain.max() < labels.max() <= plain.max()
+    assert all(len(np.unique(labels[plain == grain])) == 1 for grain in range(1, plain.max() + 1))
+    assert np.abs(changed - grey).max() > 0.05
+
+
+def test_mottling_does_not_go_on_in_the_next_grain():
+    plain, _, grey = draw_plain(step=0.1)
+    labels, _, mottled = draw_plain(step=0.1, mottling=0.4, mottling_cell=0.5)
+    change = mottled - grey
+    beside = plain[:, 1:] != plain[:, :-1]
+    step = np.abs(np.diff(change, axis=1))
+    assert step[beside].mean() > 3 * step[~beside].mean()
+
+
+def recorded(grey: np.ndarray, **chosen: float) -> np.ndarray:
+    """Grey values, float32 (H, W), as a microscope without faults but the chosen ones stores them."""
+    recipe = Recipe(np.random.default_rng(2), "bse", (40.0, 40.0))
+    for name, value in vars(recipe).items():
+        if name not in ("family", "diameter"):
+            setattr(recipe, name, type(value)(0))
+    recipe.contrast = recipe.gamma = recipe.noise_cell = recipe.reduction = 1.0
+    recipe.blur = 0.3
+    for name, value in chosen.items():
+        setattr(recipe, name, value)
+    return record(np.random.default_rng(3), recipe, grey, None)[0]
+
+
+def test_movement_smears_in_one_direction_and_keeps_the_brightness():
+    point = np.zeros((41, 41), np.float32)
+    point[20, 20] = 1.0
+    still, moved = (recorded(point, motion=length)[..., 0].astype(float) for length in (0.0, 6.0))
+    assert moved.sum() == pytest.approx(still.sum(), rel=0.05)
+    y, x = np.nonzero(moved)
+    extent = np.sqrt(np.linalg.eigvalsh(np.cov(x, y, aweights=moved[y, x])))
+    assert extent[1] == pytest.approx(6 / np.sqrt(12), rel=0.35) and extent[0] < 0.8
+
+
+def test_light_falls_off_from_one_side_to_the_other():
+    grey = recorded(np.full((80, 80), 0.9, np.float32), falloff=0.5)[..., 0] / 255
+    assert grey.max() == pytest.approx(0.9, abs=0.02) and grey.min() == pytest.approx(0.45, abs=0.02)
+
+
+def test_dead_and_hot_pixels_are_as_many_as_asked_for():
+    image = recorded(np.full((200, 200), 0.5, np.float32), impulses=0.03)
+    struck = (image == 0) | (image == 255)
+    assert struck.mean() == pytest.approx(0.03, rel=0.2) and 0.3 < (image[struck] == 0).mean() < 0.7
+
+
+def test_colour_noise_differs_from_channel_to_channel():
+    image = recorded(np.full((60, 60), 0.5, np.float32), colour_noise=0.05) / 255
+    channels = image.reshape(-1, 3)
+    assert channels.std() == pytest.approx(0.05, rel=0.1)
+    assert np.abs(np.corrcoef(channels.T)[np.triu_indices(3, 1)]).max() < 0.1
+
+
+def test_a_picture_that_was_made_smaller_keeps_its_size_and_loses_its_finest_detail():
+    lines = np.tile(np.array([0.2, 0.8], np.float32), (60, 35))
+    image = recorded(lines, reduction=2.0, blur=0.3)
+    assert image.shape == (60, 70, 3) and image.std() < 0.2 * recorded(lines, blur=0.3).std()
+
+
 def test_two_fields_are_joined_across_or_along_square_pictures():
     directions = set()
     for seed in range(12):

@@ -9,6 +9,9 @@ from . import marks
 from .fields import smooth_noise
 from .recipe import Recipe
 
+# How programs make a picture larger.
+ENLARGEMENTS = (cv2.INTER_NEAREST, cv2.INTER_LINEAR, cv2.INTER_CUBIC)
+
 
 def expose(recipe: Recipe, painted: np.ndarray) -> np.ndarray:
     """Grey values as the camera takes them: what is too bright or too dark for it comes out alike."""
@@ -46,6 +49,10 @@ def record(
         image = grey[..., None]
     image = cv2.GaussianBlur(image, (0, 0), recipe.blur)
     image = image.reshape(*shape, -1)
+    # What few micrographs have draws from a generator of its own, so that the others stay as they are without it.
+    apart = rng.spawn(1)[0]
+    if recipe.motion > 0:
+        image = _moved(apart, image, recipe.motion)
     image = expose(recipe, image)
     pivot = np.float32(rng.uniform(0, 1))
     image = pivot + (image - pivot) * np.float32(recipe.contrast)
@@ -57,14 +64,23 @@ def record(
     image = image + np.float32(recipe.noise) * noise
     if recipe.scan_lines > 0:
         image = image + np.float32(recipe.scan_lines) * rng.standard_normal((shape[0], 1, 1), dtype=np.float32)
+    if recipe.colour_noise > 0:
+        image = image + np.float32(recipe.colour_noise) * apart.standard_normal((*shape, 3), dtype=np.float32)
     image = np.round(np.clip(image, 0, 1) * 255).astype(np.uint8)
     if image.shape[2] == 1:
         image = np.repeat(image, 3, axis=2)
+    if recipe.impulses > 0:
+        struck = apart.random(shape) < recipe.impulses
+        image[struck] = apart.choice(np.array([0, 255], np.uint8), (np.count_nonzero(struck), 1))
     if recipe.overlay:
         marks.overlay_marks(rng, image)
+    if recipe.reduction > 1:
+        image = cv2.resize(image, None, fx=1 / recipe.reduction, fy=1 / recipe.reduction, interpolation=cv2.INTER_AREA)
     if recipe.jpeg:
         _, encoded = cv2.imencode(".jpg", image, [cv2.IMWRITE_JPEG_QUALITY, recipe.jpeg])
         image = cv2.imdecode(encoded, cv2.IMREAD_COLOR)
+    if recipe.reduction > 1:
+        image = cv2.resize(image, shape[::-1], interpolation=int(apart.choice(ENLARGEMENTS)))
     return np.ascontiguousarray(image), np.maximum(light, 0) ** np.float32(recipe.gamma)
 
 
@@ -80,6 +96,8 @@ def _lighting(rng: np.random.Generator, recipe: Recipe, shape: tuple[int, int]) 
         yield 1 + np.float32(recipe.seam) * (along > rng.uniform(0.1, 0.9) * shape[axis])
     if recipe.vignetting > 0:
         yield _vignette(rng.spawn(1)[0], shape, recipe.vignetting)
+    if recipe.falloff > 0:
+        yield _falloff(rng.spawn(1)[0], shape, recipe.falloff)
 
 
 def _vignette(rng: np.random.Generator, shape: tuple[int, int], loss: float) -> np.ndarray:
@@ -89,3 +107,21 @@ def _vignette(rng: np.random.Generator, shape: tuple[int, int], loss: float) -> 
     centre_y, centre_x = rng.uniform(0.4, 0.6, 2) * (height, width)
     radius = np.hypot(y - np.float32(centre_y), x - np.float32(centre_x)) / np.float32(0.5 * np.hypot(height, width))
     return 1 - np.float32(loss) * np.minimum(radius, 1) ** np.float32(rng.uniform(1.5, 4))
+
+
+def _falloff(rng: np.random.Generator, shape: tuple[int, int], loss: float) -> np.ndarray:
+    """Share of the light that reaches each pixel, float32 (H, W): 1 at one edge, 1 - `loss` at the one across."""
+    y, x = np.mgrid[: shape[0], : shape[1]].astype(np.float32)
+    angle = rng.uniform(0, 2 * np.pi)
+    across = (x * np.cos(angle) + y * np.sin(angle)).astype(np.float32)
+    return 1 - np.float32(loss) * (across - across.min()) / np.float32(max(float(np.ptp(across)), 1.0))
+
+
+def _moved(rng: np.random.Generator, image: np.ndarray, length: float) -> np.ndarray:
+    """Smear an image, float32 (H, W, C), over `length` px in one direction."""
+    angle, half = rng.uniform(0, np.pi), int(np.ceil(0.5 * length))
+    arm = 0.5 * length * np.array([np.cos(angle), np.sin(angle)]) + half
+    kernel = np.zeros((2 * half + 1, 2 * half + 1), np.float32)
+    ends = [tuple(int(v) for v in np.round(end * marks.ONE)) for end in (2 * half - arm, arm)]
+    cv2.line(kernel, *ends, 1.0, 1, cv2.LINE_AA, marks.SHIFT)
+    return cv2.filter2D(image, -1, kernel / kernel.sum(), borderType=cv2.BORDER_REFLECT_101).reshape(image.shape)

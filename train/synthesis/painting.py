@@ -1,5 +1,6 @@
 """Makes the grains of a polycrystal visible."""
 
+import math
 from collections.abc import Iterator
 from dataclasses import dataclass
 from functools import cached_property
@@ -192,7 +193,25 @@ class _Painter:
             grey += strength.astype(np.float32)[labels] * self._stripes(rng.uniform(2.5, 9.0))
         if recipe.polish > 0:
             grey += recipe.polish * directional_noise(rng, self.shape, rng.uniform(0, np.pi), rng.uniform(8, 40))
+        if recipe.mottling > 0:
+            grey += self._mottling()
         return grey
+
+    def _mottling_strength(self) -> float:
+        return self.recipe.mottling * (0.5 * abs(self.recipe.depth) + self.recipe.step)
+
+    def _mottling(self) -> np.ndarray:
+        """Slow changes of brightness inside the grains; it does not go on from one grain to the next."""
+        rng, n = self.rng.spawn(1)[0], self.crystal.n_seeds
+        cell = max(self.recipe.mottling_cell * self.recipe.diameter, 3.0)
+        strength = self._mottling_strength() * np.exp(0.5 * rng.standard_normal(n))
+        # Of two fields, each grain mixes its own share.
+        turn = rng.uniform(0, 2 * np.pi, n)
+        first, second = (
+            (strength * share).astype(np.float32)[self.crystal.labels] * smooth_noise(rng, self.shape, cell)
+            for share in (np.cos(turn), np.sin(turn))
+        )
+        return first + second
 
     def _stripes(self, period: float) -> np.ndarray:
         """Parallel stripes whose direction and period belong to the grain."""
@@ -272,7 +291,7 @@ class _Painter:
     def _roughness(self) -> float:
         """Standard deviation of what hides a boundary, in units of the recorded range."""
         recipe = self.recipe
-        painted = recipe.texture + 0.5 * recipe.lamellae + recipe.polish
+        painted = recipe.texture + 0.5 * recipe.lamellae + recipe.polish + 0.5 * self._mottling_strength()
         return recipe.noise * recipe.noise_cell + 0.5 * recipe.scan_lines + painted * self._slope()
 
     def _recorded(self, painted: np.ndarray) -> np.ndarray:
@@ -286,7 +305,9 @@ class _Painter:
 
     def _sharpness(self) -> float:
         """Share of a line's depth that the optics leave."""
-        return self.recipe.line_width / (self.recipe.line_width + self.recipe.blur)
+        # A line of the length of the movement has this standard deviation.
+        blur = math.hypot(self.recipe.blur, self.recipe.motion / math.sqrt(12))
+        return self.recipe.line_width / (self.recipe.line_width + blur)
 
     def _faintest_line(self) -> float:
         """Painted depth of a line that is clearly seen on a grain of the mean level."""
@@ -423,7 +444,19 @@ class _Painter:
             grey = grey - np.float32(rng.choice([-1, 1], p=[0.15, 0.85]) * rng.uniform(0.1, 0.6)) * drawn
         if recipe.particles > 0:
             grey = self._particles(grey)
+        if recipe.pores > 0:
+            grey = self._pores(grey)
         return grey
+
+    def _pores(self, grey: np.ndarray) -> np.ndarray:
+        """Round pores in and between the grains, with a rim that shines or not."""
+        rng, recipe = self.rng.spawn(1)[0], self.recipe
+        grains = grey.size / (np.pi / 4 * recipe.diameter**2)
+        count = int(np.clip(recipe.pores * grains, 1, 300))
+        drawn = np.clip(2 * marks.pits(rng, self.shape, count, recipe.pore_radius * recipe.diameter), 0, 1)
+        rim = cv2.GaussianBlur(drawn, (0, 0), rng.uniform(0.8, 2.5))
+        grey = grey + np.float32(rng.uniform(0.05, 0.4) if rng.random() < 0.5 else 0) * rim
+        return grey * (1 - drawn) + np.float32(rng.uniform(0, 0.25)) * drawn
 
     def _deep_scratches(self) -> tuple[np.ndarray, np.float32]:
         """Scratches that hide more or less of what they cross, float32 (H, W) in [0, 1], and their grey value."""

@@ -35,7 +35,7 @@ class Recipe:
     """The random choices that set how a micrograph looks; every attribute but `family` is a plain number or flag.
 
     Lengths are in px, brightness and its changes in units of the full range 0..1. A feature that a micrograph lacks has
-    the value 0 (`elongation`, `contrast` and `noise_cell`: 1); some texture and noise there always is.
+    the value 0 (`elongation`, `contrast`, `noise_cell` and `reduction`: 1); some texture and noise there always is.
 
     Args:
         rng: Source of randomness.
@@ -188,6 +188,21 @@ class Recipe:
         self.beyond_edge = float(apart.uniform(0.05, 0.8)) if apart.random() < 0.05 else 0.0
         self.vignetting = float(apart.uniform(0.2, 0.85)) if apart.random() < 0.06 else 0.0
         self.deep_scratches = int(apart.integers(1, 9)) if apart.random() < 0.07 else 0
+        # Slow change of brightness inside the grains, as deformation, segregation and uneven etching give: its
+        # amplitude as a share of what tells the grains apart, and its length as a share of the diameter.
+        self.mottling = float(apart.uniform(0.08, 0.4)) if apart.random() < 0.12 else 0.0
+        self.mottling_cell = float(apart.uniform(0.12, 0.5))
+        # Round pores for one grain; their radius is of the size of `pore_radius` diameters.
+        self.pores = float(apart.uniform(0.05, 0.6)) if apart.random() < 0.08 else 0.0
+        self.pore_radius = float(apart.uniform(0.05, 0.15))
+        # Loss of light from one side to the other; movement during the exposure in px; noise that is not the same in
+        # all channels; share of pixels that are dead or hot.
+        self.falloff = float(apart.uniform(0.3, 0.8)) if apart.random() < 0.05 else 0.0
+        self.motion = float(apart.uniform(2.0, 7.0)) if apart.random() < 0.05 else 0.0
+        self.colour_noise = float(apart.uniform(0.01, 0.06)) if apart.random() < 0.06 else 0.0
+        self.impulses = float(np.exp(apart.uniform(np.log(0.001), np.log(0.04)))) if apart.random() < 0.05 else 0.0
+        # How many times the picture was made smaller before it was stored, and larger again for its figure.
+        self.reduction = float(apart.uniform(1.3, 2.4)) if apart.random() < 0.08 and self.diameter > 35 else 1.0
 
     def _choose_record(self, draws: _Draws) -> None:
         """How the micrograph is stored."""
