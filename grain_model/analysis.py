@@ -282,6 +282,9 @@ class GrainAnalysis:
         """
         folder = Path(folder)
         folder.mkdir(parents=True, exist_ok=True)
+        # Where a file of an earlier run is held by another program, none of this run shall lie beside those of that.
+        for name in ("summary.json", "grains.csv", "labels.tif", "overlay.png", "mask.png"):
+            (folder / name).unlink(missing_ok=True)
         write_png(folder / "mask.png", render_mask(self.labels))
         write_png(folder / "overlay.png", self.overlay())
         write_label_tiff(folder / "labels.tif", self.labels, self.um_per_pixel)

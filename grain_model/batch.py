@@ -6,8 +6,9 @@ import argparse
 import re
 import sys
 import tempfile
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, TypeVar
 
@@ -24,8 +25,17 @@ if TYPE_CHECKING:
 
 T = TypeVar("T")
 
-IMAGE_SUFFIXES = (".png", ".jpg", ".jpeg", ".bmp", ".webp", ".tif", ".tiff", ".gif", ".pgm", ".ppm")
+IMAGE_SUFFIXES = (
+    *(".png", ".jpg", ".jpeg", ".jpe", ".jfif", ".bmp", ".dib", ".webp", ".gif", ".pgm", ".ppm", ".pnm"),
+    *(".tif", ".tiff", ".lsm", ".stk", ".svs"),
+)
 """What is taken from a folder; a file named by itself is always tried."""
+
+UNREAD_SUFFIXES = (
+    *(".czi", ".zvi", ".lif", ".nd2", ".oib", ".oif", ".oir", ".vsi", ".dm3", ".dm4", ".ser", ".emd", ".jp2"),
+    *(".jpx", ".heic", ".avif"),
+)
+"""Pictures that cannot be read; a folder's are named, unless a copy that can be read lies beside them."""
 
 _NAMED_AFTER_IMAGE = re.compile(rf"({'|'.join(map(re.escape, IMAGE_SUFFIXES))})(-\d+)?$", re.IGNORECASE)
 
@@ -38,6 +48,8 @@ NO_IMAGES = (
     f"There is no image in this folder. Files ending in {', '.join(IMAGE_SUFFIXES)} are expected. "
     "Check the path, or name the files themselves."
 )
+
+NOT_READ = "Pictures of this format cannot be read. A TIFF or PNG is expected. Export it as TIFF beside this file."
 
 
 @dataclass(frozen=True)
@@ -94,6 +106,61 @@ def add_image_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--quiet", action="store_true", help="no progress bar")
 
 
+class Batch:
+    """The images that a command was given, and what became of them.
+
+    Args:
+        paths: files and folders of the command line.
+        quiet: no progress bar.
+
+    Attributes:
+        images: the files, each once.
+        folders: name of the result folder of each image; see `name_folders`.
+        failures: what could not be done, so far.
+        is_interrupted: whether Ctrl-C ended it.
+    """
+
+    def __init__(self, paths: Sequence[Path], quiet: bool) -> None:
+        self.images, self.failures = list_images(paths)
+        self.folders = dict(zip(self.images, name_folders(self.images), strict=True))
+        self.is_interrupted = False
+        self._quiet = quiet
+
+    def each(self, action: Callable[[Path], T]) -> Iterator[T]:
+        """Does something with every image; one bad file or Ctrl-C loses nothing of the others.
+
+        Args:
+            action: what is done.
+
+        Yields:
+            What the action returned, of the images at which it did not fail.
+        """
+        done = 0
+        try:
+            for image in _show_progress(self.images, self._quiet):
+                outcome = attempt(image, partial(action, image))
+                if isinstance(outcome, Failure):
+                    self.failures.append(outcome)
+                else:
+                    done += 1
+                    yield outcome
+        except KeyboardInterrupt:
+            self.is_interrupted = True
+            print(f"Interrupted after {done} of {len(self.images)} images.", file=sys.stderr)
+
+    def name_failures(self) -> None:
+        """Prints each failure on stderr."""
+        for failure in self.failures:
+            print(f"{failure.file}: {failure.reason}", file=sys.stderr)
+
+    @property
+    def exit_code(self) -> int:
+        """What the command ends with."""
+        if self.is_interrupted:
+            return EXIT_INTERRUPTED
+        return EXIT_SOME_FAILED if self.failures else EXIT_DONE
+
+
 def list_images(paths: Sequence[Path]) -> tuple[list[Path], list[Failure]]:
     """Lists the images that the paths of a command line stand for, each once.
 
@@ -101,14 +168,17 @@ def list_images(paths: Sequence[Path]) -> tuple[list[Path], list[Failure]]:
         paths: files and folders.
 
     Returns:
-        The images, without the text files that a microscope wrote beside them, and the folders that hold none.
+        The images, without the text files that a microscope wrote beside them; and what is not among them: folders that
+        hold none, and pictures in formats that cannot be read.
     """
     found = {path: find_images(path) for path in paths}
     images = list({image.resolve(): image for listed in found.values() for image in listed}.values())
     # `pictures/*` also names the text files, which are read with the picture of their name.
     pictures = {image.with_suffix("") for image in images if image.suffix.lower() in IMAGE_SUFFIXES}
     images = [image for image in images if image.suffix.lower() != ".txt" or image.with_suffix("") not in pictures]
-    return images, [Failure(printable(path), NO_IMAGES) for path, listed in found.items() if not listed]
+    failures = [Failure(printable(path), NO_IMAGES) for path, listed in found.items() if not listed]
+    failures += [Failure(printable(path), NOT_READ) for folder in paths for path in _find_unread(folder)]
+    return images, failures
 
 
 def find_images(path: Path) -> list[Path]:
@@ -121,15 +191,27 @@ def find_images(path: Path) -> list[Path]:
     Returns:
         Paths as given, or below the folder that was given, sorted.
     """
-    if not path.is_dir():
-        return [path]
+    return _find(path, IMAGE_SUFFIXES) if path.is_dir() else [path]
+
+
+def _find_unread(folder: Path) -> list[Path]:
+    """The pictures below a folder that nobody would miss otherwise: of `UNREAD_SUFFIXES`, with no copy beside them."""
+    return [
+        path
+        for path in (_find(folder, UNREAD_SUFFIXES) if folder.is_dir() else ())
+        if not any(path.with_suffix(suffix).is_file() for suffix in IMAGE_SUFFIXES)
+    ]
+
+
+def _find(folder: Path, suffixes: Sequence[str]) -> list[Path]:
+    """Files of these suffixes below a folder, without what is hidden and what an earlier run wrote, sorted."""
     return sorted(
-        image
-        for image in path.rglob("*")
-        if image.suffix.lower() in IMAGE_SUFFIXES
-        and image.is_file()
-        and not any(part.startswith(".") for part in image.relative_to(path).parts)
-        and not _is_result(image.parent)
+        path
+        for path in folder.rglob("*")
+        if path.suffix.lower() in suffixes
+        and path.is_file()
+        and not any(part.startswith(".") for part in path.relative_to(folder).parts)
+        and not _is_result(path.parent)
     )
 
 
@@ -153,7 +235,7 @@ def name_folders(images: Sequence[Path]) -> list[str]:
     return names
 
 
-def make_output(folder: Path, names: Sequence[str]) -> str | None:
+def make_output(folder: Path, names: Iterable[str]) -> str | None:
     """Makes the folder for the results, before the first image is counted.
 
     Args:
@@ -236,7 +318,7 @@ def make_counter(options: argparse.Namespace) -> Callable[[Path], GrainAnalysis]
     return count
 
 
-def show_progress(images: Sequence[Path], quiet: bool) -> Iterator[Path]:
+def _show_progress(images: Sequence[Path], quiet: bool) -> Iterator[Path]:
     """Goes through the images with a bar on stderr that names the present one.
 
     Args:
@@ -266,15 +348,15 @@ def attempt(image: Path, action: Callable[[], T]) -> T | Failure:
         return action()
     except GrainError as error:
         reason = str(error)
+    except OSError as error:  # Reading raises errors of ours.
+        place = f" ({printable(error.filename)})" if error.filename else ""
+        reason = (
+            f"The results cannot be written: {error.strerror or error}{place}. Files that no other program holds, and "
+            "room on the disk, are expected. Close them, or make room."
+        )
     except Exception as error:  # A batch survives any one file: memory, disk, a fault of ours.
         reason = f"{type(error).__name__}: {error}"
     return Failure(printable(image), printable(reason))
-
-
-def name_failures(failures: Sequence[Failure]) -> None:
-    """Prints each failure on stderr."""
-    for failure in failures:
-        print(f"{failure.file}: {failure.reason}", file=sys.stderr)
 
 
 def refuse(message: str) -> int:

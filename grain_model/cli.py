@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 import argparse
+import io
 import json
 import sys
 from collections.abc import Sequence
-from functools import partial
 from importlib import import_module
 from pathlib import Path
 
@@ -14,20 +14,14 @@ from tqdm import tqdm
 
 from .batch import (
     EXIT_DONE,
-    EXIT_INTERRUPTED,
-    EXIT_SOME_FAILED,
     IMAGE_SUFFIXES,
+    Batch,
     Failure,
     add_image_arguments,
-    attempt,
-    list_images,
     load_quietly,
     make_counter,
     make_output,
-    name_failures,
-    name_folders,
     refuse,
-    show_progress,
 )
 from .errors import GrainError, printable
 from .fields import CountedField, count_field, describe_fields, mean_of_counted, write_fields
@@ -50,6 +44,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
         Exit code: 0 done, 1 some files failed (each is named on stderr), 2 wrong usage, 130 interrupted.
     """
     arguments = sys.argv[1:] if arguments is None else list(arguments)
+    if isinstance(sys.stdout, io.TextIOWrapper):
+        # In a pipe or file Windows writes in an encoding that lacks many signs of file names.
+        sys.stdout.reconfigure(errors="backslashreplace")
     options = _parser(arguments).parse_args(arguments)
     return options.run(options)
 
@@ -119,9 +116,8 @@ def _export_onnx(options: argparse.Namespace) -> int:
 
 
 def _count(options: argparse.Namespace) -> int:
-    images, failures = list_images(options.images)
-    folders = name_folders(images)
-    if options.out and (wrong := make_output(options.out, folders)):
+    batch = Batch(options.images, options.quiet)
+    if options.out and (wrong := make_output(options.out, batch.folders.values())):
         return refuse(wrong)
     try:
         count = make_counter(options)
@@ -129,38 +125,28 @@ def _count(options: argparse.Namespace) -> int:
         return refuse(str(error))
 
     fields: list[CountedField] = []
-    is_interrupted = False
-    try:
-        for image, folder in zip(show_progress(images, options.quiet), folders, strict=True):
-            into = options.out / folder if options.out else None
-            outcome = attempt(image, partial(count_field, image, count, into))
-            if isinstance(outcome, Failure):
-                failures.append(outcome)
-                continue
-            fields.append(outcome)
-            if not options.json:
-                tqdm.write(_line(outcome), file=sys.stdout)
-                for remark in outcome.remarks:
-                    tqdm.write(f"{outcome.file}: {remark}", file=sys.stderr)
-    except KeyboardInterrupt:
-        # What hours have counted is summed up all the same.
-        is_interrupted = True
-        print(f"Interrupted after {len(fields)} of {len(images)} images.", file=sys.stderr)
+    for field in batch.each(
+        lambda image: count_field(image, count, options.out and options.out / batch.folders[image])
+    ):
+        fields.append(field)
+        if not options.json:
+            tqdm.write(_line(field), file=sys.stdout)
+            for remark in field.remarks:
+                tqdm.write(f"{field.file}: {remark}", file=sys.stderr)
     if options.out:
         try:
-            write_fields(options.out, fields, failures)
+            write_fields(options.out, fields, batch.failures)
         except OSError as error:
-            reason = f"It cannot be written: {error.strerror}. Close it where it is open, and count again."
-            failures.append(Failure(printable(error.filename), reason))
-    name_failures(failures)
+            reason = f"It cannot be written: {error.strerror}. Close it where it is open, or make room on the disk, "
+            batch.failures.append(Failure(printable(error.filename or options.out), reason + "and count again."))
+    batch.name_failures()
     if options.json:
-        json.dump(describe_fields(fields, failures), sys.stdout, indent=2, ensure_ascii=False, allow_nan=False)
+        # In ASCII, which every encoding of a pipe holds.
+        json.dump(describe_fields(fields, batch.failures), sys.stdout, indent=2, allow_nan=False)
         print()
     elif len(fields) > 1:
-        print(_mean_line(fields))
-    if is_interrupted:
-        return EXIT_INTERRUPTED
-    return EXIT_SOME_FAILED if failures else EXIT_DONE
+        _print_mean(fields)
+    return batch.exit_code
 
 
 def _line(field: CountedField) -> str:
@@ -170,17 +156,19 @@ def _line(field: CountedField) -> str:
     return f"{field.file}: {', '.join(parts)}"
 
 
-def _mean_line(fields: list[CountedField]) -> str:
+def _print_mean(fields: list[CountedField]) -> None:
     try:
-        mean = mean_of_counted(fields).saltykov
+        mean = mean_of_counted(fields)
     except GrainError as error:
-        return str(error)
-    start = f"mean of {len(fields)} fields"
-    if mean.G is None:
-        return f"{start}: no G without a scale" if mean.um_per_pixel is None else f"{start}: no grains"
-    if mean.ci95 is None:
-        return f"{start}: G {mean.G:.2f} (Saltykov)"
-    low, high = mean.ci95
-    return (
-        f"{start}: G {mean.G:.2f} (Saltykov), 95 % interval {low:.2f} to {high:.2f}, %RA {mean.relative_accuracy:.1f}"
-    )
+        print(error)
+        return
+    rule, start = mean.saltykov, f"mean of {len(fields)} fields"
+    if rule.G is None:
+        print(f"{start}: no G without a scale" if rule.um_per_pixel is None else f"{start}: no grains")
+        return
+    parts = [f"G {rule.G:.2f} (Saltykov)"]
+    if rule.ci95 is not None:
+        parts += ["95 % interval {:.2f} to {:.2f}".format(*rule.ci95), f"%RA {rule.relative_accuracy:.1f}"]
+    print(f"{start}: {', '.join(parts)}")
+    for flag in (*mean.flags, *rule.flags):
+        print(f"{start}: {flag}", file=sys.stderr)

@@ -13,7 +13,6 @@ import sys
 import zipfile
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
-from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -22,20 +21,7 @@ import numpy as np
 import pandas as pd
 from tqdm import tqdm
 
-from .batch import (
-    EXIT_DONE,
-    EXIT_SOME_FAILED,
-    Failure,
-    add_image_arguments,
-    attempt,
-    list_images,
-    make_counter,
-    make_output,
-    name_failures,
-    name_folders,
-    refuse,
-    show_progress,
-)
+from .batch import Batch, add_image_arguments, make_counter, make_output, refuse
 from .errors import GrainError, MeasurementError, printable
 from .grain_size import GrainSize, grain_size
 from .label_tiff import write_label_tiff
@@ -279,29 +265,25 @@ def run(options: argparse.Namespace) -> int:
     """Count and export each image; a bad one is named on stderr and does not stop the others.
 
     Returns:
-        Exit code: 0 done, 1 some images failed, 2 wrong usage.
+        Exit code: 0 done, 1 some images failed, 2 wrong usage, 130 interrupted.
     """
-    images, failures = list_images(options.images)
-    folders = name_folders(images)
-    if wrong := make_output(options.out, folders):
+    batch = Batch(options.images, options.quiet)
+    if wrong := make_output(options.out, batch.folders.values()):
         return refuse(wrong)
     try:
         count = make_counter(options)
     except GrainError as error:
         return refuse(str(error))
-    for image, folder in zip(show_progress(images, options.quiet), folders, strict=True):
-        outcome = attempt(image, partial(_export_one, image, count, options.out / folder, options.formats))
-        if isinstance(outcome, Failure):
-            failures.append(outcome)
-            continue
-        for path in outcome:
+
+    def export(image: Path) -> list[Path]:
+        counted = GrainExport.of_analysis(count(image))
+        return list(export_grains(counted, options.out / batch.folders[image], options.formats).values())
+
+    for paths in batch.each(export):
+        for path in paths:
             tqdm.write(printable(path), file=sys.stdout)
-    name_failures(failures)
-    return EXIT_SOME_FAILED if failures else EXIT_DONE
-
-
-def _export_one(image: Path, count: Callable[[Path], Any], folder: Path, formats: Sequence[str]) -> list[Path]:
-    return list(export_grains(GrainExport.of_analysis(count(image)), folder, formats).values())
+    batch.name_failures()
+    return batch.exit_code
 
 
 def _formats(text: str) -> list[str]:

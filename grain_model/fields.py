@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 import csv
+import hashlib
 import json
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
+
+import numpy as np
 
 from .batch import Failure
 from .errors import GrainError, printable
@@ -38,12 +41,14 @@ class CountedField:
         folder: where its results were written, if they were.
         summary: see `GrainAnalysis.summary`.
         grain_size: its grain size, without the test lines.
+        digest: of its pixels; see `digest`.
     """
 
     file: str
     folder: str | None
     summary: dict[str, Any]
     grain_size: GrainSize
+    digest: str
 
     @property
     def count(self) -> int:
@@ -75,7 +80,38 @@ def count_field(image: Path, count: Callable[[Path], GrainAnalysis], folder: Pat
     if folder:
         analysis.save(folder)
     size = replace(analysis.grain_size, test_lines={})
-    return CountedField(printable(image), printable(folder) if folder else None, analysis.summary(), size)
+    return CountedField(
+        printable(image),
+        printable(folder) if folder else None,
+        analysis.summary(),
+        size,
+        digest(analysis.micrograph.field),
+    )
+
+
+def digest(pixels: np.ndarray) -> str:
+    """Tells pixels, uint8 (H, W, 3), from others."""
+    return hashlib.sha256(np.ascontiguousarray(pixels)).hexdigest()
+
+
+def repeated_fields(names: Sequence[str], digests: Sequence[str]) -> tuple[str, ...]:
+    """Says which fields are one picture under several names, which would make a mean look surer than it is.
+
+    Args:
+        names: of the fields.
+        digests: of their pixels.
+
+    Returns:
+        One sentence a picture.
+    """
+    same: dict[str, list[str]] = {}
+    for name, of_pixels in zip(names, digests, strict=True):
+        same.setdefault(of_pixels, []).append(name)
+    return tuple(
+        f"{', '.join(repeated)} are the same picture, and count as {len(repeated)} fields; leave all but one out"
+        for repeated in same.values()
+        if len(repeated) > 1
+    )
 
 
 def describe_fields(fields: Sequence[CountedField], failures: Sequence[Failure]) -> dict[str, Any]:
@@ -111,7 +147,9 @@ def mean_of_counted(fields: Sequence[CountedField]) -> GrainSize:
         MeasurementError: if there is no field.
         ScaleError: if some fields have a scale and some have none.
     """
-    return average_fields([field.grain_size for field in fields], [field.file for field in fields])
+    names = [field.file for field in fields]
+    mean = average_fields([field.grain_size for field in fields], names)
+    return replace(mean, flags=(*repeated_fields(names, [field.digest for field in fields]), *mean.flags))
 
 
 def write_fields(folder: Path, fields: Sequence[CountedField], failures: Sequence[Failure]) -> None:
@@ -125,13 +163,14 @@ def write_fields(folder: Path, fields: Sequence[CountedField], failures: Sequenc
         fields: the images that were counted.
         failures: those that were not.
     """
+    # First, since it is the table that is likely to be open elsewhere and not to be written.
+    text = json.dumps(describe_fields(fields, failures), indent=2, ensure_ascii=False, allow_nan=False)
+    (folder / "summary.json").write_text(text + "\n", encoding="utf-8")
     with (folder / "summary.csv").open("w", newline="", encoding="utf-8") as stream:
         writer = csv.writer(stream)
         writer.writerow(SUMMARY_COLUMNS)
         writer.writerows(_summary_row(field) for field in fields)
         writer.writerows([failure.file, *[""] * (len(SUMMARY_COLUMNS) - 2), failure.reason] for failure in failures)
-    text = json.dumps(describe_fields(fields, failures), indent=2, ensure_ascii=False, allow_nan=False)
-    (folder / "summary.json").write_text(text + "\n", encoding="utf-8")
 
 
 def _summary_row(field: CountedField) -> list[Any]:

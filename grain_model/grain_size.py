@@ -17,7 +17,16 @@ from skimage.segmentation import relabel_sequential
 
 from .duplex import ALA_AREA_SHARE, ALA_DIFFERENCE, AlaGrain, DuplexHint, duplex_hint, numbers_coarser
 from .errors import MeasurementError, ScaleError
-from .intercepts import HEYN_SPACING, CountedLine, abrams_circles, count_intercepts, heyn_lines
+from .intercepts import (
+    HEYN_SPACING,
+    CountedLine,
+    Direction,
+    abrams_circles,
+    count_directions,
+    count_intercepts,
+    heyn_lines,
+    sum_directions,
+)
 from .measurement import as_label_image, as_scale, close_boundaries, grain_boxes, touches_edge
 from .planimetric import PlanimetricCount, count_circle, count_rectangle, field_dispersion
 
@@ -57,6 +66,8 @@ INTERCEPT_BLOCKS = 4
 LENGTH_POWERS: dict[str, int] = {"grains per area": -2, "mean grain area": 2, "mean lineal intercept": 1}
 #: Gaps over this share of the field are worth a flag.
 GAP_SHARE = 0.05
+#: Intercepts that are so many times as long in one direction as in another are worth a flag.
+ELONGATED = 1.3
 #: Drawn boundaries over this share of the field are worth a flag.
 BOUNDARY_SHARE = 0.02
 
@@ -91,6 +102,7 @@ class RuleResult:
         flags: What makes the value doubtful, in words.
         n_inside: Grains wholly inside the counted figure, of the planimetric rules alone, as ASTM E112 reports them.
         n_cut: Grains that the figure's edge cuts, of the planimetric rules alone.
+        half_width_px: Half of the interval over several fields, which may be wider than the value is high; else None.
     """
 
     rule: str
@@ -103,6 +115,7 @@ class RuleResult:
     flags: tuple[str, ...] = ()
     n_inside: int | None = None
     n_cut: int | None = None
+    half_width_px: float | None = None
 
     @property
     def title(self) -> str:
@@ -152,6 +165,8 @@ class RuleResult:
     @property
     def relative_accuracy(self) -> float | None:
         """Per cent relative accuracy (ASTM E112, 15): half the interval over the value, times 100."""
+        if self.half_width_px is not None:
+            return 100 * self.half_width_px / self.value_px
         if self.interval_px is None:
             return None
         low, high = self.interval_px
@@ -190,6 +205,7 @@ class GrainSize:
             grains.
         duplex: Hint of two populations (ASTM E1181), of several fields the clearest.
         um_per_pixel: Scale, None if unknown; of the first field where fields differ.
+        directions: Counts of Heyn's lines by direction (ASTM E112, 16: grains that are not equiaxed).
         n_fields: Number of fields.
         flags: What makes the result doubtful as a whole, in words.
         test_lines: The counted test lines of ``"heyn"`` and ``"abrams"``, for drawing; empty for several fields.
@@ -204,6 +220,7 @@ class GrainSize:
     ala: AlaGrain | None
     duplex: DuplexHint
     um_per_pixel: float | None
+    directions: tuple[Direction, ...] = ()
     n_fields: int = 1
     flags: tuple[str, ...] = ()
     test_lines: dict[str, tuple[CountedLine, ...]] = field(default_factory=dict, repr=False)
@@ -233,6 +250,12 @@ class GrainSize:
     def mean_lineal_intercept_um(self) -> float | None:
         """Mean lineal intercept in um, None without a scale."""
         return None if self.um_per_pixel is None else self.heyn.value
+
+    @property
+    def anisotropy(self) -> float | None:
+        """Largest over smallest mean lineal intercept of the four directions; None where one of them has no count."""
+        intercepts = [direction.intercept_px for direction in self.directions]
+        return max(intercepts) / min(intercepts) if intercepts and None not in intercepts else None
 
     @property
     def iso643(self) -> float | None:
@@ -284,8 +307,19 @@ class GrainSize:
             for result in self.rules
         }
         ala = None if self.ala is None else dict(vars(self.ala))
+        factor = self.um_per_pixel or 1.0
+        directions = [
+            {
+                "degrees": direction.degrees,
+                "mean_lineal_intercept": direction.intercept_px and direction.intercept_px * factor,
+                "n": direction.intercepts,
+            }
+            for direction in self.directions
+        ]
         return {
             **rules,
+            "directions": directions,
+            "anisotropy": self.anisotropy,
             "iso643": self.iso643,
             "ala": ala,
             "duplex": {**vars(self.duplex), "diameters_px": list(self.duplex.diameters_px or ())},
@@ -359,16 +393,18 @@ def grain_size(labels: np.ndarray, um_per_pixel: float | None = None) -> GrainSi
     # l goes with N_A^(-1/2): its relative scatter is at least half that of the number of grains.
     least = COVERAGE_FACTOR * dispersion / np.sqrt(max(rectangle.equivalent, 1)) / 2
     saltykov = planimetric("saltykov", rectangle)
+    directions = count_directions(heyn)
     return GrainSize(
         saltykov=saltykov,
         jeffries=planimetric("jeffries", circle),
         mean_area=_mean_area(area[~is_cut], dispersion, um_per_pixel, _drawn_boundary_flag(labels, closed)),
         heyn=_intercept_result("heyn", heyn, _blocks_of(heyn, labels.shape), "blocks", least, um_per_pixel),
         abrams=_abrams_result(abrams, least, um_per_pixel),
-        ala=_largest_grain(np.asarray(ids)[1:], area, is_cut, um_per_pixel),
+        ala=_largest_grain(np.asarray(ids)[1:], area, is_cut, rectangle.equivalent, um_per_pixel),
         duplex=duplex_hint(area),
         um_per_pixel=um_per_pixel,
-        flags=(*_field_flags(closed), *_scale_flags(saltykov.G)),
+        directions=directions,
+        flags=(*_field_flags(closed), *_elongation_flags(directions), *_scale_flags(saltykov.G)),
         test_lines={"heyn": heyn, "abrams": abrams},
     )
 
@@ -443,6 +479,10 @@ def average_fields(results: Sequence[GrainSize], names: Sequence[str] | None = N
         ala=ala,
         duplex=duplex,
         um_per_pixel=first_scale,
+        directions=tuple(
+            sum_directions(same, [result.um_per_pixel / first_scale if first_scale else 1.0 for result in results])
+            for same in zip(*(result.directions for result in results), strict=True)
+        ),
         n_fields=len(results),
         flags=flags,
         fields=results,
@@ -462,9 +502,9 @@ def _average(results: list[RuleResult], names: Sequence[str]) -> RuleResult:
     if len(counted) < len(results):
         flags.append(f"{len(results) - len(counted)} of {len(results)} fields gave no value and were left out")
     mean = float(values.mean()) if len(values) else None
-    interval = None
+    interval = half = None
     if len(values) > 1:
-        half = stats.t.ppf(0.975, len(values) - 1) * values.std(ddof=1) / np.sqrt(len(values))
+        half = float(stats.t.ppf(0.975, len(values) - 1) * values.std(ddof=1) / np.sqrt(len(values)))
         if half < mean:
             interval = (mean - half, mean + half)
         else:
@@ -485,6 +525,7 @@ def _average(results: list[RuleResult], names: Sequence[str]) -> RuleResult:
         flags=tuple(flags),
         n_inside=inside,
         n_cut=cut,
+        half_width_px=half,
     )
 
 
@@ -581,14 +622,13 @@ def _blocks_of(lines: tuple[CountedLine, ...], shape: tuple[int, int]) -> tuple[
 
 
 def _largest_grain(
-    ids: np.ndarray, area: np.ndarray, is_cut: np.ndarray, um_per_pixel: float | None
+    ids: np.ndarray, area: np.ndarray, is_cut: np.ndarray, count: float, um_per_pixel: float | None
 ) -> AlaGrain | None:
-    """The largest grain and whether it is as-large-as (ASTM E930), against the mean area of whole grains."""
+    """The largest grain and whether it is as-large-as (ASTM E930), against the mean area by Saltykov's `count`."""
     if len(area) == 0:
         return None
     largest = int(area.argmax())
-    reference = area if is_cut.all() else area[~is_cut]
-    coarser = numbers_coarser(area, reference.mean())
+    coarser = numbers_coarser(area, area.sum() / count)
     share = float(area[coarser >= ALA_DIFFERENCE].sum() / area.sum())
     return AlaGrain(
         label=int(ids[largest]),
@@ -618,6 +658,22 @@ def _drawn_boundary_flag(labels: np.ndarray, closed: np.ndarray) -> tuple[str, .
     return (
         f"drawn boundaries cover {(tessellated - grains) / tessellated:.0%} of the grains, which makes this G about "
         f"{shift:.2f} higher",
+    )
+
+
+def _elongation_flags(directions: tuple[Direction, ...]) -> tuple[str, ...]:
+    if any(direction.intercept_px is None for direction in directions):
+        return ()
+    long = max(directions, key=lambda direction: direction.intercept_px)
+    short = min(directions, key=lambda direction: direction.intercept_px)
+    ratio = long.intercept_px / short.intercept_px
+    # Crossings scatter less than independent events do.
+    chance = np.exp(3 * np.sqrt(1 / long.intercepts + 1 / short.intercepts))
+    if ratio <= max(ELONGATED, chance):
+        return ()
+    return (
+        f"the grains are elongated: intercepts are {ratio:.1f} times as long at {long.degrees} degrees as at "
+        f"{short.degrees}; one section does not tell their size in space (ASTM E112, grains that are not equiaxed)",
     )
 
 

@@ -396,7 +396,7 @@ def _drop_fragments(
         parent[fragment & (parent == np.arange(n))] = 0
     # A basin without interior is a stretch of gap or boundary.
     parent[(inside < 0.2) & (areas > 0) & (parent == np.arange(n))] = 0
-    merged = parent[regions]
+    merged = _resolve(parent)[regions]
     present = np.bincount(merged.ravel(), minlength=n) > 0
     present[0] = False
     return _renumber(merged, present)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -57,6 +58,26 @@ class CountedLine:
     length_px: float
     intercepts: float
     crossings: np.ndarray
+
+
+@dataclass(frozen=True)
+class Direction:
+    """What the straight lines of one direction counted.
+
+    Attributes:
+        degrees: 0 for level lines, 90 for upright ones, 45 for those that rise to the right.
+        length_px: Their length inside grains in px.
+        intercepts: Grains crossed.
+    """
+
+    degrees: int
+    length_px: float
+    intercepts: float
+
+    @property
+    def intercept_px(self) -> float | None:
+        """Mean lineal intercept in px; None without an intercept."""
+        return self.length_px / self.intercepts if self.intercepts > 0 else None
 
 
 def heyn_lines(shape: tuple[int, int], spacing: float) -> list[TestLine]:
@@ -138,6 +159,24 @@ def count_intercepts(labels: np.ndarray, line: TestLine) -> CountedLine:
         intercepts = len(ends) - (int(in_grain[0]) + int(in_grain[-1])) / 2 + _corners_passed(labels, line, ends[:-1])
         ends = ends[:-1]
     return CountedLine(line, float(length), float(intercepts), np.stack([line.rows[ends], line.columns[ends]], axis=1))
+
+
+def count_directions(lines: Sequence[CountedLine]) -> tuple[Direction, ...]:
+    """Add up the straight lines of each direction, in the order of the degrees."""
+    return tuple(
+        Direction(
+            degrees,
+            sum(line.length_px for line in lines if line.line.group == degrees),
+            sum(line.intercepts for line in lines if line.line.group == degrees),
+        )
+        for degrees in sorted({line.line.group for line in lines})
+    )
+
+
+def sum_directions(same: Sequence[Direction], scales: Sequence[float]) -> Direction:
+    """Add up one direction over several fields, each with the side of its pixels in those of the first."""
+    length = sum(direction.length_px * scale for direction, scale in zip(same, scales, strict=True))
+    return Direction(same[0].degrees, length, sum(direction.intercepts for direction in same))
 
 
 def _run_ends(labels: np.ndarray, line: TestLine, where: np.ndarray) -> np.ndarray:

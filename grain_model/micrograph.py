@@ -17,15 +17,10 @@ from .footer import MAX_FOOTER, find_footer
 from .margins import Margins, find_frame, find_margins, inside
 from .measurement import as_scale
 from .pixels import check_picture, from_pil, is_see_through, to_rgb, turn_upright
-from .scale_metadata import (
-    PixelSize,
-    read_resolution_pixel_size,
-    read_sidecar_pixel_size,
-    read_tiff_pixel_size,
-)
+from .scale_metadata import PixelSize, read_pixel_size
 
 if TYPE_CHECKING:
-    from tifffile import TiffPage
+    from tifffile import TiffFile, TiffPage
 
 MIN_SIDE = 32
 """Shortest side of a micrograph, px."""
@@ -49,7 +44,7 @@ _SUPPORTED = (
 
 _ORIENTATION_TAG = 274
 _ALPHA = (1, 2)
-_PHOTOMETRIC_WHITE_IS_ZERO, _PHOTOMETRIC_PALETTE, _PHOTOMETRIC_CMYK = 0, 3, 5
+_PHOTOMETRIC_WHITE_IS_ZERO, _PHOTOMETRIC_PALETTE, _PHOTOMETRIC_CMYK, _PHOTOMETRIC_LAB = 0, 3, 5, (8, 9, 10)
 
 
 @dataclass(frozen=True, eq=False)
@@ -211,14 +206,14 @@ def _open_file(path: Path, page: int, max_pixels: int) -> _Source:
     try:
         if start.startswith(_TIFF_STARTS):
             return _read_tiff(path, page, max_pixels)
-        if start.startswith(_PNG_START) and start[_PNG_DEPTH_BYTE] == 16:
+        if _is_deep_png(start):
             return _read_deep_png(path, max_pixels)
         with warnings.catch_warnings():
             # PIL's own limit is lower than ours; the size is checked before a pixel is decoded.
             warnings.simplefilter("ignore", Image.DecompressionBombWarning)
             with Image.open(path, formats=_PIL_FORMATS) as image:
                 _check_size(image.size, max_pixels)
-                return _read_pil(image, path.name, page, read_sidecar_pixel_size(path))
+                return _with_scale(_read_pil(image, path.name, page), path)
     except ImageError:
         raise
     except UnidentifiedImageError as error:
@@ -238,13 +233,17 @@ def _open_file(path: Path, page: int, max_pixels: int) -> _Source:
         ) from error
 
 
-def _read_pil(image: Image.Image, name: str, page: int, pixel_size: PixelSize | None = None) -> _Source:
+def _is_deep_png(start: bytes) -> bool:
+    return start.startswith(_PNG_START) and start[_PNG_DEPTH_BYTE : _PNG_DEPTH_BYTE + 1] == b"\x10"
+
+
+def _read_pil(image: Image.Image, name: str, page: int) -> _Source:
     frames = getattr(image, "n_frames", 1)
     _check_page(page, frames)
     # A PIL image is at the frame that its owner chose.
     if page:
         image.seek(page)
-    return _Source(from_pil(image), name, pixel_size, _page_notes(page, frames, "frames"))
+    return _Source(from_pil(image), name, notes=_page_notes(page, frames, "frames"))
 
 
 def _read_deep_png(path: Path, max_pixels: int) -> _Source:
@@ -263,7 +262,7 @@ def _read_deep_png(path: Path, max_pixels: int) -> _Source:
     pixels = png_decode(path.read_bytes())
     if pixels.ndim == 3 and pixels.shape[2] == 2:
         pixels = pixels[..., [0, 0, 0, 1]]
-    return _Source(turn_upright(pixels, orientation), path.name, read_sidecar_pixel_size(path))
+    return _with_scale(_Source(turn_upright(pixels, orientation), path.name), path)
 
 
 def _read_tiff(path: Path, page: int, max_pixels: int) -> _Source:
@@ -278,9 +277,6 @@ def _read_tiff(path: Path, page: int, max_pixels: int) -> _Source:
         _check_size((chosen.imagelength, chosen.imagewidth), max_pixels)
         if chosen.samplesperpixel > 4 or chosen.imagedepth > 1:
             raise _no_one_picture(chosen.shape)
-        pixel_size = (
-            read_tiff_pixel_size(tiff, chosen) or read_sidecar_pixel_size(path) or read_resolution_pixel_size(chosen)
-        )
         try:
             pixels = _tiff_pixels(chosen)
         except (ValueError, NotImplementedError) as error:
@@ -291,19 +287,33 @@ def _read_tiff(path: Path, page: int, max_pixels: int) -> _Source:
                 "Run `pip install imagecodecs`, or save the picture without compression."
             ) from error
         pixels = turn_upright(pixels, chosen.tags.valueof(_ORIENTATION_TAG, 1))
-        return _Source(pixels, path.name, pixel_size, _page_notes(page, len(pages), "pages"))
+        notes = _page_notes(page, len(pages), "pages")
+        return _with_scale(_Source(pixels, path.name, notes=notes), path, tiff, chosen)
+
+
+def _with_scale(source: _Source, path: Path, *tiff: TiffFile | TiffPage) -> _Source:
+    """What a file holds with the scale that it states, or what to tell of one that cannot be read."""
+    size, problem = read_pixel_size(path, *tiff)
+    told = (f"The file's own scale cannot be read ({problem}). Give the scale.",) if problem else ()
+    return replace(source, pixel_size=size, notes=(*source.notes, *told))
 
 
 def _tiff_pixels(page: TiffPage) -> np.ndarray:
     """Pixels of a TIFF page as grey, RGB or RGBA with the channels last and white bright."""
+    if page.photometric in _PHOTOMETRIC_LAB:
+        raise ImageError("The colours of the TIFF are CIE L*a*b*. Grey levels or RGB are expected. Save it as RGB.")
     pixels = page.asarray()
     if pixels.ndim == 3 and page.axes.startswith("S"):
         pixels = np.moveaxis(pixels, 0, -1)
     if pixels.ndim == 2:
         if page.photometric == _PHOTOMETRIC_PALETTE and page.colormap is not None:
-            return (page.colormap[:, pixels] >> 8).astype(np.uint8).transpose(1, 2, 0)
-        if page.photometric == _PHOTOMETRIC_WHITE_IS_ZERO and pixels.dtype.kind in "bu":
-            return ~pixels
+            # 16 bits a colour; some programs fill the lower 8 only.
+            colours = page.colormap >> 8 if page.colormap.max() > 255 else page.colormap
+            return colours[:, pixels].astype(np.uint8).transpose(1, 2, 0)
+        if page.bitspersample in (2, 4):
+            pixels = pixels * np.uint8(255 // (2**page.bitspersample - 1))
+        if page.photometric == _PHOTOMETRIC_WHITE_IS_ZERO:
+            return ~pixels if pixels.dtype.kind in "bu" else pixels.max() - (pixels - pixels.min())
         return pixels
     if page.photometric == _PHOTOMETRIC_CMYK and pixels.ndim == 3 and pixels.shape[2] == 4:
         ink = pixels if pixels.dtype == np.uint8 else (pixels >> 8).astype(np.uint8)

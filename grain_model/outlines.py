@@ -24,9 +24,10 @@ def trace_outlines(grain: np.ndarray, *, corners_join: bool = True) -> list[np.n
     """
     leaving = _edges_by_start(np.pad(grain, 1))
     polygons = []
-    while leaving:
-        # The topmost corner left over, and leftmost there, lies on one outline only.
-        start = min(leaving, key=lambda corner: (corner[1], corner[0]))
+    # The topmost corner left over, and leftmost there, lies on one outline only.
+    for start in sorted(leaving, key=lambda corner: (corner[1], corner[0])):
+        if start not in leaving:
+            continue
         vertices, corner = [start], start
         (direction,) = leaving.pop(start)
         while True:

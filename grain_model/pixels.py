@@ -134,7 +134,14 @@ def _to_uint8(pixels: np.ndarray) -> np.ndarray:
 
 def _grey_range(pixels: np.ndarray) -> tuple[float, float]:
     """The values that become 0 and 255."""
-    sample = pixels.reshape(-1)[:: max(1, pixels.size // _SAMPLE)]
+    # Whole pixels, or a step that is a multiple of three would see one colour only.
+    sample = pixels.reshape(-1, pixels.shape[2])[:: max(1, pixels.size // _SAMPLE)]
+    if pixels.dtype.kind == "u":
+        # Letters and bars in the strip of a 12-bit picture are as bright as 16 bits can be, far above the picture.
+        brightest = np.iinfo(pixels.dtype).max
+        below = sample[sample < brightest]
+        if 2 * below.size > sample.size and below.max() < brightest / 2:
+            sample = below
     low, high = (float(value) for value in np.percentile(sample, (LOW_PERCENTILE, HIGH_PERCENTILE)))
     smallest, largest = float(pixels.min()), float(pixels.max())
     if pixels.dtype.kind == "f" and smallest >= 0 and largest <= 1 and high - low >= _UNIT_SPAN:

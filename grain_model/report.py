@@ -15,7 +15,8 @@ import os
 import sys
 import tempfile
 import textwrap
-from collections.abc import Iterable, Iterator, Sequence
+import unicodedata
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
@@ -28,21 +29,12 @@ from matplotlib.figure import Figure
 from matplotlib.font_manager import fontManager
 from PIL import Image
 
-from .batch import (
-    EXIT_DONE,
-    EXIT_SOME_FAILED,
-    Failure,
-    add_image_arguments,
-    attempt,
-    list_images,
-    make_counter,
-    name_failures,
-    refuse,
-    show_progress,
-)
+from .batch import EXIT_SOME_FAILED, Batch, Failure, add_image_arguments, attempt, make_counter, refuse
 from .correction import describe_edits
-from .errors import GrainError, MeasurementError
+from .errors import GrainError, MeasurementError, printable
+from .fields import digest, repeated_fields
 from .grain_size import GrainSize, average_fields
+from .micrograph import read_micrograph
 from .plots import (
     GREY,
     LEAST_ASPECT_RATIO,
@@ -98,6 +90,12 @@ class ReportField:
 
     Attributes:
         name: Name of the image.
+        count: Number of grains.
+        digest: Of its pixels.
+        size: Its grain size, without the test lines.
+        scale: Scale and where it comes from.
+        settings: How the grains were found.
+        weights: With which weights.
         facts: Pairs of a name and a value.
         rules: Rows of the grain-size table, in RULE_COLUMNS.
         warnings: What a reader has to know.
@@ -105,6 +103,12 @@ class ReportField:
     """
 
     name: str
+    count: int
+    digest: str
+    size: GrainSize
+    scale: str
+    settings: str
+    weights: str
     facts: list[tuple[str, str]]
     rules: list[tuple[str, ...]]
     warnings: list[str]
@@ -135,8 +139,9 @@ class Report:
 
 
 def compose_report(
-    analyses: Iterable[GrainAnalysis],
+    fields: Iterable[GrainAnalysis | ReportField],
     *,
+    left_out: Sequence[Failure] = (),
     specimen: str = "",
     operator: str = "",
     date: datetime.date | None = None,
@@ -145,7 +150,9 @@ def compose_report(
     """Put a report together.
 
     Args:
-        analyses: The fields of one specimen; each may be forgotten when the next one comes.
+        fields: The fields of one specimen: analyses, each of which may be forgotten when the next one comes, or what
+            `compose_field` made of them.
+        left_out: Files that were to be fields, too, and why they are not.
         specimen: Name of the specimen; left to be filled in by hand if empty.
         operator: Name of the person; likewise.
         date: Date of the report; today by default.
@@ -155,28 +162,24 @@ def compose_report(
         MeasurementError: There is no field.
         ScaleError: Some fields have a scale and some have none.
     """
-    counts, scales, settings, weights, fields, results = [], set(), [], [], [], []
-    for analysis in analyses:
-        counts.append(analysis.count)
-        scales.add(_scale_text(analysis.um_per_pixel, analysis.scale_source))
-        settings.append(_settings_text(analysis.settings))
-        weights.append(_weights_text(analysis.weights))
-        fields.append(_compose_field(analysis))
-        results.append(replace(analysis.grain_size, test_lines={}))
+    fields = [field if isinstance(field, ReportField) else compose_field(field) for field in fields]
     names = [field.name for field in fields]
-    sizes = average_fields(results, names)
+    sizes = average_fields([field.size for field in fields], names)
     facts = [
         ("Specimen", specimen),
         ("Fields", f"{len(fields)}: {', '.join(names)}"),
-        ("Grains", f"{sum(counts)} in the fields, those cut by an edge included"),
-        ("Scale", "; ".join(sorted(scales))),
-        ("Grains found by", "; ".join(_unique(settings))),
+        ("Grains", f"{sum(field.count for field in fields)} in the fields, those cut by an edge included"),
+        ("Scale", "; ".join(sorted({field.scale for field in fields}))),
+        ("Grains found by", "; ".join(_unique(field.settings for field in fields))),
         ("Software", f"grain_model {__version__}"),
-        ("Weights", "; ".join(_unique(weights))),
+        ("Weights", "; ".join(_unique(field.weights for field in fields))),
         ("Date", (date or datetime.date.today()).isoformat()),
         ("Operator", operator),
     ]
-    flags = [*sizes.flags, *(f"{rule.title}: {flag}" for rule in sizes.rules for flag in rule.flags)]
+    if left_out:
+        facts.insert(2, ("Left out", "; ".join(f"{Path(failure.file).name}: {failure.reason}" for failure in left_out)))
+    flags = [*repeated_fields(names, [field.digest for field in fields])]
+    flags += [*sizes.flags, *(f"{rule.title}: {flag}" for rule in sizes.rules for flag in rule.flags)]
     return Report(
         title=title,
         headline=_headline(sizes),
@@ -236,35 +239,43 @@ def run(options: argparse.Namespace) -> int:
     """Count the images and write the report; images that cannot be counted are named on stderr and left out.
 
     Returns:
-        Exit code: 0 done, 1 some images were left out or nothing could be written, 2 wrong usage.
+        Exit code: 0 done, 1 some images were left out or nothing could be written, 2 wrong usage, 130 interrupted: the
+        report is of the fields until then.
     """
     if options.out.suffix.lower() not in (".pdf", ".html", ".htm"):
         return refuse(f"--out {options.out} ends in neither .pdf nor .html. One of these is expected. Change the name.")
     if wrong := _cannot_be_written(options.out):
         return refuse(wrong)
-    images, failures = list_images(options.images)
+    batch = Batch(options.images, options.quiet)
+    if options.um_per_pixel is None and (unscaled := _without_scale(batch.images, options.page)):
+        return refuse(
+            f"These images have no scale and the others have one: {', '.join(unscaled)}. A scale for each, or for "
+            "none, is expected. Give one for all with --um-per-pixel, or report them apart."
+        )
     try:
         count = make_counter(options)
     except GrainError as error:
         return refuse(str(error))
-
-    def counted() -> Iterator[GrainAnalysis]:
-        for image in show_progress(images, options.quiet):
-            outcome = attempt(image, partial(count, image))
-            if isinstance(outcome, Failure):
-                failures.append(outcome)
-            else:
-                yield outcome
-        name_failures(failures)
-
+    fields = list(batch.each(lambda image: compose_field(count(image))))
+    batch.name_failures()
     try:
-        report = compose_report(counted(), specimen=options.specimen, operator=options.operator)
+        report = compose_report(fields, left_out=batch.failures, specimen=options.specimen, operator=options.operator)
         write_report(report, options.out)
     except (GrainError, OSError) as error:
         print(error, file=sys.stderr)
-        return EXIT_SOME_FAILED
+        return batch.exit_code or EXIT_SOME_FAILED
     print(options.out)
-    return EXIT_SOME_FAILED if failures else EXIT_DONE
+    return batch.exit_code
+
+
+def _without_scale(images: Sequence[Path], page: int) -> list[str]:
+    """Names of the images without a scale where others have one, found before hours are spent on counting them."""
+    has_scale = {}
+    for image in images if len(images) > 1 else ():
+        micrograph = attempt(image, partial(read_micrograph, image, page=page))
+        if not isinstance(micrograph, Failure):  # which is told when its turn to be counted comes
+            has_scale[printable(image)] = micrograph.um_per_pixel is not None
+    return [name for name, known in has_scale.items() if not known] if any(has_scale.values()) else []
 
 
 def _cannot_be_written(path: Path) -> str | None:
@@ -285,20 +296,22 @@ def _cannot_be_written(path: Path) -> str | None:
     return None
 
 
-def _compose_field(analysis: GrainAnalysis) -> ReportField:
+def compose_field(analysis: GrainAnalysis) -> ReportField:
+    """Draw and write down what the report says of one field; it holds its pictures packed, and not the analysis."""
     sizes, scale, table = analysis.grain_size, analysis.um_per_pixel, analysis.table
     pixels = analysis.micrograph.field
     labels = analysis.field_labels
     unit, column = ("\N{MICRO SIGN}m", "equivalent_diameter_area_um") if scale else ("px", "equivalent_diameter_area")
     whole = table[~table["touches_edge"]]
     height, width = labels.shape
+    scale_text = _scale_text(scale, analysis.scale_source)
     facts = [
         (
             "Field",
             f"{width} x {height} px"
             + (f", {width * scale:.4g} x {height * scale:.4g} \N{MICRO SIGN}m" if scale else ""),
         ),
-        ("Scale", _scale_text(scale, analysis.scale_source)),
+        ("Scale", scale_text),
         ("Grains", f"{analysis.count}, {len(whole)} of them whole"),
     ]
     if analysis.edits:
@@ -334,7 +347,19 @@ def _compose_field(analysis: GrainAnalysis) -> ReportField:
     warnings = list(analysis.remarks)
     warnings += [f"{rule.title}: {flag}" for rule in sizes.rules for flag in rule.flags]
     pictures = [[_draw(caption, figure) for caption, figure in row] for row in rows]
-    return ReportField(analysis.name, facts, _rule_rows(sizes), _unique(warnings), pictures)
+    return ReportField(
+        name=analysis.name,
+        count=analysis.count,
+        digest=digest(pixels),
+        size=replace(sizes, test_lines={}),
+        scale=scale_text,
+        settings=_settings_text(analysis.settings),
+        weights=_weights_text(analysis.weights),
+        facts=facts,
+        rules=_rule_rows(sizes),
+        warnings=_unique(warnings),
+        pictures=pictures,
+    )
 
 
 def _draw(caption: str, figure: Figure) -> Picture:
@@ -391,6 +416,16 @@ def _notes(sizes: GrainSize) -> list[str]:
             f"Largest grain: id {sizes.ala.label} of field {sizes.ala.field}{number}, {sizes.ala.difference:.1f} "
             f"numbers coarser than the mean of its field: {kind}."
         )
+    if sizes.anisotropy is not None:
+        unit, factor = ("px", 1.0) if sizes.um_per_pixel is None else ("\N{MICRO SIGN}m", sizes.um_per_pixel)
+        intercepts = ", ".join(
+            f"{direction.intercept_px * factor:.3g} at {direction.degrees}\N{DEGREE SIGN}"
+            for direction in sizes.directions
+        )
+        notes.append(
+            f"Mean lineal intercept by direction, {unit}: {intercepts}; the longest is {sizes.anisotropy:.2f} times "
+            "the shortest."
+        )
     if sizes.duplex.is_duplex:
         notes.append(
             f"Two grain populations in field {sizes.duplex.field}, {sizes.duplex.difference:.1f} numbers apart, the "
@@ -418,7 +453,7 @@ def _weights_text(weights: dict[str, str | None]) -> str:
     return weights["name"] + (f", version {weights['version']}" if weights.get("version") else "")
 
 
-def _unique(texts: Sequence[str]) -> list[str]:
+def _unique(texts: Iterable[str]) -> list[str]:
     return list(dict.fromkeys(texts))
 
 
@@ -498,6 +533,12 @@ def _write_pdf(report: Report, path: str | os.PathLike) -> None:
         pages.infodict().update({"Title": report.title, "Creator": f"grain_model {__version__}"})
 
 
+def _wrap(text: str, width: int, hang: str = "") -> list[str]:
+    """Lines of at most `width` letters; the signs of East Asia count as two, which is about how wide they are."""
+    padded = "".join(sign + "\0" * (unicodedata.east_asian_width(sign) in "WF") for sign in text)
+    return [line.replace("\0", "") for line in textwrap.wrap(padded, width, subsequent_indent=hang)]
+
+
 class _Page:
     """Lays text, tables and pictures down A4 pages, and turns the page when one is full."""
 
@@ -522,7 +563,7 @@ class _Page:
         gap: float = 0.06,
         hang: str = "",
     ) -> None:
-        for line in textwrap.wrap(text, int((PAGE[0] - 2 * MARGIN) * 128 / size), subsequent_indent=hang) or [""]:
+        for line in _wrap(text, int((PAGE[0] - 2 * MARGIN) * 128 / size), hang) or [""]:
             self._room(size * 1.35 / 72)
             self._put(MARGIN, line, size=size, weight=weight, color=color)
             self.y -= size * 1.35 / 72
@@ -530,10 +571,12 @@ class _Page:
 
     def facts(self, facts: list[tuple[str, str]]) -> None:
         for name, value in facts:
-            lines = textwrap.wrap(value, 92) or ["." * 60]
-            self._room(0.17 * len(lines))
+            lines = _wrap(value, 80) or ["." * 60]
+            # Short values stay whole; a list of hundreds of fields goes on on the next page.
+            self._room(0.17 * min(len(lines), 8))
             self._put(MARGIN, name, color=GREY)
             for line in lines:
+                self._room(0.17)
                 self._put(MARGIN + 1.3, line, color="black" if value else GREY)
                 self.y -= 0.17
         self.y -= 0.14
@@ -586,7 +629,7 @@ class _Page:
 
     def _row(self, edges: np.ndarray, cells: Sequence[str], weight: str) -> None:
         widths = np.diff([*edges, PAGE[0] - MARGIN + 0.3])
-        wrapped = [textwrap.wrap(cell, max(4, int(width * 15.5))) for cell, width in zip(cells, widths, strict=True)]
+        wrapped = [_wrap(cell, max(4, int(width * 15.5))) for cell, width in zip(cells, widths, strict=True)]
         top = self.y
         for left, lines in zip(edges, wrapped, strict=True):
             for number, line in enumerate(lines):

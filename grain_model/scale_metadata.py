@@ -4,10 +4,14 @@ from __future__ import annotations
 
 import math
 import re
+from collections.abc import Callable
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
 from xml.etree import ElementTree
+
+import numpy as np
 
 if TYPE_CHECKING:
     from tifffile import TiffFile, TiffPage
@@ -17,15 +21,25 @@ UM_PER_UNIT = {
     "cm": 1e4,
     "mm": 1e3,
     "um": 1.0,
-    "micron": 1.0,
-    "microns": 1.0,
     "nm": 1e-3,
     "pm": 1e-6,
+    "meter": 1e6,
+    "centimeter": 1e4,
+    "millimeter": 1e3,
+    "micrometer": 1.0,
+    "micron": 1.0,
+    "nanometer": 1e-3,
+    "picometer": 1e-6,
     "å": 1e-4,
+    "angstrom": 1e-4,
     "inch": 25_400.0,
+    "inche": 25_400.0,
     "in": 25_400.0,
 }
-"""Length of a unit in um, by its name in lower case with u for the micro sign."""
+"""Length of a unit in um, by its name in lower case, in the singular, with u for the micro sign and -meter."""
+
+NO_UNIT = ("", "pixel", "pixels", "px", "reference frame", "none")
+"""What programs write where there is no scale."""
 
 # A resolution in dots per inch or cm is nearly always meant for a printer or screen: 72, 96, 150, 300, even 4800 dpi
 # (5.3 um). Finer than this only a microscope can be; finer than a picometre nothing is.
@@ -36,7 +50,7 @@ SQUARE_TOLERANCE = 0.01
 
 _INCH, _CENTIMETRE = 2, 3
 _JEOL_LINE = re.compile(r"^\$+(\w+)\s+(.*?)\s*$", re.MULTILINE)
-_LENGTH = re.compile(r"([\d.]+)\s*(\D+)")
+_LENGTH = re.compile(r"([\d.,]+(?:[eE][-+]?\d+)?)\s*(\D+)")
 _SIDECAR_BYTES = 1_000_000
 
 
@@ -70,83 +84,74 @@ class PixelSize:
 
 
 def in_um(length: object, unit: str) -> float | None:
-    """Converts a length to um.
+    """Converts a length that a file states to um.
 
     Args:
-        length: a number, or text of one.
-        unit: such as "nm" or "µm", in either of the two micro signs.
+        length: a number, or text of one, with a decimal point or comma.
+        unit: such as "nm", "µm" in either of the two micro signs, or "micrometers".
 
     Returns:
-        The length in um; None if it is not positive and finite or the unit is unknown ("pixel").
+        The length in um; None if there is none: no length, none above 0, or a unit that is none ("pixel").
+
+    Raises:
+        ValueError: if there is one that is not understood.
     """
-    name = unit.strip().replace("\\u00B5", "u").replace("µ", "u").replace("μ", "u").lower()
-    try:
-        value = float(length) * UM_PER_UNIT[name]
-    except (TypeError, ValueError, KeyError):
+    # The last two are micro signs that were read in an encoding that they were not written in.
+    name = re.sub(r"\\u00b5|µ|μ|\ufffd+", "u", unit.strip().lower()).replace("metre", "meter")
+    if length is None or name in NO_UNIT:
         return None
+    per_unit = UM_PER_UNIT.get(name) or UM_PER_UNIT.get(name.removesuffix("s"))
+    try:
+        value = float(str(length).replace(",", "."))
+    except ValueError:
+        per_unit = None
+    if per_unit is None:
+        raise ValueError(f"{length} {unit.strip()!r} is no length that is known")
+    value *= per_unit
     return value if math.isfinite(value) and value > 0 else None
 
 
-def read_tiff_pixel_size(tiff: TiffFile, page: TiffPage) -> PixelSize | None:
-    """Reads the pixel size from what a microscope or ImageJ wrote into a TIFF.
+def read_pixel_size(
+    path: Path, tiff: TiffFile | None = None, page: TiffPage | None = None
+) -> tuple[PixelSize | None, str]:
+    """Reads the pixel size that a file, or the text beside it, states.
 
     Args:
-        tiff: the open file.
+        path: the picture.
+        tiff: the same, opened, if it is a TIFF.
         page: the page of it that is read; the images of an OME-TIFF have a size each.
 
     Returns:
-        The first found of OME, FEI/Thermo, Zeiss, Olympus and ImageJ; None if there is none.
+        The first found of OME, FEI/Thermo, Zeiss, Olympus, ImageJ, JEOL's text file, and the resolution tags where only
+        a microscope can be meant, or None; and why one that is stated could not be read, or "".
     """
-    return _read_ome(tiff, page) or _read_fei(tiff) or _read_zeiss(tiff) or _read_olympus(tiff) or _read_imagej(tiff)
-
-
-def read_sidecar_pixel_size(path: Path) -> PixelSize | None:
-    """Reads the pixel size from the text file that a JEOL microscope writes beside its picture.
-
-    Args:
-        path: the picture; the text file has its name and the suffix .txt.
-
-    Returns:
-        None if there is no such file or it is not JEOL's.
-    """
-    sidecar = next((path.with_suffix(suffix) for suffix in (".txt", ".TXT", ".Txt") if _is_file(path, suffix)), None)
-    if sidecar is None or sidecar.stat().st_size > _SIDECAR_BYTES:
-        return None
-    entries = dict(_JEOL_LINE.findall(sidecar.read_text(encoding="utf-8", errors="replace")))
-    length = _LENGTH.fullmatch(entries.get("SM_MICRON_MARKER", ""))
-    try:
-        bar = float(entries.get("SM_MICRON_BAR", 0))
-    except ValueError:
-        return None
-    marker = in_um(*length.groups()) if length else None
-    if marker is None or not (math.isfinite(bar) and bar > 0):
-        return None
-    full_size = [int(side) for side in re.findall(r"\d+", entries.get("CM_FULL_SIZE", ""))]
-    return PixelSize(marker / bar, marker / bar, "JEOL", *(full_size if len(full_size) == 2 else ()))
-
-
-def read_resolution_pixel_size(page: TiffPage) -> PixelSize | None:
-    """Reads the pixel size from the resolution tags of a TIFF, where only a microscope can be meant.
-
-    Args:
-        page: a page of the file.
-
-    Returns:
-        None if the tags are missing, have no unit, or state a printer's or a screen's resolution.
-    """
-    unit = {_INCH: "inch", _CENTIMETRE: "cm"}.get(page.tags.valueof("ResolutionUnit", _INCH))
-    return _from_resolution(page, unit, "TIFF resolution") if unit else None
+    readers: dict[str, Callable[[], PixelSize | None]] = {"JEOL": partial(_read_jeol, path)}
+    if tiff is not None and page is not None:
+        readers = {
+            "OME": partial(_read_ome, tiff, page),
+            "FEI": partial(_read_fei, tiff),
+            "Zeiss": partial(_read_zeiss, tiff),
+            "Olympus": partial(_read_olympus, tiff),
+            "ImageJ": partial(_read_imagej, tiff),
+            **readers,
+            "TIFF resolution": partial(_read_resolution, page),
+        }
+    problem = ""
+    for name, read in readers.items():
+        try:
+            if size := read():
+                return size, ""
+        except Exception as error:  # What a program wrote of its own may be anything; the picture is read all the same.
+            problem = problem or f"{name}: {error or type(error).__name__}"
+    return None, problem
 
 
 def _read_ome(tiff: TiffFile, page: TiffPage) -> PixelSize | None:
     if not tiff.ome_metadata:
         return None
-    try:
-        root = ElementTree.fromstring(tiff.ome_metadata)
-        images = root.findall(".//{*}Pixels")
-        own = [pixels for pixels in images if _holds_page(pixels, page.index, tiff, root.get("UUID"))]
-    except (ElementTree.ParseError, ValueError):
-        return None
+    root = ElementTree.fromstring(tiff.ome_metadata)
+    images = root.findall(".//{*}Pixels")
+    own = [pixels for pixels in images if _holds_page(pixels, page.index, tiff, root.get("UUID"))]
     # Where it cannot be told which image the page is of, only a size that all share is sure.
     sizes = {_ome_pixel_size(pixels) for pixels in own or images}
     return sizes.pop() if len(sizes) == 1 else None
@@ -170,7 +175,8 @@ def _ome_pixel_size(pixels: ElementTree.Element) -> PixelSize | None:
     x, y = (
         in_um(pixels.get(f"PhysicalSize{axis}"), pixels.get(f"PhysicalSize{axis}Unit", "um")) for axis in ("X", "Y")
     )
-    return _pixel_size(x, y, "OME")
+    width = pixels.get("SizeX", "")
+    return _pixel_size(x, y, "OME", int(width) if width.isdecimal() else None)
 
 
 def _read_fei(tiff: TiffFile) -> PixelSize | None:
@@ -187,9 +193,10 @@ def _read_fei(tiff: TiffFile) -> PixelSize | None:
 def _read_zeiss(tiff: TiffFile) -> PixelSize | None:
     metadata = tiff.sem_metadata or {}
     for key in ("ap_image_pixel_size", "ap_pixel_size"):
-        _, *length = metadata.get(key, ("",))
-        if len(length) == 2 and (side := in_um(*length)):
-            return PixelSize(side, side, "Zeiss")
+        length = _LENGTH.fullmatch(" ".join(map(str, metadata.get(key, ("",))[1:])))
+        if length and (side := in_um(*length.groups())):
+            stored = re.match(r"\d+", str(metadata.get("dp_image_store", ("", ""))[1]))
+            return PixelSize(side, side, "Zeiss", int(stored[0]) if stored else None)
     return None
 
 
@@ -205,6 +212,27 @@ def _read_imagej(tiff: TiffFile) -> PixelSize | None:
     return _from_resolution(tiff.pages.first, str(unit), "ImageJ") if unit else None
 
 
+def _read_jeol(path: Path) -> PixelSize | None:
+    """The text file that a JEOL microscope writes beside its picture, under its name with the suffix .txt."""
+    sidecar = next((path.with_suffix(suffix) for suffix in (".txt", ".TXT", ".Txt") if _is_file(path, suffix)), None)
+    if sidecar is None or sidecar.stat().st_size > _SIDECAR_BYTES:
+        return None
+    entries = dict(_JEOL_LINE.findall(sidecar.read_text(encoding="utf-8", errors="replace")))
+    length = _LENGTH.fullmatch(entries.get("SM_MICRON_MARKER", ""))
+    marker = in_um(*length.groups()) if length else None
+    bar = float(entries.get("SM_MICRON_BAR", 0))
+    if marker is None or not (math.isfinite(bar) and bar > 0):
+        return None
+    full_size = [int(side) for side in re.findall(r"\d+", entries.get("CM_FULL_SIZE", ""))]
+    return PixelSize(marker / bar, marker / bar, "JEOL", *(full_size if len(full_size) == 2 else ()))
+
+
+def _read_resolution(page: TiffPage) -> PixelSize | None:
+    """The resolution tags, but for a printer's or a screen's."""
+    unit = {_INCH: "inch", _CENTIMETRE: "cm"}.get(page.tags.valueof("ResolutionUnit", _INCH))
+    return _from_resolution(page, unit, "TIFF resolution") if unit else None
+
+
 def _from_resolution(page: TiffPage, unit: str, source: str) -> PixelSize | None:
     x, y = (_per_pixel(page.tags.valueof(f"{axis}Resolution"), unit) for axis in "XY")
     size = _pixel_size(x, y, source)
@@ -215,11 +243,10 @@ def _from_resolution(page: TiffPage, unit: str, source: str) -> PixelSize | None
     return size
 
 
-def _per_pixel(resolution: tuple[int, int] | None, unit: str) -> float | None:
-    """Pixels per unit, as a TIFF rational, to um per pixel."""
-    if not resolution or not resolution[0]:
-        return None
-    return in_um(resolution[1] / resolution[0], unit)
+def _per_pixel(resolution: tuple[float, ...] | float | None, unit: str) -> float | None:
+    """Pixels per unit, as a TIFF rational or what else programs write, to um per pixel."""
+    pixels, units = (*np.atleast_1d(resolution if resolution is not None else 0), 1)[:2]
+    return in_um(units / pixels, unit) if pixels else None
 
 
 def _pixel_size(

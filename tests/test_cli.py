@@ -16,6 +16,7 @@ from grain_model import analysis as analysis_module
 from grain_model import batch as batch_module
 from grain_model.batch import attempt, find_images, name_folders
 from grain_model.cli import main
+from grain_model.report import compose_field
 from tests.drawn import draw_grid, predict_drawn
 
 RESULT_FILES = {"mask.png", "overlay.png", "labels.tif", "grains.csv", "summary.json"}
@@ -165,18 +166,63 @@ def test_names_that_are_no_utf_8_are_written_all_the_same(model, tmp_path, capsy
     assert json.loads((tmp_path / "out" / "summary.json").read_text(encoding="utf-8"))["results"][1]["count"] == 4
 
 
-def test_what_was_counted_before_an_interrupt_is_summed_up(model, tmp_path, capsys, monkeypatch):
+@pytest.fixture
+def interrupted(tmp_path, monkeypatch):
+    """A folder of a.png to d.png; Ctrl-C is pressed at c.png."""
+
     def interrupt_at_c(image, action):
         if image.name == "c.png":
             raise KeyboardInterrupt
         return attempt(image, action)
 
-    monkeypatch.setattr("grain_model.cli.attempt", interrupt_at_c)
+    monkeypatch.setattr("grain_model.batch.attempt", interrupt_at_c)
     for name in "abcd":
         write_grid(tmp_path / "in" / f"{name}.png", 2, 2)
-    assert main(["count", str(tmp_path / "in"), "--out", str(tmp_path / "out"), *model]) == 130
+    return tmp_path / "in"
+
+
+def test_what_was_counted_before_an_interrupt_is_summed_up(interrupted, model, tmp_path, capsys):
+    assert main(["count", str(interrupted), "--out", str(tmp_path / "out"), *model]) == 130
     assert [Path(row["file"]).name for row in read_rows(tmp_path / "out")] == ["a.png", "b.png"]
     assert "Interrupted after 2 of 4 images" in capsys.readouterr().err
+
+
+def test_what_was_counted_before_an_interrupt_is_reported_and_exported(interrupted, model, tmp_path, capsys):
+    report = tmp_path / "report.html"
+    given = ["--um-per-pixel", "0.5", *model]
+    assert main(["report", str(interrupted), "--out", str(report), *given]) == 130
+    assert "2: a.png, b.png" in report.read_text(encoding="utf-8")
+    assert "Interrupted after 2 of 4 images" in capsys.readouterr().err
+    assert main(["export", str(interrupted), "--out", str(tmp_path / "out"), "--formats", "csv", *given]) == 130
+    assert {path.name for path in (tmp_path / "out").iterdir()} == {"a.png", "b.png"}
+
+
+def test_a_report_of_images_with_and_without_scale_is_refused_before_any_is_counted(
+    model, tmp_path, capsys, monkeypatch
+):
+    write_grid(tmp_path / "in" / "a.png", 2, 2)
+    scaled = Image.open(write_grid(tmp_path / "in" / "b.png", 2, 2))
+    scaled.save(tmp_path / "in" / "b.tif", dpi=(50_800, 50_800))
+    (tmp_path / "in" / "b.png").unlink()
+    monkeypatch.setattr("grain_model.report.make_counter", lambda options: pytest.fail("counted"))
+    assert main(["report", str(tmp_path / "in"), "--out", str(tmp_path / "report.pdf"), *model]) == 2
+    printed = capsys.readouterr().err
+    assert "have no scale and the others have one" in printed and "a.png" in printed and "b.tif" not in printed
+
+
+def test_a_field_that_cannot_be_drawn_ends_no_report(model, tmp_path, capsys, monkeypatch):
+    def fail_at_a(analysis):
+        if analysis.name == "a.png":
+            raise MemoryError("too large to draw")
+        return compose_field(analysis)
+
+    monkeypatch.setattr("grain_model.report.compose_field", fail_at_a)
+    for name in "ab":
+        write_grid(tmp_path / "in" / f"{name}.png", 2, 2)
+    report = tmp_path / "report.html"
+    assert main(["report", str(tmp_path / "in"), "--out", str(report), *model]) == 1
+    assert "1: b.png" in report.read_text(encoding="utf-8")
+    assert "a.png: MemoryError: too large to draw" in capsys.readouterr().err
 
 
 def test_files_that_failed_are_in_the_summary_even_where_all_did(model, tmp_path):
@@ -206,6 +252,76 @@ def test_a_summary_that_is_open_elsewhere_loses_nothing_else(model, tmp_path, ca
     printed = capsys.readouterr()
     assert json.loads(printed.out)["results"][0]["count"] == 4
     assert "summary.csv: It cannot be written" in printed.err
+
+
+def test_a_summary_table_that_is_open_elsewhere_keeps_the_document(model, tmp_path):
+    write_grid(tmp_path / "a.png", 2, 2)
+    (tmp_path / "out" / "summary.csv").mkdir(parents=True)
+    main(["count", str(tmp_path / "a.png"), "--out", str(tmp_path / "out"), *model])
+    assert json.loads((tmp_path / "out" / "summary.json").read_text())["results"][0]["count"] == 4
+
+
+def test_a_result_that_is_open_elsewhere_is_told_and_mixes_no_runs(model, tmp_path, capsys):
+    write_grid(tmp_path / "a.png", 2, 2)
+    arguments = ["count", str(tmp_path / "a.png"), "--out", str(tmp_path / "out"), *model]
+    assert main(arguments) == 0
+    results = tmp_path / "out" / "a.png"
+    (results / "grains.csv").unlink()
+    (results / "grains.csv").mkdir()
+    write_grid(tmp_path / "a.png", 3, 3)
+    assert main(arguments) == 1
+    told = capsys.readouterr().err
+    assert "The results cannot be written" in told and "grains.csv" in told and "Close them" in told
+    assert not (results / "summary.json").exists()
+
+
+@pytest.mark.parametrize("options", [[], ["--json"]])
+def test_names_that_the_pipes_encoding_lacks_end_nothing(model, tmp_path, options):
+    for name in ("\N{CJK UNIFIED IDEOGRAPH-6676}\N{SNOWMAN}.png", "b.png"):
+        write_grid(tmp_path / "in" / name, 2, 2)
+    command = [sys.executable, "-m", "grain_model", "count", str(tmp_path / "in"), "--out", str(tmp_path / "out")]
+    environment = {**os.environ, "PYTHONIOENCODING": "cp1252"}
+    run = subprocess.run([*command, *options], capture_output=True, timeout=300, env=environment)
+    assert run.returncode == 0, run.stderr
+    assert len(read_rows(tmp_path / "out")) == 2
+    printed = run.stdout.decode("cp1252")
+    if options:
+        assert "\N{SNOWMAN}" in json.loads(printed)["results"][1]["file"]
+    else:
+        assert "\\u2603.png" in printed and "mean of 2 fields" in printed
+
+
+def test_what_makes_the_mean_doubtful_is_told(model, tmp_path, capsys):
+    for number, cells in enumerate((2, 3, 9)):
+        write_grid(tmp_path / "in" / f"{number}.png", cells, cells)
+    (tmp_path / "in" / "again.png").write_bytes((tmp_path / "in" / "0.png").read_bytes())
+    out = tmp_path / "out"
+    assert main(["count", str(tmp_path / "in"), "--um-per-pixel", "1", "--out", str(out), *model]) == 0
+    told = capsys.readouterr().err
+    assert "mean of 4 fields: relative accuracy" in told and "measure more fields" in told
+    assert "0.png, " in told and "again.png are the same picture, and count as 2 fields" in told
+    mean = json.loads((out / "summary.json").read_text())["mean"]["grain_size"]
+    assert mean["saltykov"]["relative_accuracy_percent"] > 10 and "same picture" in mean["flags"][0]
+
+
+def test_pictures_of_a_folder_that_cannot_be_read_are_named(model, tmp_path, capsys):
+    write_grid(tmp_path / "a.png", 2, 2)
+    for name in ("a.czi", "b.CZI", ".hidden.czi", "notes.docx"):
+        (tmp_path / name).write_bytes(b"x")
+    assert main(["count", str(tmp_path), *model]) == 1
+    told = capsys.readouterr().err
+    assert "b.CZI: Pictures of this format cannot be read." in told
+    assert "a.czi" not in told and "hidden" not in told and "notes" not in told
+
+
+def test_a_full_disk_at_the_end_loses_nothing_else(model, tmp_path, capsys):
+    write_grid(tmp_path / "a.png", 2, 2)
+    (tmp_path / "out").mkdir()
+    (tmp_path / "out" / "summary.csv").symlink_to("/dev/full")
+    assert main(["count", str(tmp_path / "a.png"), "--json", "--out", str(tmp_path / "out"), *model]) == 1
+    printed = capsys.readouterr()
+    assert json.loads(printed.out)["results"][0]["count"] == 4
+    assert "It cannot be written: No space left on device" in printed.err and "make room on the disk" in printed.err
 
 
 def test_a_page_of_a_stack_can_be_chosen(model, tmp_path, capsys):

@@ -330,6 +330,51 @@ def test_ala_grain():
     assert not grain_size(squares(12, 600), UM).ala.is_ala
 
 
+def test_ala_grain_is_coarser_than_saltykovs_mean():
+    labels = voronoi(500, 200, 12)
+    result = grain_size(labels, UM)
+    expected = result.saltykov.G - result.ala.G
+    # All of the field is grain, so that both means are of the same area.
+    assert result.ala.difference == pytest.approx(expected, abs=0.01)
+
+
+def test_elongated_grains_are_told_by_direction():
+    tall = grain_size(np.repeat(voronoi(300, 400, 13), 4, axis=0), UM)
+    across, _, along, _ = tall.directions
+    assert [direction.degrees for direction in tall.directions] == [0, 45, 90, 135]
+    assert along.intercept_px / across.intercept_px == pytest.approx(4, rel=0.1)
+    assert tall.anisotropy == pytest.approx(4, rel=0.1)
+    assert any("elongated" in flag and "at 90 degrees as at 0" in flag for flag in tall.flags)
+    assert sum(d.length_px for d in tall.directions) / sum(d.intercepts for d in tall.directions) == pytest.approx(
+        tall.heyn.value_px
+    )
+    document = tall.to_dict()
+    assert document["directions"][2]["mean_lineal_intercept"] == pytest.approx(along.intercept_px * UM)
+    assert document["anisotropy"] == tall.anisotropy
+    round_ = grain_size(voronoi(600, 300, 14), UM)
+    assert round_.anisotropy < 1.3 and not any("elongated" in flag for flag in round_.flags)
+
+
+def test_few_grains_are_not_called_elongated_by_chance():
+    called = [grain_size(voronoi(150, 12, seed)).flags for seed in range(40)]
+    assert sum(any("elongated" in flag for flag in flags) for flags in called) <= 1
+
+
+def test_directions_of_fields_add_up_in_the_pixels_of_the_first():
+    labels = voronoi(300, 100, 15)
+    both = grain_size_fields([labels, np.kron(labels, np.ones((2, 2), int))], [UM, UM / 2])
+    for one, together in zip(both.fields[0].directions, both.directions, strict=True):
+        assert together.intercept_px == pytest.approx(one.intercept_px, rel=0.03)
+
+
+def test_fields_that_differ_much_still_have_a_relative_accuracy():
+    fields = grain_size_fields([squares(10, 300), squares(50, 300)], UM)
+    values = np.array([field.saltykov.value for field in fields.fields])
+    half = student.ppf(0.975, 1) * values.std(ddof=1) / np.sqrt(2)
+    assert half > values.mean() and fields.saltykov.ci95 is None
+    assert fields.saltykov.relative_accuracy == pytest.approx(100 * half / values.mean())
+
+
 def test_ala_grain_is_told_though_another_field_has_larger_grains():
     coarse, fine = squares(60, 600), squares(12, 600)
     fine[200:240, 200:240] = fine.max() + 1  # 11 times the area of its neighbours, half that of the other field's

@@ -372,3 +372,53 @@ def test_to_rgb_of_large_deep_pictures_goes_in_slices():
     levels = to_rgb(deep)
     assert levels.shape == (5_000, 1_000, 3) and levels[0, 0, 0] == 0 and levels[-1, -1, 0] == 255
     assert (np.diff(levels[..., 0].ravel().astype(int)) >= 0).all()
+
+
+def test_all_channels_of_a_large_deep_picture_set_its_range():
+    # Of these many values every third one would be looked at: those of one channel.
+    deep = np.random.default_rng(1).integers(0, 1000, (2000, 2000, 3), dtype=np.uint16) * np.uint16([1, 20, 60])
+    levels = to_rgb(deep)
+    assert (levels == 255).mean(axis=(0, 1)).max() < 0.01 and levels[..., 0].max() < 10
+
+
+def test_letters_as_bright_as_16_bits_can_be_do_not_darken_a_picture_of_12_bits():
+    picture = np.random.default_rng(2).integers(0, 4096, (300, 300), dtype=np.uint16)
+    with_strip = np.vstack([picture, np.zeros((40, 300), np.uint16)])
+    with_strip[310:330, 20:200:7] = 65_535
+    np.testing.assert_allclose(to_rgb(with_strip)[:300].astype(int), to_rgb(picture), atol=2)
+    assert (to_rgb(with_strip)[310:330, 20:200:7] == 255).all()
+    # Where half of the picture is that bright, it is the picture.
+    assert to_rgb(np.where(picture > 1000, 65_535, picture).astype(np.uint16))[0].max() == 255
+
+
+def test_few_bits_a_pixel_reach_from_black_to_white(tmp_path):
+    levels = GREY // 16
+    packed = levels[:, ::2] << 4 | levels[:, 1::2]
+    write_tiff(tmp_path / "a.tif", packed, photometric="minisblack", metadata=None, software=False)
+    data = bytearray((tmp_path / "a.tif").read_bytes())
+    with tifffile.TiffFile(tmp_path / "a.tif") as tiff:
+        tags = tiff.pages.first.tags
+        width, bits, photometric = (tags[code].offset for code in (256, 258, 262))
+    for white, expected in ((1, levels * 17), (0, 255 - levels * 17)):
+        struct.pack_into("<HIHH", data, width + 2, 3, 1, GREY.shape[1], 0)
+        struct.pack_into("<HIHH", data, bits + 2, 3, 1, 4, 0)
+        struct.pack_into("<HIHH", data, photometric + 2, 3, 1, white, 0)
+        (tmp_path / "b.tif").write_bytes(data)
+        np.testing.assert_array_equal(read_micrograph(tmp_path / "b.tif").pixels[..., 0], expected)
+
+
+def test_floats_where_white_is_zero(tmp_path):
+    path = write_tiff(tmp_path / "a.tif", 1 - GREY.astype(np.float32) / 255, photometric="miniswhite")
+    np.testing.assert_allclose(read_micrograph(path).pixels.astype(int), GREY_RGB, atol=1)
+
+
+def test_a_palette_of_8_bits_a_colour(tmp_path):
+    palette = np.stack([np.arange(256)] * 3).astype(np.uint16)
+    path = write_tiff(tmp_path / "a.tif", GREY, photometric="palette", colormap=palette)
+    np.testing.assert_array_equal(read_micrograph(path).pixels, GREY_RGB)
+
+
+def test_lab_colours_are_refused(tmp_path):
+    path = write_tiff(tmp_path / "a.tif", RGB, photometric="cielab")
+    with pytest.raises(ImageError, match=r"CIE L\*a\*b\*"):
+        read_micrograph(path)

@@ -1,6 +1,7 @@
 """The report says what was measured, in one file that needs nothing else."""
 
 import argparse
+import dataclasses
 import datetime
 import re
 import warnings
@@ -19,10 +20,11 @@ from grain_model import batch as batch_module
 from grain_model import counting as counting_module
 from grain_model import report as report_module
 from grain_model.analysis import LabelSettings
+from grain_model.batch import Failure
 from grain_model.errors import MeasurementError, ScaleError
 from grain_model.grain_size import grain_size
 from grain_model.measurement import measure_grains
-from grain_model.report import compose_report, write_report
+from grain_model.report import PAGE, compose_field, compose_report, write_report
 
 
 def analyzed(seed: int, um_per_pixel: float | None = 0.5, grains: int = 90, name: str | None = None) -> SimpleNamespace:
@@ -126,6 +128,20 @@ def test_a_field_is_measured_without_the_strip_below_it():
     assert dict(field.facts)["Field"].startswith("200 x 120 px, 100 x 60 ")
 
 
+def test_fields_that_are_left_out_or_counted_twice_are_named():
+    field = compose_field(analyzed(1))
+    fields = [field, dataclasses.replace(field, name="copy.tif")]
+    report = compose_report(fields, left_out=[Failure("in/cut.tif", "It is damaged.")])
+    assert dict(report.facts)["Left out"] == "cut.tif: It is damaged."
+    assert any("copy.tif are the same picture" in warning for warning in report.warnings)
+
+
+def test_intercepts_are_reported_by_direction():
+    notes = compose_report([analyzed(1)]).notes
+    (told,) = [note for note in notes if note.startswith("Mean lineal intercept by direction")]
+    assert all(f"at {degrees}\N{DEGREE SIGN}" in told for degrees in (0, 45, 90, 135)) and "times the shortest" in told
+
+
 def test_no_scale_gives_no_number():
     report = compose_report([analyzed(1, None)])
     assert "No scale is known" in report.headline
@@ -150,6 +166,37 @@ def test_long_warnings_and_names_stay_on_pages(tmp_path):
     text = "".join(page.get_textpage().get_text_range() for page in document)
     document.close()
     assert all(f"warning {number}," in text for number in range(60))
+
+
+def lowest_and_rightmost(path: Path) -> tuple[float, float]:
+    """Where the lowest and the rightmost letter of a PDF end, in inches from the lower left corner."""
+    pdfium = pytest.importorskip("pypdfium2")
+    document = pdfium.PdfDocument(path)
+    boxes = [
+        text.get_charbox(index)
+        for text in (page.get_textpage() for page in document)
+        for index in range(text.count_chars())
+    ]
+    document.close()
+    return min(box[1] for box in boxes) / 72, max(box[2] for box in boxes) / 72
+
+
+def test_the_names_of_hundreds_of_fields_stay_on_pages(tmp_path):
+    field = compose_field(analyzed(1))
+    names = [f"specimen_A_field_{number:03}.tif" for number in range(300)]
+    fields = [dataclasses.replace(field, name=name, pictures=[]) for name in names]
+    write_report(compose_report(fields), tmp_path / "many.pdf")
+    lowest, rightmost = lowest_and_rightmost(tmp_path / "many.pdf")
+    assert lowest > 0.2 and rightmost < PAGE[0] - 0.3
+
+
+@pytest.mark.filterwarnings("ignore:Glyph .* missing from font")
+def test_signs_as_wide_as_two_letters_stay_on_pages(tmp_path):
+    name = "\N{CJK UNIFIED IDEOGRAPH-8BD5}\N{CJK UNIFIED IDEOGRAPH-6837}" * 6
+    field = compose_field(analyzed(1, name=name + ".tif"))
+    report = compose_report([dataclasses.replace(field, pictures=[])] * 12, specimen=name * 4, title=name)
+    write_report(report, tmp_path / "wide.pdf")
+    assert lowest_and_rightmost(tmp_path / "wide.pdf")[1] < PAGE[0] - 0.3
 
 
 def write_font(path: Path, family: str, character: str) -> None:

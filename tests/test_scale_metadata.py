@@ -254,7 +254,89 @@ def test_a_given_scale_without_another():
 
 @pytest.mark.parametrize(
     ("length", "unit", "um"),
-    [(2, "nm", 0.002), ("3", "μm", 3), (1, "inch", 25400), (1, "pixel", None), (-1, "um", None), ("x", "um", None)],
+    [(2, "nm", 0.002), ("3", "μm", 3), (1, "inch", 25400), (1, "pixel", None), (-1, "um", None)],
 )
 def test_units(length, unit, um):
     assert in_um(length, unit) == (None if um is None else pytest.approx(um))
+
+
+@pytest.mark.parametrize(
+    ("length", "unit", "um"),
+    [
+        (2, "micrometer", 2),
+        (2, "Micrometres", 2),
+        (300, "nanometers", 0.3),
+        (1, "inches", 25400),
+        ("0,5", "µm", 0.5),
+        ("5,0e-07", "m", 0.5),
+        (50, "\ufffdm", 50),
+        (None, "um", None),
+        (1, "", None),
+    ],
+)
+def test_units_as_people_and_programs_write_them(length, unit, um):
+    assert in_um(length, unit) == (None if um is None else pytest.approx(um))
+
+
+@pytest.mark.parametrize(("length", "unit"), [(1, "furlong"), ("about 5", "um")])
+def test_a_length_that_is_not_understood_is_not_passed_over(length, unit):
+    with pytest.raises(ValueError, match="is no length that is known"):
+        in_um(length, unit)
+
+
+def test_a_stated_scale_that_is_not_understood_is_told(tmp_path):
+    tifffile.imwrite(
+        tmp_path / "a.tif", FIELD, imagej=True, resolution=(2.5, 2.5), metadata={"unit": "furlong", "axes": "YX"}
+    )
+    micrograph = read_micrograph(tmp_path / "a.tif")
+    assert micrograph.um_per_pixel is None
+    assert "ImageJ: 0.4 'furlong' is no length that is known" in micrograph.warnings[0]
+    tifffile.imwrite(tmp_path / "b.tif", FIELD, description="<OME><Pixels></OME>", metadata=None)
+    assert "cannot be read (OME" in read_micrograph(tmp_path / "b.tif").warnings[0]
+
+
+def retyped(path, code, kind, value):
+    """Writes another type and value into a tag whose value is stored in the tag itself."""
+    data = bytearray(path.read_bytes())
+    with tifffile.TiffFile(path) as tiff:
+        tag = tiff.pages.first.tags[code]
+    struct.pack_into("<HI4s", data, tag.offset + 2, kind, 1, value)
+    path.write_bytes(data)
+
+
+@pytest.mark.parametrize(("kind", "value"), [(11, struct.pack("<f", 50_800)), (4, struct.pack("<I", 50_800))])
+def test_a_resolution_of_another_type_is_read(tmp_path, kind, value):
+    path = tmp_path / "a.tif"
+    tifffile.imwrite(path, FIELD, resolution=(1, 1), resolutionunit="INCH", metadata=None)
+    for code in (282, 283):
+        retyped(path, code, kind, value)
+    assert scale_of(path) == (pytest.approx(0.5), "TIFF resolution")
+
+
+def test_a_resized_ome_or_zeiss_picture_does_not_have_the_originals_scale(tmp_path):
+    ome = tmp_path / "field.ome.tif"
+    metadata = {"axes": "YX", "PhysicalSizeX": 0.5, "PhysicalSizeY": 0.5}
+    tifffile.imwrite(ome, np.tile(FIELD, (1, 2)), ome=True, metadata=metadata)
+    with tifffile.TiffFile(ome) as tiff:
+        xml = tiff.ome_metadata
+    tifffile.imwrite(tmp_path / "small.ome.tif", FIELD, description=xml, metadata=None)
+    stored = "DP_IMAGE_STORE\r\nStore resolution = 320 * 240\r\n"
+    zeiss = with_text_tag(tmp_path / "zeiss.tif", 34118, ZEISS_TEXT.format(size="500 nm") + stored)
+    for path, source in ((tmp_path / "small.ome.tif", "OME"), (zeiss, "Zeiss")):
+        micrograph = read_micrograph(path)
+        assert micrograph.um_per_pixel is None
+        assert f"0.5 um per pixel ({source}) for a picture 320 px wide" in micrograph.warnings[0]
+
+
+@pytest.mark.parametrize(("text", "um"), [("Image Pixel Size = 0,5 µm", 0.5), ("Image Pixel Size = 5.0e-07 m", 0.5)])
+def test_zeiss_in_other_notations(tmp_path, text, um):
+    header = ZEISS_TEXT.format(size="500 nm").replace("Image Pixel Size = 500 nm", text)
+    assert scale_of(with_text_tag(tmp_path / "a.tif", 34118, header)) == (pytest.approx(um), "Zeiss")
+
+
+def test_jeol_in_the_encoding_of_windows(tmp_path):
+    Image.fromarray(FIELD).save(tmp_path / "a.bmp")
+    text = JEOL_TEXT.format(rows=120, bar=100, marker="50µm")
+    for encoding in ("latin-1", "utf-8"):
+        (tmp_path / "a.txt").write_bytes(text.encode(encoding))
+        assert scale_of(tmp_path / "a.bmp") == (pytest.approx(0.5), "JEOL")
