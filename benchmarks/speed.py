@@ -161,7 +161,7 @@ def backbone_pass(path: Path, model: PreTrainedModel) -> Callable[[], object]:
     """
     pixels = torch.from_numpy(standardize(read_micrograph(path).field))[None].to(model.device, model.dtype)
     patch = model.config.backbone_config.patch_size
-    padded = F.pad(pixels, (0, -pixels.shape[3] % patch, 0, -pixels.shape[2] % patch))
+    padded = F.pad(pixels, (0, -pixels.shape[3] % patch, 0, -pixels.shape[2] % patch), mode="replicate")
 
     @torch.inference_mode()
     def run() -> object:

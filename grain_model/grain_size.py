@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
+from functools import partial
 from typing import Any, Literal
 
 import numpy as np
@@ -368,25 +369,7 @@ def grain_size(labels: np.ndarray, um_per_pixel: float | None = None) -> GrainSi
     # The edge of the field is known to a pixel, which shifts a count by as much; lattices scatter less than that.
     rim = 1 / labels.shape[0] + 1 / labels.shape[1]
 
-    def planimetric(rule: str, counted: PlanimetricCount) -> RuleResult:
-        count = counted.equivalent
-        density = count / counted.area_px if count > 0 else None
-        half_width = COVERAGE_FACTOR * dispersion / np.sqrt(count) + rim if count >= MIN_GRAINS_FOR_INTERVAL else None
-        interval = _log_interval(density, half_width)
-        flags = _too_few(rule, count)
-        return RuleResult(
-            rule,
-            "grains per area",
-            density,
-            interval,
-            count,
-            source,
-            um_per_pixel,
-            flags,
-            n_inside=counted.inside,
-            n_cut=counted.cut,
-        )
-
+    planimetric = partial(_planimetric_result, dispersion=dispersion, rim=rim, source=source, um_per_pixel=um_per_pixel)
     grain_diameter = np.sqrt(labels.size / rectangle.equivalent) if rectangle.equivalent > 0 else float(labels.size)
     heyn = tuple(count_intercepts(closed, line) for line in heyn_lines(labels.shape, HEYN_SPACING * grain_diameter))
     abrams = tuple(count_intercepts(closed, line) for line in abrams_circles(labels.shape, grain_diameter))
@@ -399,7 +382,7 @@ def grain_size(labels: np.ndarray, um_per_pixel: float | None = None) -> GrainSi
         jeffries=planimetric("jeffries", circle),
         mean_area=_mean_area(area[~is_cut], dispersion, um_per_pixel, _drawn_boundary_flag(labels, closed)),
         heyn=_intercept_result("heyn", heyn, _blocks_of(heyn, labels.shape), "blocks", least, um_per_pixel),
-        abrams=_abrams_result(abrams, least, um_per_pixel),
+        abrams=_abrams_result(abrams, labels.shape, least, um_per_pixel),
         ala=_largest_grain(np.asarray(ids)[1:], area, is_cut, rectangle.equivalent, um_per_pixel),
         duplex=duplex_hint(area),
         um_per_pixel=um_per_pixel,
@@ -536,6 +519,27 @@ def _log_interval(value: float | None, half_width: float | None) -> tuple[float,
     return float(value * np.exp(-half_width)), float(value * np.exp(half_width))
 
 
+def _planimetric_result(
+    rule: str, counted: PlanimetricCount, *, dispersion: float, rim: float, source: str, um_per_pixel: float | None
+) -> RuleResult:
+    """Grains per area of a counted figure; the interval is `dispersion` sqrt(n), and `rim` for the figure's edge."""
+    count = counted.equivalent
+    density = count / counted.area_px if count > 0 else None
+    half_width = COVERAGE_FACTOR * dispersion / np.sqrt(count) + rim if count >= MIN_GRAINS_FOR_INTERVAL else None
+    return RuleResult(
+        rule,
+        "grains per area",
+        density,
+        _log_interval(density, half_width),
+        count,
+        source,
+        um_per_pixel,
+        _too_few(rule, count),
+        n_inside=counted.inside,
+        n_cut=counted.cut,
+    )
+
+
 def _mean_area(areas: np.ndarray, dispersion: float, um_per_pixel: float | None, flags: tuple[str, ...]) -> RuleResult:
     """E1382 mean area of whole grains; the interval is s / sqrt(n) of the areas or that of their number if wider."""
     count = len(areas)
@@ -551,13 +555,14 @@ def _mean_area(areas: np.ndarray, dispersion: float, um_per_pixel: float | None,
     return RuleResult("mean_area", "mean grain area", mean, interval, float(count), source, um_per_pixel, flags)
 
 
-def _abrams_result(lines: tuple[CountedLine, ...], least: float, um_per_pixel: float | None) -> RuleResult:
+def _abrams_result(
+    lines: tuple[CountedLine, ...], shape: tuple[int, int], least: float, um_per_pixel: float | None
+) -> RuleResult:
     placements = np.array([line.line.group for line in lines])
     if placements[-1] >= 3:  # four placements or more: their spread is the interval
         counts = np.bincount(placements, weights=[line.intercepts for line in lines])
         lengths = np.bincount(placements, weights=[line.length_px for line in lines])
         return _intercept_result("abrams", lines, (counts, lengths), "placements", least, um_per_pixel)
-    shape = tuple(int(max(getattr(line.line, axis).max() for line in lines)) + 1 for axis in ("rows", "columns"))
     return _intercept_result("abrams", lines, _blocks_of(lines, shape), "blocks", least, um_per_pixel)
 
 

@@ -38,8 +38,8 @@ _PNG_START = b"\x89PNG\r\n\x1a\n"
 _PNG_DEPTH_BYTE = 24
 
 _SUPPORTED = (
-    "PNG, JPEG, BMP, WebP, GIF, PGM, PPM and TIFF (also OME-TIFF and the TIFFs of FEI/Thermo, Zeiss, Olympus and JEOL "
-    "microscopes)"
+    "PNG, JPEG, BMP, WebP, GIF, PGM, PPM and TIFF (also OME-TIFF and the TIFFs of FEI/Thermo, Zeiss, Olympus, JEOL, "
+    "Hitachi and Tescan microscopes)"
 )
 
 _ORIENTATION_TAG = 274
@@ -195,8 +195,7 @@ def _open_file(path: Path, page: int, max_pixels: int) -> _Source:
     if not path.exists():
         raise ImageError(f"There is no file {path}. An existing image file is expected. Check the path.")
     try:
-        with path.open("rb") as stream:
-            start = stream.read(32)
+        start = _read_start(path)
     except OSError as error:
         raise ImageError(
             f"{path} cannot be opened: {error.strerror}. A readable file is expected. Check its permissions."
@@ -206,7 +205,7 @@ def _open_file(path: Path, page: int, max_pixels: int) -> _Source:
     try:
         if start.startswith(_TIFF_STARTS):
             return _read_tiff(path, page, max_pixels)
-        if _is_deep_png(start):
+        if is_deep_png(path):
             return _read_deep_png(path, max_pixels)
         with warnings.catch_warnings():
             # PIL's own limit is lower than ours; the size is checked before a pixel is decoded.
@@ -233,8 +232,15 @@ def _open_file(path: Path, page: int, max_pixels: int) -> _Source:
         ) from error
 
 
-def _is_deep_png(start: bytes) -> bool:
+def is_deep_png(path: Path) -> bool:
+    """Whether a file is a PNG of 16 bits a channel, of which PIL and browsers show the upper 8 alone."""
+    start = _read_start(path)
     return start.startswith(_PNG_START) and start[_PNG_DEPTH_BYTE : _PNG_DEPTH_BYTE + 1] == b"\x10"
+
+
+def _read_start(path: Path) -> bytes:
+    with path.open("rb") as stream:
+        return stream.read(32)
 
 
 def _read_pil(image: Image.Image, name: str, page: int) -> _Source:

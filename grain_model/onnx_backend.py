@@ -1,4 +1,4 @@
-"""Running the network with onnxruntime instead of torch: on a CPU faster, with the same labels."""
+"""Running the network with onnxruntime instead of torch: the same labels, faster on some processors."""
 
 from __future__ import annotations
 

@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import math
 import re
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
+from configparser import ConfigParser
+from configparser import Error as ConfigParserError
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
@@ -61,7 +63,8 @@ class PixelSize:
     Attributes:
         x_um: width of a pixel, um.
         y_um: height of a pixel, um.
-        source: who wrote it: "OME", "ImageJ", "FEI", "Zeiss", "Olympus", "JEOL" or "TIFF resolution".
+        source: who wrote it: "OME", "ImageJ", "FEI", "Zeiss", "Olympus", "JEOL", "Hitachi", "Tescan" or
+            "TIFF resolution".
         field_width: columns of the picture that this is the size for, px, where that is stated.
         field_height: its rows without the microscope's strip of text, px, where that is stated.
     """
@@ -122,10 +125,15 @@ def read_pixel_size(
         page: the page of it that is read; the images of an OME-TIFF have a size each.
 
     Returns:
-        The first found of OME, FEI/Thermo, Zeiss, Olympus, ImageJ, JEOL's text file, and the resolution tags where only
-        a microscope can be meant, or None; and why one that is stated could not be read, or "".
+        The first found of OME, FEI/Thermo, Zeiss, Olympus, ImageJ, the text files of JEOL, Hitachi and Tescan, and the
+        resolution tags where only a microscope can be meant, or None; and why one that is stated could not be read, or
+        "".
     """
-    readers: dict[str, Callable[[], PixelSize | None]] = {"JEOL": partial(_read_jeol, path)}
+    readers: dict[str, Callable[[], PixelSize | None]] = {
+        "JEOL": partial(_read_jeol, path),
+        "Hitachi": partial(_read_hitachi, path),
+        "Tescan": partial(_read_tescan, path),
+    }
     if tiff is not None and page is not None:
         readers = {
             "OME": partial(_read_ome, tiff, page),
@@ -214,10 +222,7 @@ def _read_imagej(tiff: TiffFile) -> PixelSize | None:
 
 def _read_jeol(path: Path) -> PixelSize | None:
     """The text file that a JEOL microscope writes beside its picture, under its name with the suffix .txt."""
-    sidecar = next((path.with_suffix(suffix) for suffix in (".txt", ".TXT", ".Txt") if _is_file(path, suffix)), None)
-    if sidecar is None or sidecar.stat().st_size > _SIDECAR_BYTES:
-        return None
-    entries = dict(_JEOL_LINE.findall(sidecar.read_text(encoding="utf-8", errors="replace")))
+    entries = dict(_JEOL_LINE.findall(_text_beside(path, ".txt", ".TXT", ".Txt")))
     length = _LENGTH.fullmatch(entries.get("SM_MICRON_MARKER", ""))
     marker = in_um(*length.groups()) if length else None
     bar = float(entries.get("SM_MICRON_BAR", 0))
@@ -225,6 +230,42 @@ def _read_jeol(path: Path) -> PixelSize | None:
         return None
     full_size = [int(side) for side in re.findall(r"\d+", entries.get("CM_FULL_SIZE", ""))]
     return PixelSize(marker / bar, marker / bar, "JEOL", *(full_size if len(full_size) == 2 else ()))
+
+
+def _read_hitachi(path: Path) -> PixelSize | None:
+    """The text file that a Hitachi microscope writes beside its picture, with the size of a pixel in nm."""
+    values = _ini(_text_beside(path, ".txt", ".TXT", ".Txt")).get("SemImageFile", {})
+    side = in_um(values.get("PixelSize"), "nm")
+    width = re.match(r"\d+", values.get("DataSize", ""))
+    return _pixel_size(side, side, "Hitachi", int(width[0]) if width else None)
+
+
+def _read_tescan(path: Path) -> PixelSize | None:
+    """The header that a Tescan microscope writes beside its picture a.tif, a.hdr or a-tif.hdr, in m."""
+    text = _text_beside(path, ".hdr", f"-{path.suffix[1:]}.hdr")
+    values = next((section for section in _ini(text).values() if "PixelSizeX" in section), {})
+    x, y = (in_um(values.get(f"PixelSize{axis}"), "m") for axis in "XY")
+    return _pixel_size(x, y, "Tescan")
+
+
+def _text_beside(path: Path, *endings: str) -> str:
+    """The text of the first file that has the picture's name with one of the endings; "" where there is none."""
+    for ending in endings:
+        file = path.with_name(path.stem + ending)
+        if file.is_file() and file.stat().st_size <= _SIDECAR_BYTES:
+            return file.read_text(encoding="utf-8", errors="replace")
+    return ""
+
+
+def _ini(text: str) -> Mapping[str, Mapping[str, str]]:
+    """Sections of an INI file; none where it is another kind of text."""
+    parser = ConfigParser(interpolation=None, strict=False, allow_no_value=True)
+    parser.optionxform = str
+    try:
+        parser.read_string(text.removeprefix("\ufeff"))
+    except ConfigParserError:
+        return {}
+    return {name: {key: value or "" for key, value in section.items()} for name, section in parser.items()}
 
 
 def _read_resolution(page: TiffPage) -> PixelSize | None:
@@ -253,7 +294,3 @@ def _pixel_size(
     x: float | None, y: float | None, source: str, field_width: int | None = None, field_height: int | None = None
 ) -> PixelSize | None:
     return PixelSize(x, y or x, source, field_width, field_height) if x else None
-
-
-def _is_file(path: Path, suffix: str) -> bool:
-    return path.with_suffix(suffix).is_file()

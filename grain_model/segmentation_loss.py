@@ -1,11 +1,13 @@
 """Targets from grain ids and the loss over the three maps."""
 
+import math
+
+import cv2
+import numpy as np
 import torch
 from torch.nn import functional as F
 from transformers import PreTrainedConfig
 
-# Distances are exact up to this many px; deeper points of a grain count as its deepest.
-DISTANCE_REACH = 64
 # Boundary pixels are a few per cent of a micrograph; each weighs this much more than another pixel.
 BOUNDARY_EMPHASIS = 3.0
 
@@ -25,29 +27,19 @@ def boundary_from_ids(labels: torch.Tensor) -> torch.Tensor:
     return (high != low)[:, 0]
 
 
-def distance_to(mask: torch.Tensor, reach: int = DISTANCE_REACH) -> torch.Tensor:
-    """Euclidean distance of every pixel to the nearest marked pixel, as two passes of shifted minima.
+def distance_within(mask: np.ndarray) -> np.ndarray:
+    """Euclidean distance of every marked pixel to the nearest one that is not.
 
     Args:
-        mask: Bool (B, H, W).
-        reach: Largest distance in px that is told apart.
+        mask: Bool (H, W).
 
     Returns:
-        Float (B, H, W) between 0 and `reach`.
+        float32 (H, W), 0 where nothing is marked; the picture's diagonal where everything is.
     """
-    far = float(reach * reach)
-    squared = torch.where(mask, 0.0, far)
-    for dim in (1, 2):
-        size = squared.shape[dim]
-        best = squared.clone()
-        for shift in range(1, min(reach, size)):
-            penalty = float(shift * shift)
-            ahead, behind = squared.narrow(dim, shift, size - shift), squared.narrow(dim, 0, size - shift)
-            near, far_part = best.narrow(dim, 0, size - shift), best.narrow(dim, shift, size - shift)
-            torch.minimum(near, ahead + penalty, out=near)
-            torch.minimum(far_part, behind + penalty, out=far_part)
-        squared = best
-    return squared.clamp(max=far).sqrt()
+    distance = cv2.distanceTransform(mask.astype(np.uint8), cv2.DIST_L2, cv2.DIST_MASK_PRECISE)
+    distance = np.minimum(distance, math.hypot(*mask.shape))
+    # OpenCV's last bits differ from call to call; squared distances between pixels are whole numbers.
+    return np.sqrt(np.round(distance * distance))
 
 
 def targets_from_ids(
@@ -70,7 +62,8 @@ def targets_from_ids(
     boundary = boundary_from_ids(ids)
     interior = (ids > 0) & ~boundary
     if relative_distance is None:
-        distance = distance_to(boundary | (ids == 0))
+        distance = torch.from_numpy(np.stack([distance_within(picture) for picture in interior.cpu().numpy()]))
+        distance = distance.to(interior.device)
         relative_distance = distance / _deepest_point(ids, distance).clamp(min=1.0) * interior
     return torch.stack([interior.float(), boundary.float(), relative_distance.float()], dim=1), known
 

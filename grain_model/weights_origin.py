@@ -3,9 +3,12 @@
 from __future__ import annotations
 
 import hashlib
+from collections.abc import Sequence
 from functools import lru_cache, partial
 from pathlib import Path
 
+import torch
+from safetensors import safe_open
 from transformers import PreTrainedModel
 
 from .version import __version__
@@ -22,15 +25,31 @@ def describe_weights(model: PreTrainedModel) -> dict[str, str | None]:
 
     Returns:
         `name` ("embedded", a folder's name or a Hub id) and `version`: the package's version for the embedded weights,
-        the Hub commit, or a digest of the folder's weights, since training gives every folder the same name.
+        the Hub commit, or a digest of the folder's weights, since training gives every folder the same name. Weights of
+        a folder that were trained on since say so, and have no version.
     """
     source = model.config.name_or_path
-    if source and Path(source) == EMBEDDED_WEIGHTS:
-        return {"name": "embedded", "version": __version__}
     if source and Path(source).is_dir():
         files = sorted(Path(source).glob("*.safetensors"))
-        return {"name": Path(source).name, "version": _digest(*((file, file.stat().st_mtime_ns) for file in files))}
+        name = "embedded" if Path(source) == EMBEDDED_WEIGHTS else Path(source).name
+        if not _holds(model, files):
+            return {"name": f"{name}, changed in memory", "version": None}
+        digest = partial(_digest, *((file, file.stat().st_mtime_ns) for file in files))
+        return {"name": name, "version": __version__ if name == "embedded" else digest()}
     return {"name": source or "in memory", "version": getattr(model.config, "_commit_hash", None)}
+
+
+def _holds(model: PreTrainedModel, files: Sequence[Path]) -> bool:
+    """Whether a model still has the decoder of these files, which all training changes."""
+    weights = model.state_dict()
+    for file in files:
+        with safe_open(file, "pt") as stored:
+            for name in stored.keys():
+                if name in weights and not name.startswith("backbone."):
+                    present = weights[name].detach().cpu()
+                    if not torch.equal(present, stored.get_tensor(name).to(present.dtype)):
+                        return False
+    return True
 
 
 @lru_cache(maxsize=16)

@@ -139,6 +139,15 @@ def test_folders_of_one_name_with_other_weights_are_told_apart(tiny_model, tmp_p
     assert named[1] == named[2] != named[0] and named[0]["version"]
 
 
+def test_weights_that_were_trained_on_in_memory_are_named_as_such(tiny_model, tmp_path):
+    tiny_model.save_pretrained(tmp_path / "model")
+    loaded = deepcopy(load_model(tmp_path / "model"))
+    assert describe_weights(loaded)["name"] == "model" and describe_weights(loaded.bfloat16())["version"]
+    with torch.no_grad():
+        loaded.decoder.head.bias += 1
+    assert describe_weights(loaded) == {"name": "model, changed in memory", "version": None}
+
+
 def test_several_pages_are_a_warning_in_the_result(drawn, tiny_model, tmp_path):
     tifffile.imwrite(tmp_path / "stack.tif", np.stack([draw_grid(2, 3)] * 3), photometric="minisblack")
     analysis = count_grains(tmp_path / "stack.tif", model=tiny_model)

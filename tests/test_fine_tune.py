@@ -271,6 +271,31 @@ def test_ones_own_micrographs_start_from_the_embedded_weights(options, monkeypat
     ]
 
 
+def test_an_interrupt_keeps_the_best_step(options, monkeypatch, capsys):
+    step = Trainer._step
+
+    def interrupt(trainer, *batch):
+        if trainer.progress.step == 5:
+            raise KeyboardInterrupt
+        return step(trainer, *batch)
+
+    monkeypatch.setattr(Trainer, "_step", interrupt)
+    give_scores(monkeypatch, range(10))
+    fine_tune(replace(options, steps=20, check_every=2))
+    printed = capsys.readouterr()
+    assert "Interrupted at step 5" in printed.err and "model of step 4 saved" in printed.out
+    assert (options.out / "model" / "config.json").exists() and (options.out / "fine_tuning.csv").exists()
+
+
+def test_a_used_folder_of_ones_own_micrographs_is_not_offered_to_be_resumed(options, capsys):
+    fine_tune(options)
+    assert not (options.out / "checkpoint.pt").exists()
+    arguments = ["fit", "--data", str(options.data), "--init", str(options.init), "--out", str(options.out)]
+    assert main(arguments) == 1
+    told = capsys.readouterr().err
+    assert "holds a run already" in told and "--resume" not in told
+
+
 def test_short_runs_cannot_be_resumed(options):
     with pytest.raises(FitError, match="--resume"):
         fine_tune(replace(options, resume=True))

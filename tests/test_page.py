@@ -17,12 +17,14 @@ import tifffile
 from PIL import Image
 
 from grain_model.analysis import GrainAnalysis
+from grain_model.correction import Edit
 from grain_model.counting import count_grains
 from grain_model.micrograph import read_micrograph
 from grain_model.ui import build_page
-from grain_model.ui.actions import archive_analysis, describe_count, grain_table, plot_distribution
+from grain_model.ui import count_tab as count_tab_module
+from grain_model.ui.actions import archive_analysis, describe_count, grain_table, open_micrograph, plot_distribution
 from grain_model.ui.correction_view import undo
-from grain_model.ui.count_tab import Visit, _CountTab
+from grain_model.ui.count_tab import CORRECTED_MEANWHILE, Stand, Visit, _CountTab
 from grain_model.ui.entry import list_examples
 from grain_model.ui.settings import PageSettings
 from tests.browser import Site, needs_chromium, serve, write_grid
@@ -133,6 +135,8 @@ def test_scale_gives_units_without_a_further_run_of_the_network(page, site, tmp_
 
 
 def test_a_scale_given_before_the_picture_wins_over_the_files_own(page, tmp_path):
+    # The page's address, which may give a scale, is followed first.
+    page.wait_for_function("document.querySelector('#scale input').value === ''")
     page.locator("#scale input").fill("0.5")
     size = {"PhysicalSizeX": 2.0, "PhysicalSizeY": 2.0}
     tifffile.imwrite(tmp_path / "steel.ome.tif", draw_grid(2, 3), metadata={"axes": "YX", **size})
@@ -248,6 +252,45 @@ def test_the_scale_of_one_picture_is_not_given_to_the_grains_of_another(site, tm
     )
     assert same[tab.results.counted].analysis.um_per_pixel == 2
     assert tab.results.counted not in other and tab.results.counted not in none
+
+
+def test_settings_changed_while_a_count_runs_hold(page, site, tmp_path, monkeypatch):
+    turn = site.hold(monkeypatch)
+    start_count(page, tmp_path)
+    page.locator("#scale input").fill("0.37")
+    page.locator("#scale input").press("Enter")
+    page.wait_for_timeout(500)
+    turn.set()
+    page.get_by_text("0.37 µm/px (given)").first.wait_for()
+
+
+def test_corrections_made_while_the_picture_is_counted_again_stay(site, tmp_path, monkeypatch):
+    path = str(write_grid(tmp_path / "steel.png", 4, 5))
+    first = archive_analysis(path, count_grains(path, model=site.model))
+    with gr.Blocks():
+        tab = _CountTab([], site.model)
+    visit, settings = Visit(path), vars(PageSettings()).values()
+    tab.present(first, Stand.of((visit, None, None, "delete", (), *settings)))
+    count = count_tab_module.count_upload
+
+    def count_while_corrected(*given, **options):
+        tab.correct(Stand.of((visit, first, None, "delete", (), *settings)), Edit("delete", ((10.0, 10.0),)))
+        return count(*given, **options)
+
+    told = []
+    monkeypatch.setattr(count_tab_module, "count_upload", count_while_corrected)
+    monkeypatch.setattr(gr, "Info", told.append)
+    answer = tab.count_file(path, None, visit, first, None, "delete", (), *settings)
+    assert answer == gr.skip() and len(visit.shown.analysis.edits) == 1
+    assert told == [CORRECTED_MEANWHILE]
+
+
+def test_what_a_browser_would_show_black_is_shown_stretched(tmp_path):
+    dark = draw_grid(4, 5).astype(np.uint16) * 8
+    Image.fromarray(dark).save(tmp_path / "dark.png")
+    opened = open_micrograph(str(tmp_path / "dark.png"))
+    assert opened.shown != opened.path
+    assert np.array_equal(np.asarray(Image.open(opened.shown)), read_micrograph(opened.path).pixels)
 
 
 def test_a_page_whose_count_is_gone_says_so_and_hides_what_no_longer_fits(site):

@@ -340,3 +340,19 @@ def test_jeol_in_the_encoding_of_windows(tmp_path):
     for encoding in ("latin-1", "utf-8"):
         (tmp_path / "a.txt").write_bytes(text.encode(encoding))
         assert scale_of(tmp_path / "a.bmp") == (pytest.approx(0.5), "JEOL")
+
+
+@pytest.mark.parametrize("suffix", [".tif", ".jpg", ".bmp"])
+def test_hitachi_sidecar(tmp_path, suffix):
+    Image.fromarray(FIELD).save(tmp_path / f"a{suffix}")
+    text = "[SemImageFile]\r\nInstructName=SU5000\r\nDataSize=160x120\r\nPixelSize=496.0938\r\nMicronMarker=20000\r\n"
+    (tmp_path / "a.txt").write_bytes(text.encode())
+    assert scale_of(tmp_path / f"a{suffix}") == (pytest.approx(0.4960938), "Hitachi")
+
+
+@pytest.mark.parametrize("name", ["a.hdr", "a-png.hdr"])
+def test_tescan_header(tmp_path, name):
+    Image.fromarray(FIELD).save(tmp_path / "a.png")
+    text = "[MAIN]\nDevice=VEGA3\nPixelSizeX=2.5e-007\nPixelSizeY=2.5e-007\n[SEM]\nHV=20000.0\n"
+    (tmp_path / name).write_text(text)
+    assert scale_of(tmp_path / "a.png") == (pytest.approx(0.25), "Tescan")

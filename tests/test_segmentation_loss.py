@@ -8,13 +8,13 @@ import torch
 from scipy import ndimage
 
 from grain_model.segmentation_loss import (
-    DISTANCE_REACH,
     boundary_from_ids,
-    distance_to,
+    distance_within,
     segmentation_loss,
     targets_from_ids,
 )
 from tests.conftest import make_tiny_config
+from train.datasets import relative_distance
 
 
 def draw_ids(height: int = 60, width: int = 75, seeds: int = 9, *, gaps: bool = True) -> np.ndarray:
@@ -55,20 +55,22 @@ def test_a_line_between_two_grains_is_two_pixels_wide():
     assert np.flatnonzero(boundary_from_ids(as_batch(ids))[0, 4].numpy()).tolist() == [4, 5]
 
 
-@pytest.mark.parametrize("share", [0.001, 0.02, 0.3])
+@pytest.mark.parametrize("share", [0.0002, 0.02, 0.3])
 def test_distances_are_those_of_scipy(share):
-    masks = np.random.default_rng(5).random((3, 61, 47)) < share
-    masks[:, 30, 20] = True
-    expected = np.stack([ndimage.distance_transform_edt(~mask) for mask in masks])
-    np.testing.assert_allclose(distance_to(torch.from_numpy(masks)).numpy(), expected, rtol=1e-6)
+    mask = np.random.default_rng(5).random((261, 247)) >= share
+    mask[130, 120] = False
+    np.testing.assert_allclose(distance_within(mask), ndimage.distance_transform_edt(mask), rtol=1e-6)
 
 
-def test_distances_end_at_their_reach():
-    mask = np.zeros((150, 170), bool)
-    mask[10, 20] = True
-    expected = np.minimum(ndimage.distance_transform_edt(~mask), DISTANCE_REACH)
-    np.testing.assert_allclose(distance_to(torch.from_numpy(mask)[None])[0].numpy(), expected, rtol=1e-6)
-    assert (distance_to(torch.zeros(1, 20, 20, dtype=torch.bool)) == DISTANCE_REACH).all()
+def test_distance_where_one_grain_fills_the_picture_is_finite():
+    assert np.array_equal(distance_within(np.ones((30, 40), bool)), np.full((30, 40), 50.0))
+
+
+def test_large_grains_have_the_distance_that_training_draws():
+    ids = np.ones((290, 300), int)
+    ids[:, 290:] = 2
+    distance = targets_from_ids(as_batch(ids))[0][0, 2].numpy()
+    assert np.abs(distance - relative_distance(ids) / 255).max() <= 0.5 / 255 + 1e-5
 
 
 def test_ids_may_be_any_numbers():

@@ -1,6 +1,5 @@
 """Training samples: synthetic micrographs drawn on the fly, and real ones with weak labels."""
 
-import math
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -14,6 +13,7 @@ from skimage.segmentation import relabel_sequential
 from torch.utils.data import Dataset
 
 from grain_model.micrograph import read_micrograph
+from grain_model.segmentation_loss import distance_within
 from train.labelled import (
     UNKNOWN,
     LabelledDataError,
@@ -243,7 +243,7 @@ class TrainingSamples(Dataset):
 def relative_distance(labels: np.ndarray, shrunk: float = 0.0) -> np.ndarray:
     """Distance to the nearest boundary relative to the grain's deepest point.
 
-    As in `targets_from_ids`, but exact in grains of any size, where that stops at `DISTANCE_REACH`.
+    As in `targets_from_ids`, which has no `shrunk`.
 
     Args:
         labels: Integer (H, W), 0 or less where there is no grain.
@@ -255,11 +255,7 @@ def relative_distance(labels: np.ndarray, shrunk: float = 0.0) -> np.ndarray:
     values = np.maximum(labels, 0).astype(np.float32)
     kernel = np.ones((3, 3), np.uint8)
     inside = (cv2.dilate(values, kernel) == cv2.erode(values, kernel)) & (values > 0)
-    distance = cv2.distanceTransform(inside.astype(np.uint8), cv2.DIST_L2, cv2.DIST_MASK_PRECISE)
-    # Where one grain fills the picture, OpenCV measures to nowhere.
-    distance = np.minimum(distance, math.hypot(*labels.shape))
-    # OpenCV's last bits differ from call to call; squared distances between pixels are whole numbers.
-    distance = (np.sqrt(np.round(distance * distance)) + shrunk) * inside
+    distance = (distance_within(inside) + shrunk) * inside
     ids = values.astype(np.int32).ravel()
     deepest = np.zeros(int(ids.max()) + 1, np.float32)
     np.maximum.at(deepest, ids, distance.ravel())

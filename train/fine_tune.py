@@ -7,6 +7,7 @@ Since the step was chosen by them, that flatters a little; what it is worth else
 from __future__ import annotations
 
 import math
+import sys
 from collections.abc import Collection, Sequence
 from copy import deepcopy
 from dataclasses import dataclass, field, replace
@@ -119,7 +120,12 @@ def fine_tune(options: FitOptions) -> pd.DataFrame:
     trainer = Trainer(replace(options, side=side, sizes=sizes), start, mixture)
     options.out.mkdir(parents=True, exist_ok=True)
     options.save()
-    trainer.train(watch=best)
+    try:
+        trainer.train(watch=best)
+    except KeyboardInterrupt:
+        print(f"Interrupted at step {trainer.progress.step}: the best one until then is saved.", file=sys.stderr)
+    # A run on one's own micrographs is too short to go on with.
+    (options.out / "checkpoint.pt").unlink(missing_ok=True)
     best.model.config.freeze_backbone = was_frozen
     save_model(best.model, options.out / "model")
     table = compare(before, best.model, {name: micrographs[name] for name in kept_back})

@@ -50,7 +50,7 @@ def run(args: argparse.Namespace) -> int:
     saved = args.out / "options.json"
     source = args.config
     if "resume" not in typed:
-        refuse_used_folder(args.out)
+        refuse_used_folder(args.out, can_resume=not is_labelled_folder(typed.get("data")))
     elif saved.exists() or source is None:
         source = saved
     config = read_config(source) if source else {}
@@ -71,14 +71,15 @@ def run(args: argparse.Namespace) -> int:
     return 0
 
 
-def refuse_used_folder(out: Path) -> None:
+def refuse_used_folder(out: Path, *, can_resume: bool = True) -> None:
     """Raise a FitError where a run has left a checkpoint or a model, which a new one would mix with its own."""
     # A run of stages has a folder for each.
     results = [found for name in ("checkpoint.pt", "model") for found in (*out.glob(name), *out.glob(f"*/{name}"))]
     if results:
+        expected, remedy = (", or --resume to go on with that run", ", or add --resume") if can_resume else ("", "")
         raise FitError(
-            f"{out} holds a run already ({results[0].relative_to(out)}). Expected is a new folder, or --resume to go "
-            "on with that run. Name another folder with --out, or add --resume."
+            f"{out} holds a run already ({results[0].relative_to(out)}). Expected is a new folder{expected}. Name "
+            f"another folder with --out{remedy}."
         )
 
 

@@ -20,7 +20,7 @@ REPORT = REPORTS / "instances.json"
 
 
 def results_table(report: Path) -> str:
-    """Set F1 at IoU 0.5 and count error by method and material as a Markdown table.
+    """Set F1 at IoU 0.5, panoptic quality and count error by method and material as a Markdown table.
 
     Args:
         report: `instances.json` as `python -m train evaluate --protocol instances` writes it.

@@ -142,8 +142,8 @@ def build_batch_tab(model: str | os.PathLike | PreTrainedModel | None) -> None:
     def end() -> list[Any]:
         return [gr.Button(interactive=True), gr.Button(visible=False), gr.Button(visible=False), None]
 
-    # A number without a value is shown as 0 until it is told so, and 0 is no scale.
-    gr.on(None, lambda: None, None, scale, api_visibility="private")
+    # A number without a value is shown as 0 until it is told so.
+    gr.on(None, lambda: [None, None], None, [scale, label_settings[-1]], api_visibility="private")
     private = {"api_visibility": "private"}
     files.change(forget, upload, [panel, batch], **private)
     running = (

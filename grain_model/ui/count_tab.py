@@ -36,6 +36,8 @@ grains anew. Scale, overlay and edge rule keep the corrections."""
 
 PRIVATE = {"api_visibility": "private"}
 
+CORRECTED_MEANWHILE = "You corrected grains while the picture was counted again: your corrections stay."
+
 CORRECTIONS_ARE_BACK = "Your corrections of this picture are back. To begin without them, choose “Reset all”."
 
 NO_IMAGE = (
@@ -64,15 +66,21 @@ class Visit:
     Attributes:
         picture: the file that the page shows, as it was uploaded; empty for none, `None` where that is not known:
             before the first, and where the server began anew under an open page.
+        shown: the count that the page shows, which may have changed since a handler that is still at work began.
         left: the last count with corrections that the page went on from, for when its picture comes again.
     """
 
     picture: str | None = None
+    shown: CountedMicrograph | None = None
     left: CountedMicrograph | None = None
 
     def has_left(self, picture: str) -> bool:
         """Whether the page has gone on from a picture."""
         return self.picture not in (None, picture)
+
+    def has_corrected(self, before: CountedMicrograph | None) -> bool:
+        """Whether grains of the picture have been corrected since the page showed the count `before`."""
+        return self.shown is not None and self.shown is not before and bool(self.shown.analysis.edits)
 
 
 @dataclass(frozen=True)
@@ -219,6 +227,8 @@ class _CountTab:
         )
         for event in (*self.scale_used, kept):
             event.success(self.redraw, **redrawing)
+        for count in counts:
+            count.success(self.catch_up, **redrawing)
 
     def _bind_results(self) -> None:
         results, display, correction = self.results, self.display, self.correction
@@ -245,7 +255,7 @@ class _CountTab:
     def forget(self, visit: Visit, counted: CountedMicrograph | None, picture: str = "") -> Updates:
         """Empties the page, but for the picture that may just have come, and a scale given before the first."""
         is_first = picture and not visit.picture
-        visit.picture = picture
+        visit.picture, visit.shown = picture, None
         if counted and counted.analysis.edits:
             visit.left = counted
         return {
@@ -320,7 +330,15 @@ class _CountTab:
             progress=lambda done, tiles: bar((done, tiles), desc="Reading the picture", unit="tiles"),
             **vars(now.settings.label_settings),
         )
+        if now.visit.has_corrected(now.counted):
+            gr.Info(CORRECTED_MEANWHILE)
+            return gr.skip()
         return self.present(archive_analysis(source, analysis), now)
+
+    def catch_up(self, *stand: Any) -> Updates:
+        """Brings a count to the settings that were changed while it ran."""
+        now = Stand.of(stand)
+        return gr.skip() if now.counted is None or now.counted.analysis.edits else self.redraw(*stand)
 
     def take_up(self, now: Stand) -> Updates:
         """Goes on with the corrections of a picture that the page comes back to."""
@@ -440,6 +458,7 @@ class _CountTab:
         answered = {self.question.panel: gr.Column(visible=False)}
         if now.visit.has_left(counted.source):
             return answered
+        now.visit.shown = counted
         return {
             **self.results.present(counted, now.settings),
             **self.correction.present(counted, now.settings, tool=now.tool),

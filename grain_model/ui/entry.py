@@ -107,7 +107,7 @@ def lay_out_label_settings(prefix: str = "") -> tuple[gr.Radio, gr.Slider, gr.Nu
         )
         min_grain_area = gr.Number(
             label="Smallest grain (px²)",
-            info="Smaller pieces go to a neighbour or are left out. Empty: follows the picture's own grains.",
+            info="Smaller pieces go to a neighbour or are left out. Empty: follows the picture's grains; 0 keeps all.",
             placeholder="automatic",
             minimum=0,
             elem_id=f"{prefix}smallest-grain",

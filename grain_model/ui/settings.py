@@ -47,7 +47,7 @@ class PageSettings:
     @property
     def label_settings(self) -> LabelSettings:
         """Those that draw the labels."""
-        return LabelSettings(self.method, self.boundary_sensitivity, self.min_grain_area or None)
+        return LabelSettings(self.method, self.boundary_sensitivity, self.min_grain_area)
 
 
 @dataclass(frozen=True)
