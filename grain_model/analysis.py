@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import os
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field, replace
@@ -18,6 +17,7 @@ from .correction import Edit, replay
 from .grain_size import GrainSize, grain_size
 from .image_processing_grain import standardize
 from .instances import BOUNDARY, Method, check_settings, label_grains, resample
+from .json_file import save_json
 from .label_tiff import write_label_tiff
 from .measurement import measure_grains, um_column, with_units
 from .micrograph import Micrograph
@@ -289,8 +289,7 @@ class GrainAnalysis:
         write_png(folder / "overlay.png", self.overlay())
         write_label_tiff(folder / "labels.tif", self.labels, self.um_per_pixel)
         with_units(self.table).to_csv(folder / "grains.csv", index=False)
-        text = json.dumps(self.summary(), indent=2, ensure_ascii=False, allow_nan=False)
-        (folder / "summary.json").write_text(text + "\n", encoding="utf-8")
+        save_json(self.summary(), folder / "summary.json")
         return folder
 
 

@@ -7,6 +7,9 @@ import math
 from collections.abc import Callable
 from typing import TypeVar
 
+ALL_PAGES = "all"
+"""What stands for every page of a file."""
+
 Number = TypeVar("Number", int, float)
 
 
@@ -33,6 +36,11 @@ def positive_integer(text: str) -> int:
 def natural_number(text: str) -> int:
     """Reads a whole number from 0 up."""
     return _read(text, _whole, lambda number: number >= 0, "whole number from 0 up, such as 0")
+
+
+def page_number(text: str) -> int | str:
+    """Reads the number of a page, from 0 up, or "all"."""
+    return ALL_PAGES if text == ALL_PAGES else natural_number(text)
 
 
 def kernel_side(text: str) -> int:

@@ -14,8 +14,9 @@ from typing import TYPE_CHECKING, TypeVar
 
 from tqdm import tqdm
 
-from .arguments import natural_number, non_negative_number, positive_number, share
+from .arguments import ALL_PAGES, non_negative_number, page_number, positive_number, share
 from .errors import GrainError, printable
+from .micrograph import count_pages, name_page, read_micrograph
 
 if TYPE_CHECKING:
     from transformers import PreTrainedModel
@@ -37,7 +38,7 @@ UNREAD_SUFFIXES = (
 )
 """Pictures that cannot be read; a folder's are named, unless a copy that can be read lies beside them."""
 
-_NAMED_AFTER_IMAGE = re.compile(rf"({'|'.join(map(re.escape, IMAGE_SUFFIXES))})(-\d+)?$", re.IGNORECASE)
+_NAMED_AFTER_IMAGE = re.compile(rf"({'|'.join(map(re.escape, IMAGE_SUFFIXES))})(-page\d+)?(-\d+)?$", re.IGNORECASE)
 
 SHOWN_AFTER = 2.0
 """Seconds after which a bar shows how far a single image is."""
@@ -50,6 +51,27 @@ NO_IMAGES = (
 )
 
 NOT_READ = "Pictures of this format cannot be read. A TIFF or PNG is expected. Export it as TIFF beside this file."
+
+
+@dataclass(frozen=True)
+class PictureFile:
+    """A file, or one page of it, as one image.
+
+    Attributes:
+        path: the file.
+        page: see `read_micrograph`.
+    """
+
+    path: Path
+    page: int | None = None
+
+    def __str__(self) -> str:
+        return name_page(str(self.path), self.page)
+
+    @property
+    def folder(self) -> str:
+        """What a folder for its results may be called."""
+        return f"{self.path.name}-page{self.page}" if self.page else self.path.name
 
 
 @dataclass(frozen=True)
@@ -84,10 +106,9 @@ def add_image_arguments(parser: argparse.ArgumentParser) -> None:
     )
     parser.add_argument(
         "--page",
-        type=natural_number,
-        default=0,
+        type=page_number,
         metavar="N",
-        help="page of a TIFF or frame of an animation, from 0; default: 0",
+        help="page of a TIFF or frame of an animation, from 0, or `all`, each as an image; default: the first",
     )
     parser.add_argument("--method", choices=("watershed", "components"), default="watershed", help="default: watershed")
     parser.add_argument(
@@ -110,23 +131,28 @@ class Batch:
     """The images that a command was given, and what became of them.
 
     Args:
-        paths: files and folders of the command line.
-        quiet: no progress bar.
+        options: of `add_image_arguments`.
 
     Attributes:
-        images: the files, each once.
+        images: the files, or all their pages, each once.
         folders: name of the result folder of each image; see `name_folders`.
         failures: what could not be done, so far.
         is_interrupted: whether Ctrl-C ended it.
     """
 
-    def __init__(self, paths: Sequence[Path], quiet: bool) -> None:
-        self.images, self.failures = list_images(paths)
-        self.folders = dict(zip(self.images, name_folders(self.images), strict=True))
+    def __init__(self, options: argparse.Namespace) -> None:
+        paths, self.failures = list_images(options.images)
+        self.images = [
+            PictureFile(path, page)
+            for path in paths
+            for page in (range(count_pages(path)) if options.page == ALL_PAGES else [options.page])
+        ]
+        names = name_folders([image.folder for image in self.images])
+        self.folders = dict(zip(self.images, names, strict=True))
         self.is_interrupted = False
-        self._quiet = quiet
+        self._quiet = options.quiet
 
-    def each(self, action: Callable[[Path], T]) -> Iterator[T]:
+    def each(self, action: Callable[[PictureFile], T]) -> Iterator[T]:
         """Does something with every image; one bad file or Ctrl-C loses nothing of the others.
 
         Args:
@@ -215,11 +241,11 @@ def _find(folder: Path, suffixes: Sequence[str]) -> list[Path]:
     )
 
 
-def name_folders(images: Sequence[Path]) -> list[str]:
+def name_folders(images: Sequence[str]) -> list[str]:
     """Names a result folder for each image: the file's name, numbered from the second of the same name on.
 
     Args:
-        images: files, maybe of the same name in different folders.
+        images: names of files, maybe the same in different folders.
 
     Returns:
         One name an image, no two alike even where the file system ignores case.
@@ -227,9 +253,9 @@ def name_folders(images: Sequence[Path]) -> list[str]:
     taken: set[str] = set()
     names = []
     for image in images:
-        name, number = image.name, 2
+        name, number = image, 2
         while name.casefold() in taken:
-            name, number = f"{image.name}-{number}", number + 1
+            name, number = f"{image}-{number}", number + 1
         taken.add(name.casefold())
         names.append(name)
     return names
@@ -282,8 +308,8 @@ def load_quietly(model: str | None, backend: str = "torch") -> PreTrainedModel |
     return load_network(model, backend)[0]
 
 
-def make_counter(options: argparse.Namespace) -> Callable[[Path], GrainAnalysis]:
-    """Makes what counts a file by the options of `add_image_arguments`; the model is loaded once.
+def make_counter(options: argparse.Namespace) -> Callable[[PictureFile], GrainAnalysis]:
+    """Makes what counts an image by the options of `add_image_arguments`; the model is loaded once.
 
     Args:
         options: of the command line.
@@ -292,12 +318,11 @@ def make_counter(options: argparse.Namespace) -> Callable[[Path], GrainAnalysis]
         ModelError: if the model cannot be loaded.
     """
     from .counting import count_grains
-    from .micrograph import read_micrograph
 
     model = load_quietly(options.model, options.backend)
 
-    def count(path: Path) -> GrainAnalysis:
-        micrograph = read_micrograph(path, options.um_per_pixel, page=options.page)
+    def count(image: PictureFile) -> GrainAnalysis:
+        micrograph = read_micrograph(image.path, options.um_per_pixel, page=image.page)
         with tqdm(unit="tile", position=1, leave=False, disable=options.quiet, delay=SHOWN_AFTER) as bar:
 
             def progress(done: int, total: int) -> None:
@@ -318,11 +343,11 @@ def make_counter(options: argparse.Namespace) -> Callable[[Path], GrainAnalysis]
     return count
 
 
-def _show_progress(images: Sequence[Path], quiet: bool) -> Iterator[Path]:
+def _show_progress(images: Sequence[PictureFile], quiet: bool) -> Iterator[PictureFile]:
     """Goes through the images with a bar on stderr that names the present one.
 
     Args:
-        images: files.
+        images: what is gone through.
         quiet: no bar.
 
     Yields:
@@ -330,15 +355,15 @@ def _show_progress(images: Sequence[Path], quiet: bool) -> Iterator[Path]:
     """
     bar = tqdm(images, unit="image", disable=quiet, file=sys.stderr)
     for image in bar:
-        bar.set_postfix_str(printable(image.name))
+        bar.set_postfix_str(printable(image.folder))
         yield image
 
 
-def attempt(image: Path, action: Callable[[], T]) -> T | Failure:
+def attempt(image: Path | PictureFile, action: Callable[[], T]) -> T | Failure:
     """Does something with one image; whatever goes wrong stays with that image.
 
     Args:
-        image: the file.
+        image: the file, or a page of it.
         action: what is done.
 
     Returns:
@@ -356,7 +381,7 @@ def attempt(image: Path, action: Callable[[], T]) -> T | Failure:
         )
     except Exception as error:  # A batch survives any one file: memory, disk, a fault of ours.
         reason = f"{type(error).__name__}: {error}"
-    return Failure(printable(image), printable(reason))
+    return Failure(printable(str(image)), printable(reason))
 
 
 def refuse(message: str) -> int:

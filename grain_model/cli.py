@@ -116,7 +116,7 @@ def _export_onnx(options: argparse.Namespace) -> int:
 
 
 def _count(options: argparse.Namespace) -> int:
-    batch = Batch(options.images, options.quiet)
+    batch = Batch(options)
     if options.out and (wrong := make_output(options.out, batch.folders.values())):
         return refuse(wrong)
     try:

@@ -21,9 +21,10 @@ import numpy as np
 import pandas as pd
 from tqdm import tqdm
 
-from .batch import Batch, add_image_arguments, make_counter, make_output, refuse
+from .batch import Batch, PictureFile, add_image_arguments, make_counter, make_output, refuse
 from .errors import GrainError, MeasurementError, printable
 from .grain_size import GrainSize, grain_size
+from .json_file import save_json
 from .label_tiff import write_label_tiff
 from .measurement import as_label_image, as_scale, column_unit, measure_grains, with_units
 from .outlines import pixel_on_the_left, signed_area, simple_rings, trace_outlines
@@ -124,7 +125,7 @@ def write_json(export: GrainExport, path: str | os.PathLike) -> None:
         "units": {name: column_unit(name) for name in export.table.columns},
         "grains": _records(export.table),
     }
-    _write_json(content, path)
+    save_json(content, path)
 
 
 def write_labels(export: GrainExport, path: str | os.PathLike) -> None:
@@ -157,7 +158,7 @@ def write_coco(export: GrainExport, path: str | os.PathLike) -> None:
         "images": [{"id": 1, "file_name": export.name, "height": height, "width": width}],
         "annotations": annotations,
     }
-    _write_json(content, path)
+    save_json(content, path)
 
 
 def write_imagej_rois(export: GrainExport, path: str | os.PathLike) -> None:
@@ -202,7 +203,7 @@ def write_geojson(export: GrainExport, path: str | os.PathLike) -> None:
                 },
             }
         )
-    _write_json({"type": "FeatureCollection", **_origin(export), "features": features}, path)
+    save_json({"type": "FeatureCollection", **_origin(export), "features": features}, path)
 
 
 #: Name of a format on the command line: ending of its file, and what writes it.
@@ -267,7 +268,7 @@ def run(options: argparse.Namespace) -> int:
     Returns:
         Exit code: 0 done, 1 some images failed, 2 wrong usage, 130 interrupted.
     """
-    batch = Batch(options.images, options.quiet)
+    batch = Batch(options)
     if wrong := make_output(options.out, batch.folders.values()):
         return refuse(wrong)
     try:
@@ -275,7 +276,7 @@ def run(options: argparse.Namespace) -> int:
     except GrainError as error:
         return refuse(str(error))
 
-    def export(image: Path) -> list[Path]:
+    def export(image: PictureFile) -> list[Path]:
         counted = GrainExport.of_analysis(count(image))
         return list(export_grains(counted, options.out / batch.folders[image], options.formats).values())
 
@@ -350,8 +351,3 @@ def _origin(export: GrainExport) -> dict[str, Any]:
         "weights": export.weights,
         **export.history,
     }
-
-
-def _write_json(content: dict[str, Any], path: str | os.PathLike) -> None:
-    text = json.dumps(content, ensure_ascii=False, allow_nan=False, indent=1)
-    Path(path).write_text(text + "\n", encoding="utf-8")

@@ -4,20 +4,22 @@ from __future__ import annotations
 
 import csv
 import hashlib
-import json
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TypeVar
 
 import numpy as np
 
-from .batch import Failure
+from .batch import Failure, PictureFile
 from .errors import GrainError, printable
 from .grain_size import GrainSize, average_fields
+from .json_file import save_json
 
 if TYPE_CHECKING:
     from .analysis import GrainAnalysis
+
+Image = TypeVar("Image", Path, PictureFile)
 
 SUMMARY_COLUMNS = (
     "file",
@@ -65,12 +67,12 @@ class CountedField:
         return {"file": self.file, "folder": self.folder, **self.summary}
 
 
-def count_field(image: Path, count: Callable[[Path], GrainAnalysis], folder: Path | None = None) -> CountedField:
+def count_field(image: Image, count: Callable[[Image], GrainAnalysis], folder: Path | None = None) -> CountedField:
     """Counts one image and writes its results.
 
     Args:
-        image: the file.
-        count: counts a file.
+        image: the file, or a page of it.
+        count: counts it.
         folder: where `GrainAnalysis.save` writes to; `None` writes nothing.
 
     Raises:
@@ -81,7 +83,7 @@ def count_field(image: Path, count: Callable[[Path], GrainAnalysis], folder: Pat
         analysis.save(folder)
     size = replace(analysis.grain_size, test_lines={})
     return CountedField(
-        printable(image),
+        printable(str(image)),
         printable(folder) if folder else None,
         analysis.summary(),
         size,
@@ -164,8 +166,7 @@ def write_fields(folder: Path, fields: Sequence[CountedField], failures: Sequenc
         failures: those that were not.
     """
     # First, since it is the table that is likely to be open elsewhere and not to be written.
-    text = json.dumps(describe_fields(fields, failures), indent=2, ensure_ascii=False, allow_nan=False)
-    (folder / "summary.json").write_text(text + "\n", encoding="utf-8")
+    save_json(describe_fields(fields, failures), folder / "summary.json")
     with (folder / "summary.csv").open("w", newline="", encoding="utf-8") as stream:
         writer = csv.writer(stream)
         writer.writerow(SUMMARY_COLUMNS)

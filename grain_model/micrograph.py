@@ -124,7 +124,7 @@ def read_micrograph(
     source: str | os.PathLike | Image.Image | np.ndarray,
     um_per_pixel: float | None = None,
     *,
-    page: int = 0,
+    page: int | None = None,
     max_pixels: int = MAX_PIXELS,
 ) -> Micrograph:
     """Reads a micrograph and finds its scale.
@@ -136,7 +136,8 @@ def read_micrograph(
         source: path of a PNG, JPEG, BMP, WebP, GIF, PGM, PPM or TIFF file; PIL image; or array (H, W), (H, W, 1),
             (H, W, 3) or (H, W, 4) of bool, integers or floats.
         um_per_pixel: scale in um per pixel; wins over the file's own, with a warning if they differ by over 5 %.
-        page: which page of a TIFF or frame of an animation, from 0.
+        page: which page of a TIFF or frame of an animation, from 0; left out, it is the first, with a warning if there
+            are others.
         max_pixels: more are refused, in a file before any is decoded.
 
     Returns:
@@ -171,7 +172,7 @@ def read_micrograph(
     )
 
 
-def _open(source: str | os.PathLike | Image.Image | np.ndarray, page: int, max_pixels: int) -> _Source:
+def _open(source: str | os.PathLike | Image.Image | np.ndarray, page: int | None, max_pixels: int) -> _Source:
     if isinstance(source, (str, os.PathLike)):
         return _open_file(Path(source), page, max_pixels)
     if isinstance(source, Image.Image):
@@ -185,7 +186,7 @@ def _open(source: str | os.PathLike | Image.Image | np.ndarray, page: int, max_p
     )
 
 
-def _open_file(path: Path, page: int, max_pixels: int) -> _Source:
+def _open_file(path: Path, page: int | None, max_pixels: int) -> _Source:
     path = path.expanduser()
     if path.is_dir():
         raise ImageError(
@@ -243,13 +244,13 @@ def _read_start(path: Path) -> bytes:
         return stream.read(32)
 
 
-def _read_pil(image: Image.Image, name: str, page: int) -> _Source:
+def _read_pil(image: Image.Image, name: str, page: int | None) -> _Source:
     frames = getattr(image, "n_frames", 1)
     _check_page(page, frames)
     # A PIL image is at the frame that its owner chose.
-    if page:
+    if page is not None:
         image.seek(page)
-    return _Source(from_pil(image), name, notes=_page_notes(page, frames, "frames"))
+    return _Source(from_pil(image), name_page(name, page), notes=_page_notes(page, frames, "frames"))
 
 
 def _read_deep_png(path: Path, max_pixels: int) -> _Source:
@@ -271,15 +272,15 @@ def _read_deep_png(path: Path, max_pixels: int) -> _Source:
     return _with_scale(_Source(turn_upright(pixels, orientation), path.name), path)
 
 
-def _read_tiff(path: Path, page: int, max_pixels: int) -> _Source:
+def _read_tiff(path: Path, page: int | None, max_pixels: int) -> _Source:
     from tifffile import TiffFile
 
     with TiffFile(path) as tiff:
-        pages = [candidate for candidate in tiff.pages if not candidate.is_reduced] or list(tiff.pages)
+        pages = _full_pages(tiff)
         if not pages:
             raise ValueError("no page in it")
         _check_page(page, len(pages))
-        chosen = pages[page]
+        chosen = pages[page or 0]
         _check_size((chosen.imagelength, chosen.imagewidth), max_pixels)
         if chosen.samplesperpixel > 4 or chosen.imagedepth > 1:
             raise _no_one_picture(chosen.shape)
@@ -294,7 +295,31 @@ def _read_tiff(path: Path, page: int, max_pixels: int) -> _Source:
             ) from error
         pixels = turn_upright(pixels, chosen.tags.valueof(_ORIENTATION_TAG, 1))
         notes = _page_notes(page, len(pages), "pages")
-        return _with_scale(_Source(pixels, path.name, notes=notes), path, tiff, chosen)
+        return _with_scale(_Source(pixels, name_page(path.name, page), notes=notes), path, tiff, chosen)
+
+
+def _full_pages(tiff: TiffFile) -> list[TiffPage]:
+    """The pages of a TIFF without the smaller copies that some programs add."""
+    return [page for page in tiff.pages if not page.is_reduced] or list(tiff.pages)
+
+
+def count_pages(path: Path) -> int:
+    """How many pages or frames a file has; 1 for one that cannot be read, which reading it will tell."""
+    from tifffile import TiffFile
+
+    try:
+        if _read_start(path).startswith(_TIFF_STARTS):
+            with TiffFile(path) as tiff:
+                return max(len(_full_pages(tiff)), 1)
+        with Image.open(path, formats=_PIL_FORMATS) as image:
+            return getattr(image, "n_frames", 1)
+    except Exception:
+        return 1
+
+
+def name_page(file: str, page: int | None) -> str:
+    """What a page of a file is called: as the file, from the second page on with its number, from 0."""
+    return f"{file}, page {page}" if page else file
 
 
 def _with_scale(source: _Source, path: Path, *tiff: TiffFile | TiffPage) -> _Source:
@@ -356,19 +381,20 @@ def _check_size(shape: tuple[int, int], max_pixels: int) -> None:
         )
 
 
-def _check_page(page: int, pages: int) -> None:
-    if not 0 <= page < pages:
+def _check_page(page: int | None, pages: int) -> None:
+    if page is not None and not 0 <= page < pages:
         raise ImageError(
             f"There is no page {page}. The file has {pages}, numbered from 0. Choose a page from 0 to {pages - 1}."
         )
 
 
-def _page_notes(page: int, pages: int, word: str) -> tuple[str, ...]:
-    if pages == 1:
+def _page_notes(page: int | None, pages: int, word: str) -> tuple[str, ...]:
+    """Of a file from which no page was chosen."""
+    if page is not None or pages == 1:
         return ()
     return (
-        f"The file has {pages} {word}; number {page} was read, counted from 0. Read another with "
-        f"`--page N` on the command line or `read_micrograph(path, page=N)`, N up to {pages - 1}.",
+        f"The file has {pages} {word}; the first was read. Read another, N from 0 to {pages - 1}, with "
+        "`read_micrograph(path, page=N)`, or on the command line with `--page N`, and all of them with `--page all`.",
     )
 
 

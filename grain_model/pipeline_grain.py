@@ -57,7 +57,9 @@ class GrainCountingPipeline(Pipeline):
         count = {name: parameters[name] for name in _COUNT if name in parameters}
         return read, count, {}
 
-    def preprocess(self, input_: Any, um_per_pixel: float | None = None, page: int = 0) -> dict[str, Micrograph]:
+    def preprocess(
+        self, input_: Any, um_per_pixel: float | None = None, page: int | None = None
+    ) -> dict[str, Micrograph]:
         """Reads the image and its scale."""
         return {"micrograph": read_micrograph(input_, um_per_pixel, page=page)}
 

@@ -29,7 +29,7 @@ from matplotlib.figure import Figure
 from matplotlib.font_manager import fontManager
 from PIL import Image
 
-from .batch import EXIT_SOME_FAILED, Batch, Failure, add_image_arguments, attempt, make_counter, refuse
+from .batch import EXIT_SOME_FAILED, Batch, Failure, PictureFile, add_image_arguments, attempt, make_counter, refuse
 from .correction import describe_edits
 from .errors import GrainError, MeasurementError, printable
 from .fields import digest, repeated_fields
@@ -246,8 +246,8 @@ def run(options: argparse.Namespace) -> int:
         return refuse(f"--out {options.out} ends in neither .pdf nor .html. One of these is expected. Change the name.")
     if wrong := _cannot_be_written(options.out):
         return refuse(wrong)
-    batch = Batch(options.images, options.quiet)
-    if options.um_per_pixel is None and (unscaled := _without_scale(batch.images, options.page)):
+    batch = Batch(options)
+    if options.um_per_pixel is None and (unscaled := _without_scale(batch.images)):
         return refuse(
             f"These images have no scale and the others have one: {', '.join(unscaled)}. A scale for each, or for "
             "none, is expected. Give one for all with --um-per-pixel, or report them apart."
@@ -268,13 +268,13 @@ def run(options: argparse.Namespace) -> int:
     return batch.exit_code
 
 
-def _without_scale(images: Sequence[Path], page: int) -> list[str]:
+def _without_scale(images: Sequence[PictureFile]) -> list[str]:
     """Names of the images without a scale where others have one, found before hours are spent on counting them."""
     has_scale = {}
     for image in images if len(images) > 1 else ():
-        micrograph = attempt(image, partial(read_micrograph, image, page=page))
+        micrograph = attempt(image, partial(read_micrograph, image.path, page=image.page))
         if not isinstance(micrograph, Failure):  # which is told when its turn to be counted comes
-            has_scale[printable(image)] = micrograph.um_per_pixel is not None
+            has_scale[printable(str(image))] = micrograph.um_per_pixel is not None
     return [name for name, known in has_scale.items() if not known] if any(has_scale.values()) else []
 
 

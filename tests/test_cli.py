@@ -111,7 +111,7 @@ def test_same_names_do_not_overwrite_each_other(model, tmp_path):
 
 
 def test_names_of_folders_differ_whatever_the_case():
-    names = name_folders([Path("a/x.png"), Path("b/X.PNG"), Path("c/x.png"), Path("d/x.png-2")])
+    names = name_folders(["x.png", "X.PNG", "x.png", "x.png-2"])
     assert len({name.casefold() for name in names}) == 4 and names[0] == "x.png"
 
 
@@ -171,7 +171,7 @@ def interrupted(tmp_path, monkeypatch):
     """A folder of a.png to d.png; Ctrl-C is pressed at c.png."""
 
     def interrupt_at_c(image, action):
-        if image.name == "c.png":
+        if image.path.name == "c.png":
             raise KeyboardInterrupt
         return attempt(image, action)
 
@@ -331,6 +331,29 @@ def test_a_page_of_a_stack_can_be_chosen(model, tmp_path, capsys):
     assert "6 grains" in capsys.readouterr().out
     assert main(["count", str(tmp_path / "stack.tif"), "--page", "2", *model]) == 1
     assert "no page 2" in capsys.readouterr().err
+
+
+def test_all_pages_of_a_stack_are_images_of_their_own(model, tmp_path, capsys):
+    pages = [Image.fromarray(draw_grid(2, 3)), Image.fromarray(draw_grid(2, 2)).resize(draw_grid(2, 3).shape[::-1])]
+    (tmp_path / "in").mkdir()
+    pages[1].save(tmp_path / "in" / "stack.tif", save_all=True, append_images=pages[:1])
+    write_grid(tmp_path / "in" / "single.png", 3, 3)
+    (tmp_path / "in" / "broken.tif").write_bytes(b"II*\0")
+    out = tmp_path / "out"
+    arguments = ["--page", "all", "--um-per-pixel", "0.5", *model]
+    assert main(["count", str(tmp_path / "in"), "--out", str(out), *arguments]) == 1
+    rows = {Path(row["file"]).name: row for row in read_rows(out)}
+    assert {name: row["count"] for name, row in rows.items()} == {
+        "single.png": "9",
+        "stack.tif": "4",
+        "stack.tif, page 1": "6",
+        "broken.tif": "",
+    }
+    assert "pages" not in rows["stack.tif"]["warnings"] and (out / "stack.tif-page1" / "labels.tif").exists()
+    assert json.loads((out / "stack.tif-page1" / "summary.json").read_text())["name"] == "stack.tif, page 1"
+    report = tmp_path / "report.html"
+    assert main(["report", str(tmp_path / "in" / "stack.tif"), "--out", str(report), *arguments]) == 0
+    assert "2: stack.tif, stack.tif, page 1" in report.read_text(encoding="utf-8")
 
 
 def test_json_is_one_document_on_stdout(model, tmp_path, capsys):

@@ -12,7 +12,7 @@ import tifffile
 from PIL import Image, ImageOps
 
 from grain_model.errors import ImageError
-from grain_model.micrograph import read_micrograph
+from grain_model.micrograph import count_pages, read_micrograph
 from grain_model.pixels import to_rgb
 
 RNG = np.random.default_rng(0)
@@ -200,7 +200,12 @@ def test_multi_page_tiff_reads_the_first_and_says_how_to_choose(tmp_path):
     first = read_micrograph(path)
     np.testing.assert_array_equal(first.pixels, GREY_RGB)
     assert "3 pages" in first.warnings[0] and "page=N" in first.warnings[0]
-    np.testing.assert_array_equal(read_micrograph(path, page=1).pixels, 255 - GREY_RGB)
+    second = read_micrograph(path, page=1)
+    np.testing.assert_array_equal(second.pixels, 255 - GREY_RGB)
+    # Who chose a page knows of the others.
+    assert second.warnings == () == read_micrograph(path, page=0).warnings
+    assert (first.name, second.name) == ("stack.tif", "stack.tif, page 1")
+    assert count_pages(path) == 3 and count_pages(tmp_path / "none.tif") == 1
     with pytest.raises(ImageError, match="no page 3"):
         read_micrograph(path, page=3)
 

@@ -66,6 +66,8 @@ def finish(batch: Iterator[CountedBatch]) -> CountedBatch:
 def open_tab(page) -> None:
     page.get_by_role("tab", name="Batch").click()
     page.wait_for_selector("#batch-button")
+    # Shown as 0 until the page has told that it is empty.
+    page.wait_for_function("document.querySelector('#batch-scale input').value === ''")
 
 
 def load(page, paths: list[Path]) -> None:

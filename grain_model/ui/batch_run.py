@@ -139,7 +139,7 @@ def count_batch(upload: BatchUpload, count: Callable[[Path], GrainAnalysis]) -> 
     batch = CountedBatch(len(upload.images) + len(upload.failures), failures=list(upload.failures))
     folder = Path(batch.folder.name)
     path = folder / "grains.zip"
-    names = name_folders([Path(name) for _, name in upload.images])
+    names = name_folders([Path(name).name for _, name in upload.images])
     with zipfile.ZipFile(path, "w", zipfile.ZIP_DEFLATED, compresslevel=3) as archive:
         for (image, name), results in zip(upload.images, names, strict=True):
             batch.current = name

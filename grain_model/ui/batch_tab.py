@@ -21,7 +21,7 @@ from ..measurement import as_scale
 from .actions import clear_errors
 from .batch_run import BatchUpload, CountedBatch, count_batch, open_uploads
 from .entry import lay_out_label_settings
-from .limits import BATCH_QUEUE, MAX_UPLOAD_BYTES, count_upload
+from .limits import BATCH_QUEUE, MAX_UPLOAD_BYTES, PRIVATE, count_upload
 from .settings import PageSettings
 
 TABLE_COLUMNS = {
@@ -143,12 +143,11 @@ def build_batch_tab(model: str | os.PathLike | PreTrainedModel | None) -> None:
         return [gr.Button(interactive=True), gr.Button(visible=False), gr.Button(visible=False), None]
 
     # A number without a value is shown as 0 until it is told so.
-    gr.on(None, lambda: [None, None], None, [scale, label_settings[-1]], api_visibility="private")
-    private = {"api_visibility": "private"}
-    files.change(forget, upload, [panel, batch], **private)
+    gr.on(None, lambda: [None, None], None, [scale, label_settings[-1]], **PRIVATE)
+    files.change(forget, upload, [panel, batch], **PRIVATE)
     running = (
-        start.click(prepare, [files, scale], [upload, panel, card, table, download], **private)
-        .success(begin, None, [start, give_up, stop], **private)
+        start.click(prepare, [files, scale], [upload, panel, card, table, download], **PRIVATE)
+        .success(begin, None, [start, give_up, stop], **PRIVATE)
         .then(
             run,
             [upload, scale, *label_settings],
@@ -156,14 +155,14 @@ def build_batch_tab(model: str | os.PathLike | PreTrainedModel | None) -> None:
             show_progress_on=card,
             concurrency_limit=1,
             concurrency_id=BATCH_QUEUE,
-            **private,
+            **PRIVATE,
         )
     )
     ended = [start, give_up, stop, upload]
-    running.then(end, None, ended, **private)
-    stop.click(stop_counting, batch, [card, stop], **private)
+    running.then(end, None, ended, **PRIVATE)
+    stop.click(stop_counting, batch, [card, stop], **PRIVATE)
     given_up = _card("Stopped before the first file")
-    give_up.click(lambda: given_up, None, card, cancels=running, **private).then(end, None, ended, **private)
+    give_up.click(lambda: given_up, None, card, cancels=running, **PRIVATE).then(end, None, ended, **PRIVATE)
 
 
 def describe_batch(batch: CountedBatch) -> str:

@@ -25,7 +25,7 @@ from .actions import (
 from .clicks import Point
 from .correction_view import lay_out_correction, redo, reset, take_click, undo
 from .entry import Entry, lay_out_gallery, lay_out_label_settings, lay_out_picture, lay_out_scale, list_examples
-from .limits import MODEL_QUEUE, REDRAW_QUEUE, count_upload
+from .limits import MODEL_QUEUE, PRIVATE, REDRAW_QUEUE, count_upload
 from .link_view import add_link_view
 from .results import Results, Updates, lay_out_display, lay_out_downloads, lay_out_pictures, lay_out_table
 from .scale_view import add_scale_view
@@ -33,8 +33,6 @@ from .settings import LinkedPage, PageSettings, read_link
 
 QUESTION = """**Your corrections would be lost.** Method, boundary sensitivity, smallest grain and a new count draw all
 grains anew. Scale, overlay and edge rule keep the corrections."""
-
-PRIVATE = {"api_visibility": "private"}
 
 CORRECTED_MEANWHILE = "You corrected grains while the picture was counted again: your corrections stay."
 

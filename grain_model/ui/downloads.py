@@ -10,7 +10,7 @@ import gradio as gr
 from ..export import FORMATS, GrainExport, export_grains
 from ..report import compose_report, write_report
 from .actions import CountedMicrograph, clear_errors, still_there
-from .limits import REDRAW_QUEUE
+from .limits import PRIVATE, REDRAW_QUEUE
 
 REPORTS = {"report-pdf": "report.pdf", "report-html": "report.html"}
 
@@ -75,8 +75,8 @@ def add_downloads(counted: gr.State) -> gr.File:
     def make(count: CountedMicrograph | None, chosen: str) -> Any:
         return gr.File(make_file(still_there(count), chosen), visible=True)
 
-    hide = {"fn": lambda: gr.File(None, visible=False), "inputs": None, "outputs": made, "api_visibility": "private"}
+    hide = {"fn": lambda: gr.File(None, visible=False), "inputs": None, "outputs": made, **PRIVATE}
     # In turn with redrawing: what was typed just before is in the file.
-    button.click(make, [counted, kind], made, concurrency_id=REDRAW_QUEUE, api_visibility="private")
+    button.click(make, [counted, kind], made, concurrency_id=REDRAW_QUEUE, **PRIVATE)
     kind.input(**hide)
     return made

@@ -1,4 +1,4 @@
-"""What the page bounds: the size of what visitors load, and one run of the network at a time."""
+"""What the page bounds: the size of what visitors load, one run of the network at a time, and what programs see."""
 
 from __future__ import annotations
 
@@ -26,6 +26,9 @@ REDRAW_QUEUE = "redraw"
 
 BATCH_QUEUE = "batch"
 """Batches wait in this one; between two files of a batch others have their turn."""
+
+PRIVATE = {"api_visibility": "private"}
+"""Of an event that programs do not see; what they may call is in `endpoints`."""
 
 _model_turn = threading.Lock()
 

@@ -7,6 +7,7 @@ from typing import Any
 import gradio as gr
 
 from .actions import OpenedMicrograph
+from .limits import PRIVATE
 from .settings import PageSettings, write_link
 
 OWN_PICTURE = "Your own picture is not part of the link: it opens the page with these settings only."
@@ -46,6 +47,6 @@ def add_link_view(opened: gr.State, settings: list[gr.components.Component]) -> 
         info = OWN_PICTURE if file and not example else EXAMPLE
         return gr.Textbox(write_link(example, PageSettings(*values)), visible=True, info=info)
 
-    button.click(write, [opened, *settings], link, show_progress="hidden", api_visibility="private").success(
-        None, link, link, js=_COPY, api_visibility="private"
+    button.click(write, [opened, *settings], link, show_progress="hidden", **PRIVATE).success(
+        None, link, link, js=_COPY, **PRIVATE
     )

@@ -15,7 +15,7 @@ from ..errors import ImageError, ScaleError
 from ..scale_suggestion import ScaleSuggestion, suggest_scale
 from .actions import OpenedMicrograph, clear_errors
 from .clicks import Point, clicked_point, draw_points, enlargement
-from .limits import read_upload
+from .limits import PRIVATE, read_upload
 from .results import CLICKED_PICTURE
 
 HINT = "Click both ends of the scale bar, type its length, and press *Use this scale*."
@@ -100,7 +100,6 @@ def add_scale_view(opened: gr.State, um_per_pixel: gr.Number) -> tuple[ScaleView
     Returns:
         The components that a newly opened file resets, and the events that fill the scale.
     """
-    private = {"api_visibility": "private"}
     with gr.Accordion("Measure the scale in the picture", open=False, elem_id="measure-scale"):
         state = gr.Markdown(HINT, elem_id="scale-hint")
         picture = gr.Image(
@@ -142,13 +141,13 @@ def add_scale_view(opened: gr.State, um_per_pixel: gr.Number) -> tuple[ScaleView
         found = suggestion is not None
         return [describe_suggestion(suggestion), gr.Button(visible=found), suggestion.um_per_pixel if found else None]
 
-    picture.select(click, [opened, view.points], [picture, state, view.points], show_progress="hidden", **private)
+    picture.select(click, [opened, view.points], [picture, state, view.points], show_progress="hidden", **PRIVATE)
     # On the page's start a number without a value is shown as 0 until it is told so.
-    gr.on(None, lambda: None, None, length, **private)
-    read.click(suggest, opened, [state, accept, view.suggested], **private)
+    gr.on(None, lambda: None, None, length, **PRIVATE)
+    read.click(suggest, opened, [state, accept, view.suggested], **PRIVATE)
     used = [
-        measure.click(use_measured, [view.points, length], um_per_pixel, **private),
-        accept.click(lambda scale: scale, view.suggested, um_per_pixel, **private),
+        measure.click(use_measured, [view.points, length], um_per_pixel, **PRIVATE),
+        accept.click(lambda scale: scale, view.suggested, um_per_pixel, **PRIVATE),
     ]
     return view, used
 

@@ -10,7 +10,6 @@ from __future__ import annotations
 import datetime
 import hashlib
 import html
-import json
 import os
 import shutil
 import tempfile
@@ -26,10 +25,12 @@ from huggingface_hub.errors import HfHubHTTPError, HTTPError
 
 from ..analysis import GrainAnalysis
 from ..errors import GrainError
+from ..json_file import save_json
 from ..label_tiff import write_label_tiff
 from ..rendering import write_png
 from ..version import __version__
 from .actions import CountedMicrograph, clear_errors
+from .limits import PRIVATE
 
 if TYPE_CHECKING:
     from huggingface_hub import CommitScheduler
@@ -199,14 +200,14 @@ def add_sharing(counted: gr.State, examples: SharedExamples) -> None:
         said = f"is now in the data set {where}" if has_arrived else f"is on its way to the data set {where}"
         return [False, f'<p role="status">Thank you. The image {said}.</p>']
 
-    counted.change(offer, counted, [panel, consent, outcome], show_progress="hidden", api_visibility="private")
+    counted.change(offer, counted, [panel, consent, outcome], show_progress="hidden", **PRIVATE)
     button.click(
         share,
         [counted, consent, licence, material, credit],
         [consent, outcome],
         # Else a failure would cover the box that has to be ticked.
         show_progress_on=outcome,
-        api_visibility="private",
+        **PRIVATE,
     )
 
 
@@ -227,4 +228,4 @@ def _write_example(folder: Path, analysis: GrainAnalysis, licence: str, material
         "software": f"grain_model {__version__}",
         "weights": dict(analysis.weights),
     }
-    (folder / "about.json").write_text(json.dumps(about, indent=2, ensure_ascii=False) + "\n", encoding="utf-8")
+    save_json(about, folder / "about.json")

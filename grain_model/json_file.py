@@ -1,0 +1,18 @@
+"""JSON files as any other program reads them."""
+
+from __future__ import annotations
+
+import json
+import os
+from pathlib import Path
+from typing import Any
+
+
+def save_json(content: Any, path: str | os.PathLike) -> None:
+    """Writes plain values as UTF-8, indented.
+
+    Raises:
+        ValueError: if a number is NaN or infinite, which JSON does not have.
+    """
+    text = json.dumps(content, indent=2, ensure_ascii=False, allow_nan=False)
+    Path(path).write_text(text + "\n", encoding="utf-8")
