@@ -324,7 +324,8 @@ class GrainSize:
             "iso643": self.iso643,
             "ala": ala,
             "duplex": {**vars(self.duplex), "diameters_px": list(self.duplex.diameters_px or ())},
-            "um_per_pixel": self.um_per_pixel,
+            # None stands for a scale that is unknown, and for fields that differ.
+            "um_per_pixel": self.um_per_pixel if len({field.um_per_pixel for field in self.fields}) <= 1 else None,
             "n_fields": self.n_fields,
             "flags": list(self.flags),
         }
@@ -441,7 +442,7 @@ def average_fields(results: Sequence[GrainSize], names: Sequence[str] | None = N
     if 0 < len(without_scale) < len(results):
         raise ScaleError(
             f"There is no mean: these fields have no scale and the others have one: {', '.join(without_scale)}. "
-            "A scale for each, or for none, is expected. Give one scale for all, or take them apart."
+            "A scale for each, or for none, is expected. Give those theirs, or take them apart."
         )
     if len(results) == 1:
         return results[0]

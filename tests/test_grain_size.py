@@ -367,6 +367,12 @@ def test_directions_of_fields_add_up_in_the_pixels_of_the_first():
         assert together.intercept_px == pytest.approx(one.intercept_px, rel=0.03)
 
 
+def test_fields_of_unlike_scales_have_none_in_common():
+    labels = squares(20, 200)
+    assert grain_size_fields([labels, labels], [UM, 2 * UM]).to_dict()["um_per_pixel"] is None
+    assert grain_size_fields([labels, labels], UM).to_dict()["um_per_pixel"] == UM
+
+
 def test_fields_that_differ_much_still_have_a_relative_accuracy():
     fields = grain_size_fields([squares(10, 300), squares(50, 300)], UM)
     values = np.array([field.saltykov.value for field in fields.fields])

@@ -96,23 +96,42 @@ class RecentResults:
             pixels -= oldest.analysis.labels.size
 
 
-def add_endpoints(model: str | os.PathLike | PreTrainedModel | None) -> None:
-    """Adds the endpoints to the current `gr.Blocks`; nothing of them is seen on the page.
+def plain_errors(function: Callable[P, T]) -> Callable[P, T]:
+    """Turns the project's errors into an answer that says what was wrong, as text: `clear_errors` is for HTML."""
+    shown = clear_errors(function)
+
+    @functools.wraps(function)
+    def wrapped(*args: P.args, **kwargs: P.kwargs) -> T:
+        try:
+            return shown(*args, **kwargs)
+        except gr.Error as error:
+            error.message = html.unescape(error.message)
+            raise
+
+    return wrapped
+
+
+class _Endpoints:
+    """What the endpoints do.
 
     Args:
         model: what `load_model` takes.
     """
-    results = RecentResults()
-    # An endpoint runs once at a time, and its files are copied before its turn ends: those of the turn before can go.
-    written: dict[str, Any] = {}
 
-    def answer(endpoint: str, source: str, analysis: GrainAnalysis) -> tuple[Any, ...]:
-        counted = written[endpoint] = archive_analysis(source, analysis)
+    def __init__(self, model: str | os.PathLike | PreTrainedModel | None) -> None:
+        self._model = model
+        self._results = RecentResults()
+        # Each runs once at a time, and its files are copied before its turn ends: those of the turn before can go.
+        self._written: dict[str, Any] = {}
+
+    def _answer(self, endpoint: str, source: str, analysis: GrainAnalysis) -> tuple[Any, ...]:
+        counted = self._written[endpoint] = archive_analysis(source, analysis)
         mask, overlay = str(counted.saved / "mask.png"), str(counted.saved / "overlay.png")
-        return analysis.summary(), mask, overlay, counted.archive, results.keep(counted)
+        return analysis.summary(), mask, overlay, counted.archive, self._results.keep(counted)
 
     @plain_errors
     def count(
+        self,
         image: str,
         um_per_pixel: float | None = None,
         method: Method = "watershed",
@@ -135,10 +154,11 @@ def add_endpoints(model: str | os.PathLike | PreTrainedModel | None) -> None:
         if not image:
             raise ImageError("There is no image. A micrograph is expected as `image`. Name a file.")
         options = vars(LabelSettings(method, boundary_sensitivity, min_grain_area))
-        return answer("count", image, count_upload(image, um_per_pixel, model, **options))
+        return self._answer("count", image, count_upload(image, um_per_pixel, self._model, **options))
 
     @plain_errors
     def settings(
+        self,
         result: str,
         um_per_pixel: float | None = None,
         method: Method = "watershed",
@@ -157,15 +177,16 @@ def add_endpoints(model: str | os.PathLike | PreTrainedModel | None) -> None:
         Returns:
             The same as `count`, with the name of a result of its own.
         """
-        earlier = results.find(result)
+        earlier = self._results.find(result)
         analysis = earlier.analysis.relabel(
             method=method, boundary_sensitivity=boundary_sensitivity, min_grain_area=min_grain_area
         )
         analysis = replace(analysis, micrograph=analysis.micrograph.with_scale(um_per_pixel))
-        return answer("settings", earlier.source, analysis)
+        return self._answer("settings", earlier.source, analysis)
 
     @plain_errors
     def batch(
+        self,
         archive: str,
         um_per_pixel: float | None = None,
         method: Method = "watershed",
@@ -187,14 +208,14 @@ def add_endpoints(model: str | os.PathLike | PreTrainedModel | None) -> None:
             Results of the files, those that failed and why, and the mean; and a zip of everything.
         """
         options = vars(LabelSettings(method, boundary_sensitivity, min_grain_area))
-        counter = functools.partial(count_upload, um_per_pixel=as_scale(um_per_pixel), model=model, **options)
+        counter = functools.partial(count_upload, um_per_pixel=as_scale(um_per_pixel), model=self._model, **options)
         for counted in count_batch(open_uploads([archive] if archive else []), counter):
             progress((counted.done, counted.total), desc=counted.current, unit="files")
-        written["batch"] = counted
+        self._written["batch"] = counted
         return describe_fields(counted.fields, counted.failures), counted.archive
 
     @plain_errors
-    def export(result: str, formats: list[str]) -> str:
+    def export(self, result: str, formats: list[str]) -> str:
         """Writes the grains of an earlier result in the formats of other tools.
 
         Args:
@@ -204,13 +225,21 @@ def add_endpoints(model: str | os.PathLike | PreTrainedModel | None) -> None:
         Returns:
             Zip of one file for each format.
         """
-        counted = written["export"] = results.find(result)
+        counted = self._written["export"] = self._results.find(result)
         archive = Path(counted.folder.name) / f"{Path(counted.archive).stem}-export.zip"
         with zipfile.ZipFile(archive, "w", zipfile.ZIP_DEFLATED) as packed:
             for path in (Path(make_file(counted, kind)) for kind in formats or FORMATS):
                 packed.write(path, path.name)
         return str(archive)
 
+
+def add_endpoints(model: str | os.PathLike | PreTrainedModel | None) -> None:
+    """Adds the endpoints to the current `gr.Blocks`; nothing of them is seen on the page.
+
+    Args:
+        model: what `load_model` takes.
+    """
+    endpoints = _Endpoints(model)
     with gr.Row(visible=False):
         image, result = gr.File(label="image", type="filepath"), gr.Textbox(label="result")
         zipped = gr.File(label="archive", type="filepath")
@@ -229,29 +258,14 @@ def add_endpoints(model: str | os.PathLike | PreTrainedModel | None) -> None:
             gr.Textbox(label="result"),
         ]
         run_model = {"concurrency_limit": 1, "concurrency_id": MODEL_QUEUE}
-        gr.Button().click(count, [image, *options], answers, api_name="count", **run_model)
-        gr.Button().click(settings, [result, *options], answers, api_name="settings")
+        gr.Button().click(endpoints.count, [image, *options], answers, api_name="count", **run_model)
+        gr.Button().click(endpoints.settings, [result, *options], answers, api_name="settings")
         gr.Button().click(
-            batch,
+            endpoints.batch,
             [zipped, *options],
             [gr.JSON(label="batch"), gr.File(label="archive")],
             api_name="batch",
             concurrency_limit=1,
             concurrency_id=BATCH_QUEUE,
         )
-        gr.Button().click(export, [result, formats], gr.File(label="archive"), api_name="export")
-
-
-def plain_errors(function: Callable[P, T]) -> Callable[P, T]:
-    """Turns the project's errors into an answer that says what was wrong, as text: `clear_errors` is for HTML."""
-    shown = clear_errors(function)
-
-    @functools.wraps(function)
-    def wrapped(*args: P.args, **kwargs: P.kwargs) -> T:
-        try:
-            return shown(*args, **kwargs)
-        except gr.Error as error:
-            error.message = html.unescape(error.message)
-            raise
-
-    return wrapped
+        gr.Button().click(endpoints.export, [result, formats], gr.File(label="archive"), api_name="export")
