@@ -187,6 +187,11 @@ def test_an_mcp_server_that_is_not_installed_is_explained(monkeypatch):
         launch_page(build_page())
 
 
+def test_an_mcp_package_that_gradio_does_not_take_is_explained():
+    with pytest.raises(GrainError, match="not in a version that gradio takes"):
+        tools.answer_in_parts(build_page())
+
+
 async def call_mcp_tools(url: str, image: str) -> tuple[dict, list[dict]]:
     """Lists the tools of an MCP server and calls three of them one after the other."""
     from mcp import ClientSession

@@ -37,7 +37,15 @@ def answer_in_parts(page: gr.Blocks) -> None:
 
     Args:
         page: was launched with an MCP server.
+
+    Raises:
+        GrainError: if gradio could not start it.
     """
+    if page.mcp_server_obj is None:
+        raise GrainError(
+            "The MCP server did not start: the package mcp is there, but not in a version that gradio takes. "
+            "Run `pip install '.[mcp]'`, or start the page without it."
+        )
 
     async def await_outputs(job: Any) -> list[Any]:
         async for update in job:
