@@ -16,8 +16,8 @@ import pandas as pd
 from matplotlib.axes import Axes
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
-from matplotlib.patches import Rectangle
 from matplotlib.ticker import LogLocator, MaxNLocator, NullFormatter
+from mpl_toolkits.axes_grid1.anchored_artists import AnchoredSizeBar
 from scipy import stats
 
 from .duplex import AlaGrain
@@ -244,25 +244,31 @@ def _picture(pixels: np.ndarray, um_per_pixel: float | None) -> tuple[Figure, Ax
     axes.set_axis_off()
     axes.set_autoscale_on(False)
     if um_per_pixel is not None:
-        _draw_scale_bar(axes, width, height, um_per_pixel)
+        _draw_scale_bar(axes, width, um_per_pixel)
     return figure, axes
 
 
-def _draw_scale_bar(axes: Axes, width: int, height: int, um_per_pixel: float) -> None:
+def _draw_scale_bar(axes: Axes, width: int, um_per_pixel: float) -> None:
     """A bar of a round length near a fifth of the picture's width, on white in the lower right corner."""
     # A hair more, since the logarithm of what is a hair below a power of ten is that of the power.
     wanted = width * um_per_pixel / 5 * (1 + 1e-9)
     decade = 10 ** np.floor(np.log10(wanted))
     length = max(step * decade for step in (1, 2, 5) if step * decade <= wanted)
-    pixels, margin = length / um_per_pixel, width * 0.012
-    right, bottom = width - 2 * margin, height - 2 * margin
-    corner = (right - pixels - margin, bottom - 3.6 * margin)
-    frame = Rectangle(corner, pixels + 2 * margin, 4.6 * margin, facecolor="white", alpha=0.85, linewidth=0, zorder=4)
-    axes.add_patch(frame)
-    axes.plot([right - pixels, right], [bottom, bottom], color="black", linewidth=2.5, solid_capstyle="butt", zorder=5)
-    middle, above = right - pixels / 2, bottom - margin * 0.6
-    text = f"{length:g} \N{MICRO SIGN}m"
-    axes.text(middle, above, text, ha="center", va="bottom", fontsize=8, zorder=5)
+    bar = AnchoredSizeBar(
+        axes.transData,
+        length / um_per_pixel,
+        f"{length:g} \N{MICRO SIGN}m",
+        "lower right",
+        pad=0.4,
+        borderpad=0.6,
+        sep=3,
+        size_vertical=width * 0.005,
+        label_top=True,
+        fontproperties={"size": 8},
+        zorder=5,
+    )
+    bar.patch.set(facecolor="white", alpha=0.85, linewidth=0)
+    axes.add_artist(bar)
 
 
 def _note(axes: Axes, x: float, y: float, text: str, side: str) -> None:

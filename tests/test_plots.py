@@ -2,7 +2,9 @@
 
 import numpy as np
 import pytest
+from matplotlib.figure import Figure
 from matplotlib.legend import Legend
+from mpl_toolkits.axes_grid1.anchored_artists import AnchoredSizeBar
 from scipy.spatial import cKDTree
 from skimage.segmentation import relabel_sequential
 
@@ -84,16 +86,22 @@ def test_every_crossing_is_drawn(labels, pixels):
         assert drawn == sum(len(line.crossings) for line in counted) > 40
 
 
+def scale_bar(figure: Figure) -> AnchoredSizeBar:
+    (bar,) = (artist for artist in figure.axes[0].artists if isinstance(artist, AnchoredSizeBar))
+    return bar
+
+
 def test_scale_bar_has_a_round_length(labels, pixels):
-    texts = [text.get_text() for text in plot_marked_grains(pixels, labels, um_per_pixel=0.37).axes[0].texts]
-    assert texts == ["20 \N{MICRO SIGN}m"]
+    bar = scale_bar(plot_marked_grains(pixels, labels, um_per_pixel=0.37))
+    assert bar.txt_label.get_text() == "20 \N{MICRO SIGN}m"
+    assert bar.size_bar.get_children()[0].get_width() == pytest.approx(20 / 0.37)
 
 
 @pytest.mark.parametrize("width", [1388, 1392, 2592, 5184])
 @pytest.mark.parametrize("field", [50, 500, 5000])
 def test_scale_bar_of_a_field_of_round_width(width, field):
     figure = plot_micrograph(np.zeros((60, width, 3), np.uint8), field / width)
-    assert figure.axes[0].texts[0].get_text() == f"{field / 5:g} \N{MICRO SIGN}m"
+    assert scale_bar(figure).txt_label.get_text() == f"{field / 5:g} \N{MICRO SIGN}m"
 
 
 def test_the_same_median_is_told_with_both_distributions(labels):
