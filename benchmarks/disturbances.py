@@ -30,6 +30,7 @@ SIDE = 400
 FAMILIES = ("etched", "bse", "tinted", "gaps", "grooved")
 DIAMETERS = (20.0, 60.0)
 FIRST_SEED = 7_400_000
+DISTURBED = ("beyond_edge", "vignetting", "falloff", "overlay", "eyepiece", "seam", "motion", "impulses", "pores")
 
 Disturbed = tuple[np.ndarray, np.ndarray]
 """A picture, float32 (H, W, 3) in grey levels that may leave 0..255, and its labels, int32 (H, W)."""
@@ -181,7 +182,7 @@ def undisturbed_pictures() -> Iterator[tuple[int, SyntheticMicrograph]]:
     """Endless pictures with their seeds, the families in turn, without what the synthesiser itself disturbs."""
     for seed in itertools.count(FIRST_SEED):
         drawn = synthesize_micrograph(seed, SIDE, family=FAMILIES[seed % len(FAMILIES)], diameter=DIAMETERS)
-        if not any(drawn.parameters[name] for name in ("beyond_edge", "vignetting", "overlay", "eyepiece", "seam")):
+        if not any(drawn.parameters[name] for name in DISTURBED) and drawn.parameters["reduction"] == 1:
             yield seed, drawn
 
 
