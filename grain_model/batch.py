@@ -7,6 +7,7 @@ import re
 import sys
 import tempfile
 from collections.abc import Callable, Iterable, Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
@@ -17,6 +18,7 @@ from tqdm import tqdm
 from .arguments import ALL_PAGES, non_negative_number, page_number, positive_number, share
 from .errors import GrainError, printable
 from .micrograph import count_pages, name_page, read_micrograph
+from .scale_metadata import sidecar_names
 
 if TYPE_CHECKING:
     from transformers import PreTrainedModel
@@ -138,6 +140,7 @@ class Batch:
         folders: name of the result folder of each image; see `name_folders`.
         failures: what could not be done, so far.
         is_interrupted: whether Ctrl-C ended it.
+        done: number of images so far at which the action did not fail.
     """
 
     def __init__(self, options: argparse.Namespace) -> None:
@@ -150,10 +153,20 @@ class Batch:
         names = name_folders([image.folder for image in self.images])
         self.folders = dict(zip(self.images, names, strict=True))
         self.is_interrupted = False
+        self.done = 0
         self._quiet = options.quiet
 
+    @contextmanager
+    def until_interrupted(self) -> Iterator[None]:
+        """Ends what is done inside at Ctrl-C, and says so; what was done until then is kept."""
+        try:
+            yield
+        except KeyboardInterrupt:
+            self.is_interrupted = True
+            print(f"Interrupted after {self.done} of {len(self.images)} images.", file=sys.stderr)
+
     def each(self, action: Callable[[PictureFile], T]) -> Iterator[T]:
-        """Does something with every image; one bad file or Ctrl-C loses nothing of the others.
+        """Does something with every image; one bad file loses nothing of the others.
 
         Args:
             action: what is done.
@@ -161,18 +174,13 @@ class Batch:
         Yields:
             What the action returned, of the images at which it did not fail.
         """
-        done = 0
-        try:
-            for image in _show_progress(self.images, self._quiet):
-                outcome = attempt(image, partial(action, image))
-                if isinstance(outcome, Failure):
-                    self.failures.append(outcome)
-                else:
-                    done += 1
-                    yield outcome
-        except KeyboardInterrupt:
-            self.is_interrupted = True
-            print(f"Interrupted after {done} of {len(self.images)} images.", file=sys.stderr)
+        for image in _show_progress(self.images, self._quiet):
+            outcome = attempt(image, partial(action, image))
+            if isinstance(outcome, Failure):
+                self.failures.append(outcome)
+            else:
+                self.done += 1
+                yield outcome
 
     def name_failures(self) -> None:
         """Prints each failure on stderr."""
@@ -194,16 +202,20 @@ def list_images(paths: Sequence[Path]) -> tuple[list[Path], list[Failure]]:
         paths: files and folders.
 
     Returns:
-        The images, without the text files that a microscope wrote beside them; and what is not among them: folders that
+        The images, without the texts that a microscope wrote beside them; and what is not among them: folders that
         hold none, and pictures in formats that cannot be read.
     """
     found = {path: find_images(path) for path in paths}
     images = list({image.resolve(): image for listed in found.values() for image in listed}.values())
-    # `pictures/*` also names the text files, which are read with the picture of their name.
-    pictures = {image.with_suffix("") for image in images if image.suffix.lower() in IMAGE_SUFFIXES}
-    images = [image for image in images if image.suffix.lower() != ".txt" or image.with_suffix("") not in pictures]
+    # `pictures/*` also names the texts beside the pictures, which are read with them.
+    pictures = [image for image in images if image.suffix.lower() in IMAGE_SUFFIXES]
+    sidecars = {image.with_name(name) for image in pictures for name in sidecar_names(image.name)}
+    images = [image for image in images if image not in sidecars]
     failures = [Failure(printable(path), NO_IMAGES) for path, listed in found.items() if not listed]
-    failures += [Failure(printable(path), NOT_READ) for folder in paths for path in _find_unread(folder)]
+    # A copy that can be read may lie beside a picture that cannot.
+    stems = {image.with_suffix("") for image in pictures}
+    unread = [path for folder in paths if folder.is_dir() for path in _find(folder, UNREAD_SUFFIXES)]
+    failures += [Failure(printable(path), NOT_READ) for path in unread if path.with_suffix("") not in stems]
     return images, failures
 
 
@@ -218,15 +230,6 @@ def find_images(path: Path) -> list[Path]:
         Paths as given, or below the folder that was given, sorted.
     """
     return _find(path, IMAGE_SUFFIXES) if path.is_dir() else [path]
-
-
-def _find_unread(folder: Path) -> list[Path]:
-    """The pictures below a folder that nobody would miss otherwise: of `UNREAD_SUFFIXES`, with no copy beside them."""
-    return [
-        path
-        for path in (_find(folder, UNREAD_SUFFIXES) if folder.is_dir() else ())
-        if not any(path.with_suffix(suffix).is_file() for suffix in IMAGE_SUFFIXES)
-    ]
 
 
 def _find(folder: Path, suffixes: Sequence[str]) -> list[Path]:
@@ -373,11 +376,12 @@ def attempt(image: Path | PictureFile, action: Callable[[], T]) -> T | Failure:
         return action()
     except GrainError as error:
         reason = str(error)
-    except OSError as error:  # Reading raises errors of ours.
-        place = f" ({printable(error.filename)})" if error.filename else ""
+    except OSError as error:
+        # Without its folder, which visitors of a page shall not see.
+        place = f" ({printable(Path(error.filename).name)})" if isinstance(error.filename, str) else ""
         reason = (
-            f"The results cannot be written: {error.strerror or error}{place}. Files that no other program holds, and "
-            "room on the disk, are expected. Close them, or make room."
+            f"A file cannot be read or written: {error.strerror or error}{place}. Files that no other program holds, "
+            "and room on the disk, are expected. Close them, or make room."
         )
     except Exception as error:  # A batch survives any one file: memory, disk, a fault of ours.
         reason = f"{type(error).__name__}: {error}"

@@ -17,6 +17,7 @@ from .batch import (
     IMAGE_SUFFIXES,
     Batch,
     Failure,
+    PictureFile,
     add_image_arguments,
     load_quietly,
     make_counter,
@@ -124,15 +125,17 @@ def _count(options: argparse.Namespace) -> int:
     except GrainError as error:
         return refuse(str(error))
 
+    def count_one(image: PictureFile) -> CountedField:
+        return count_field(image, count, options.out / batch.folders[image] if options.out else None)
+
     fields: list[CountedField] = []
-    for field in batch.each(
-        lambda image: count_field(image, count, options.out and options.out / batch.folders[image])
-    ):
-        fields.append(field)
-        if not options.json:
-            tqdm.write(_line(field), file=sys.stdout)
-            for remark in field.remarks:
-                tqdm.write(f"{field.file}: {remark}", file=sys.stderr)
+    with batch.until_interrupted():
+        for field in batch.each(count_one):
+            fields.append(field)
+            if not options.json:
+                tqdm.write(_line(field), file=sys.stdout)
+                for remark in field.remarks:
+                    tqdm.write(f"{field.file}: {remark}", file=sys.stderr)
     if options.out:
         try:
             write_fields(options.out, fields, batch.failures)
@@ -170,5 +173,8 @@ def _print_mean(fields: list[CountedField]) -> None:
     if rule.ci95 is not None:
         parts += ["95 % interval {:.2f} to {:.2f}".format(*rule.ci95), f"%RA {rule.relative_accuracy:.1f}"]
     print(f"{start}: {', '.join(parts)}")
+    # What makes one field doubtful was told with it.
+    of_fields = tuple(f"{field.file}: " for field in fields)
     for flag in (*mean.flags, *rule.flags):
-        print(f"{start}: {flag}", file=sys.stderr)
+        if not flag.startswith(of_fields):
+            print(f"{start}: {flag}", file=sys.stderr)

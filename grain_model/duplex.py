@@ -34,7 +34,8 @@ class AlaGrain:
         label: Its id in the label image.
         area_px: Area in px^2; a lower bound where the grain touches the edge.
         G: Grain-size number of its area, None without a scale.
-        difference: G numbers by which it is coarser than the field's mean (planimetric, Saltykov).
+        difference: G numbers by which it is coarser than the field's mean: the area of all grains over their number as
+            Saltykov counts them.
         area_share: Area of all grains coarser by ALA_DIFFERENCE or more, as a share of the area of all grains.
         is_ala: Whether it is an as-large-as grain: coarser by 3 numbers or more, such grains covering at most 5 %.
         touches_edge: Whether it is cut by the field's edge.

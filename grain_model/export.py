@@ -9,6 +9,7 @@ from __future__ import annotations
 import argparse
 import json
 import os
+import re
 import sys
 import zipfile
 from collections.abc import Callable, Iterator, Sequence
@@ -155,7 +156,8 @@ def write_coco(export: GrainExport, path: str | os.PathLike) -> None:
         "info": _origin(export),
         "licenses": [],
         "categories": [{"id": 1, "name": "grain", "supercategory": "microstructure"}],
-        "images": [{"id": 1, "file_name": export.name, "height": height, "width": width}],
+        # The file itself, whichever of its pages it was.
+        "images": [{"id": 1, "file_name": re.sub(r", page \d+$", "", export.name), "height": height, "width": width}],
         "annotations": annotations,
     }
     save_json(content, path)
@@ -280,9 +282,10 @@ def run(options: argparse.Namespace) -> int:
         counted = GrainExport.of_analysis(count(image))
         return list(export_grains(counted, options.out / batch.folders[image], options.formats).values())
 
-    for paths in batch.each(export):
-        for path in paths:
-            tqdm.write(printable(path), file=sys.stdout)
+    with batch.until_interrupted():
+        for paths in batch.each(export):
+            for path in paths:
+                tqdm.write(printable(path), file=sys.stdout)
     batch.name_failures()
     return batch.exit_code
 

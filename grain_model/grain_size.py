@@ -313,6 +313,7 @@ class GrainSize:
             {
                 "degrees": direction.degrees,
                 "mean_lineal_intercept": direction.intercept_px and direction.intercept_px * factor,
+                "unit": self.heyn.unit,
                 "n": direction.intercepts,
             }
             for direction in self.directions
@@ -457,18 +458,19 @@ def average_fields(results: Sequence[GrainSize], names: Sequence[str] | None = N
     )
     hints = [replace(result.duplex, field=number) for number, result in numbered]
     duplex = max(hints, key=lambda hint: (hint.is_duplex, hint.difference))
-    flags = tuple(f"{name}: {flag}" for name, result in zip(names, results, strict=True) for flag in result.flags)
+    directions = tuple(
+        sum_directions(same, [result.um_per_pixel / first_scale if first_scale else 1.0 for result in results])
+        for same in zip(*(result.directions for result in results), strict=True)
+    )
+    flags = [f"{name}: {flag}" for name, result in zip(names, results, strict=True) for flag in result.flags]
     return GrainSize(
         **{rule: _average([getattr(result, rule) for result in results], names) for rule in RULES},
         ala=ala,
         duplex=duplex,
         um_per_pixel=first_scale,
-        directions=tuple(
-            sum_directions(same, [result.um_per_pixel / first_scale if first_scale else 1.0 for result in results])
-            for same in zip(*(result.directions for result in results), strict=True)
-        ),
+        directions=directions,
         n_fields=len(results),
-        flags=flags,
+        flags=(*_elongation_flags(directions), *flags),
         fields=results,
     )
 
@@ -630,7 +632,7 @@ def _blocks_of(lines: tuple[CountedLine, ...], shape: tuple[int, int]) -> tuple[
 def _largest_grain(
     ids: np.ndarray, area: np.ndarray, is_cut: np.ndarray, count: float, um_per_pixel: float | None
 ) -> AlaGrain | None:
-    """The largest grain and whether it is as-large-as (ASTM E930), against the mean area by Saltykov's `count`."""
+    """The largest grain and whether it is as-large-as (ASTM E930), against the mean area of `count` grains."""
     if len(area) == 0:
         return None
     largest = int(area.argmax())

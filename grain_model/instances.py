@@ -379,6 +379,8 @@ def _drop_fragments(
     inside = np.bincount(regions.ravel(), interior.ravel(), n) / np.maximum(areas, 1)
     smallest = _smallest(areas[areas > 0], min_area)
     fragment = (areas > 0) & (areas < smallest)
+    # A basin without interior is a stretch of gap or boundary.
+    is_gap = (areas > 0) & (inside < 0.2)
     parent = np.arange(n)
     if fragment.any():
         pairs, length, total = _borders(regions, boundary)
@@ -389,14 +391,13 @@ def _drop_fragments(
         best: dict[int, tuple[float, int]] = {}
         for (a, b), value in zip(pairs.tolist(), strength.tolist(), strict=True):
             for one, other in ((a, b), (b, a)):
-                if fragment[one] and not fragment[other] and value < best.get(one, (2.0, 0))[0]:
+                if fragment[one] and not fragment[other] and not is_gap[other] and value < best.get(one, (2.0, 0))[0]:
                     best[one] = (value, other)
         for one, (_, other) in best.items():
             parent[one] = other
         parent[fragment & (parent == np.arange(n))] = 0
-    # A basin without interior is a stretch of gap or boundary.
-    parent[(inside < 0.2) & (areas > 0) & (parent == np.arange(n))] = 0
-    merged = _resolve(parent)[regions]
+    parent[is_gap & (parent == np.arange(n))] = 0
+    merged = parent[regions]
     present = np.bincount(merged.ravel(), minlength=n) > 0
     present[0] = False
     return _renumber(merged, present)

@@ -57,6 +57,7 @@ class Micrograph:
         stated: size of the pixels that the file states for this picture, or None.
         name: name of the file, or "image".
         notes: what a reader of the result has to know about the file, in sentences, whatever scale is given.
+        not_understood: what the file states of its scale that is not understood, or "".
         footer_top: first row of the microscope's strip of text under the picture, or None when there is none.
         margins: blank margins around the picture above that strip, px.
     """
@@ -66,6 +67,7 @@ class Micrograph:
     stated: PixelSize | None = None
     name: str = "image"
     notes: tuple[str, ...] = ()
+    not_understood: str = ""
     footer_top: int | None = None
     margins: Margins = Margins()
 
@@ -99,7 +101,7 @@ class Micrograph:
     @property
     def warnings(self) -> tuple[str, ...]:
         """What a reader of the result has to know about the file and its scale, in sentences."""
-        return (*self.notes, *_scale_notes(self.given_scale, self.stated))
+        return (*self.notes, *_scale_notes(self.given_scale, self.stated, self.not_understood))
 
     def with_scale(self, um_per_pixel: float | None) -> Micrograph:
         """The same picture with a scale given by a person, or, for None, with the file's own.
@@ -118,6 +120,7 @@ class _Source:
     name: str = "image"
     pixel_size: PixelSize | None = None
     notes: tuple[str, ...] = ()
+    not_understood: str = ""
 
 
 def read_micrograph(
@@ -156,10 +159,6 @@ def read_micrograph(
         notes.append("The image has transparent pixels; they were laid on white.")
     pixels = to_rgb(opened.pixels)
     stated = opened.pixel_size
-    if stated and stated.field_width and stated.field_width != pixels.shape[1]:
-        # Whether it was resized or cut cannot be told, and no scale is better than a wrong one.
-        notes.append(_other_width_note(stated, pixels.shape[1]))
-        stated = None
     footer_top = _stated_footer(stated, pixels.shape[0]) or _find_footer(pixels)
     return Micrograph(
         pixels,
@@ -167,6 +166,7 @@ def read_micrograph(
         stated,
         printable(opened.name),
         tuple(notes),
+        opened.not_understood,
         footer_top,
         find_margins(pixels[:footer_top], MIN_SIDE),
     )
@@ -213,7 +213,7 @@ def _open_file(path: Path, page: int | None, max_pixels: int) -> _Source:
             warnings.simplefilter("ignore", Image.DecompressionBombWarning)
             with Image.open(path, formats=_PIL_FORMATS) as image:
                 _check_size(image.size, max_pixels)
-                return _with_scale(_read_pil(image, path.name, page), path)
+                return _with_scale(_read_pil(image, path.name, page), image.width, path)
     except ImageError:
         raise
     except UnidentifiedImageError as error:
@@ -250,7 +250,8 @@ def _read_pil(image: Image.Image, name: str, page: int | None) -> _Source:
     # A PIL image is at the frame that its owner chose.
     if page is not None:
         image.seek(page)
-    return _Source(from_pil(image), name_page(name, page), notes=_page_notes(page, frames, "frames"))
+    notes = _page_notes(page, frames, "frames", image.tell() if frames > 1 else 0)
+    return _Source(from_pil(image), name_page(name, page), notes=notes)
 
 
 def _read_deep_png(path: Path, max_pixels: int) -> _Source:
@@ -269,7 +270,7 @@ def _read_deep_png(path: Path, max_pixels: int) -> _Source:
     pixels = png_decode(path.read_bytes())
     if pixels.ndim == 3 and pixels.shape[2] == 2:
         pixels = pixels[..., [0, 0, 0, 1]]
-    return _with_scale(_Source(turn_upright(pixels, orientation), path.name), path)
+    return _with_scale(_Source(turn_upright(pixels, orientation), path.name), pixels.shape[1], path)
 
 
 def _read_tiff(path: Path, page: int | None, max_pixels: int) -> _Source:
@@ -293,9 +294,12 @@ def _read_tiff(path: Path, page: int | None, max_pixels: int) -> _Source:
                 f"{path} is a compressed TIFF, and the package imagecodecs is missing, which unpacks it. "
                 "Run `pip install imagecodecs`, or save the picture without compression."
             ) from error
-        pixels = turn_upright(pixels, chosen.tags.valueof(_ORIENTATION_TAG, 1))
-        notes = _page_notes(page, len(pages), "pages")
-        return _with_scale(_Source(pixels, name_page(path.name, page), notes=notes), path, tiff, chosen)
+        source = _Source(
+            turn_upright(pixels, chosen.tags.valueof(_ORIENTATION_TAG, 1)),
+            name_page(path.name, page),
+            notes=_page_notes(page, len(pages), "pages"),
+        )
+        return _with_scale(source, chosen.imagewidth, path, tiff, chosen)
 
 
 def _full_pages(tiff: TiffFile) -> list[TiffPage]:
@@ -308,6 +312,7 @@ def count_pages(path: Path) -> int:
     from tifffile import TiffFile
 
     try:
+        path = path.expanduser()
         if _read_start(path).startswith(_TIFF_STARTS):
             with TiffFile(path) as tiff:
                 return max(len(_full_pages(tiff)), 1)
@@ -322,11 +327,14 @@ def name_page(file: str, page: int | None) -> str:
     return f"{file}, page {page}" if page else file
 
 
-def _with_scale(source: _Source, path: Path, *tiff: TiffFile | TiffPage) -> _Source:
-    """What a file holds with the scale that it states, or what to tell of one that cannot be read."""
-    size, problem = read_pixel_size(path, *tiff)
-    told = (f"The file's own scale cannot be read ({problem}). Give the scale.",) if problem else ()
-    return replace(source, pixel_size=size, notes=(*source.notes, *told))
+def _with_scale(source: _Source, width: int, path: Path, *tiff: TiffFile | TiffPage) -> _Source:
+    """What a file holds, stored so many px wide, with the scale that it states for a picture of this width."""
+    size, not_understood = read_pixel_size(path, *tiff)
+    notes = source.notes
+    if size and size.field_width and size.field_width != width:
+        # Whether it was resized or cut cannot be told, and no scale is better than a wrong one.
+        size, notes = None, (*notes, _other_width_note(size, width))
+    return replace(source, pixel_size=size, notes=notes, not_understood=not_understood)
 
 
 def _tiff_pixels(page: TiffPage) -> np.ndarray:
@@ -388,12 +396,12 @@ def _check_page(page: int | None, pages: int) -> None:
         )
 
 
-def _page_notes(page: int | None, pages: int, word: str) -> tuple[str, ...]:
-    """Of a file from which no page was chosen."""
+def _page_notes(page: int | None, pages: int, word: str, read: int = 0) -> tuple[str, ...]:
+    """Of a file from which no page was chosen, and this one was read."""
     if page is not None or pages == 1:
         return ()
     return (
-        f"The file has {pages} {word}; the first was read. Read another, N from 0 to {pages - 1}, with "
+        f"The file has {pages} {word}; number {read} was read. Read another, N from 0 to {pages - 1}, with "
         "`read_micrograph(path, page=N)`, or on the command line with `--page N`, and all of them with `--page all`.",
     )
 
@@ -407,9 +415,12 @@ def _other_width_note(stated: PixelSize, width: int) -> str:
     )
 
 
-def _scale_notes(given: float | None, stated: PixelSize | None) -> list[str]:
+def _scale_notes(given: float | None, stated: PixelSize | None, not_understood: str) -> list[str]:
     """What is odd about the file's scale, and about the given one beside it."""
     notes: list[str] = []
+    if not_understood and given is None:
+        used = f"That of its {stated.source} is used: check it." if stated else "Give the scale."
+        notes.append(f"The file states a scale that is not understood ({not_understood}). {used}")
     if stated is None:
         return notes
     if not stated.is_square:

@@ -247,16 +247,18 @@ def run(options: argparse.Namespace) -> int:
     if wrong := _cannot_be_written(options.out):
         return refuse(wrong)
     batch = Batch(options)
-    if options.um_per_pixel is None and (unscaled := _without_scale(batch.images)):
-        return refuse(
-            f"These images have no scale and the others have one: {', '.join(unscaled)}. A scale for each, or for "
-            "none, is expected. Give one for all with --um-per-pixel, or report them apart."
-        )
-    try:
-        count = make_counter(options)
-    except GrainError as error:
-        return refuse(str(error))
-    fields = list(batch.each(lambda image: compose_field(count(image))))
+    fields: list[ReportField] = []
+    with batch.until_interrupted():
+        if options.um_per_pixel is None and (unscaled := _without_scale(batch.images)):
+            return refuse(
+                f"These images have no scale and the others have one: {', '.join(unscaled)}. A scale for each, or for "
+                "none, is expected. Give one for all with --um-per-pixel, or report them apart."
+            )
+        try:
+            count = make_counter(options)
+        except GrainError as error:
+            return refuse(str(error))
+        fields.extend(batch.each(lambda image: compose_field(count(image))))
     batch.name_failures()
     try:
         report = compose_report(fields, left_out=batch.failures, specimen=options.specimen, operator=options.operator)

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import codecs
 import math
 import re
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from configparser import ConfigParser
 from configparser import Error as ConfigParserError
-from dataclasses import dataclass
+from contextlib import suppress
+from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -103,12 +105,14 @@ def in_um(length: object, unit: str) -> float | None:
     name = re.sub(r"\\u00b5|µ|μ|\ufffd+", "u", unit.strip().lower()).replace("metre", "meter")
     if length is None or name in NO_UNIT:
         return None
-    per_unit = UM_PER_UNIT.get(name) or UM_PER_UNIT.get(name.removesuffix("s"))
+    per_unit = UM_PER_UNIT.get(name.removesuffix("s") if len(name) > 3 else name)
+    number = str(length)
     try:
-        value = float(str(length).replace(",", "."))
+        # Of 1,234 nobody knows whether the comma parts thousands.
+        value = None if re.fullmatch(r"[1-9]\d*,\d{3}", number) else float(number.replace(",", "."))
     except ValueError:
-        per_unit = None
-    if per_unit is None:
+        value = None
+    if per_unit is None or value is None:
         raise ValueError(f"{length} {unit.strip()!r} is no length that is known")
     value *= per_unit
     return value if math.isfinite(value) and value > 0 else None
@@ -126,8 +130,8 @@ def read_pixel_size(
 
     Returns:
         The first found of OME, FEI/Thermo, Zeiss, Olympus, ImageJ, the text files of JEOL, Hitachi and Tescan, and the
-        resolution tags where only a microscope can be meant, or None; and why one that is stated could not be read, or
-        "".
+        resolution tags where only a microscope can be meant, or None; and what is stated before that and not
+        understood, or "".
     """
     readers: dict[str, Callable[[], PixelSize | None]] = {
         "JEOL": partial(_read_jeol, path),
@@ -148,7 +152,7 @@ def read_pixel_size(
     for name, read in readers.items():
         try:
             if size := read():
-                return size, ""
+                return size, problem
         except Exception as error:  # What a program wrote of its own may be anything; the picture is read all the same.
             problem = problem or f"{name}: {error or type(error).__name__}"
     return None, problem
@@ -161,8 +165,10 @@ def _read_ome(tiff: TiffFile, page: TiffPage) -> PixelSize | None:
     images = root.findall(".//{*}Pixels")
     own = [pixels for pixels in images if _holds_page(pixels, page.index, tiff, root.get("UUID"))]
     # Where it cannot be told which image the page is of, only a size that all share is sure.
-    sizes = {_ome_pixel_size(pixels) for pixels in own or images}
-    return sizes.pop() if len(sizes) == 1 else None
+    sizes = [_ome_pixel_size(pixels) for pixels in own or images]
+    if not sizes or None in sizes or len({(size.x_um, size.y_um) for size in sizes}) > 1:
+        return None
+    return sizes[0] if len(set(sizes)) == 1 else replace(sizes[0], field_width=None)
 
 
 def _holds_page(pixels: ElementTree.Element, index: int, tiff: TiffFile, uuid: str | None) -> bool:
@@ -221,8 +227,8 @@ def _read_imagej(tiff: TiffFile) -> PixelSize | None:
 
 
 def _read_jeol(path: Path) -> PixelSize | None:
-    """The text file that a JEOL microscope writes beside its picture, under its name with the suffix .txt."""
-    entries = dict(_JEOL_LINE.findall(_text_beside(path, ".txt", ".TXT", ".Txt")))
+    """The text file that a JEOL microscope writes beside its picture."""
+    entries = dict(_JEOL_LINE.findall("\n".join(_texts_beside(path))))
     length = _LENGTH.fullmatch(entries.get("SM_MICRON_MARKER", ""))
     marker = in_um(*length.groups()) if length else None
     bar = float(entries.get("SM_MICRON_BAR", 0))
@@ -234,38 +240,47 @@ def _read_jeol(path: Path) -> PixelSize | None:
 
 def _read_hitachi(path: Path) -> PixelSize | None:
     """The text file that a Hitachi microscope writes beside its picture, with the size of a pixel in nm."""
-    values = _ini(_text_beside(path, ".txt", ".TXT", ".Txt")).get("SemImageFile", {})
-    side = in_um(values.get("PixelSize"), "nm")
-    width = re.match(r"\d+", values.get("DataSize", ""))
-    return _pixel_size(side, side, "Hitachi", int(width[0]) if width else None)
+    for section, values in _sections_beside(path):
+        if section == "SemImageFile":
+            side = in_um(values.get("PixelSize"), "nm")
+            width = re.match(r"\d+", values.get("DataSize", ""))
+            return _pixel_size(side, side, "Hitachi", int(width[0]) if width else None)
+    return None
 
 
 def _read_tescan(path: Path) -> PixelSize | None:
-    """The header that a Tescan microscope writes beside its picture a.tif, a.hdr or a-tif.hdr, in m."""
-    text = _text_beside(path, ".hdr", f"-{path.suffix[1:]}.hdr")
-    values = next((section for section in _ini(text).values() if "PixelSizeX" in section), {})
-    x, y = (in_um(values.get(f"PixelSize{axis}"), "m") for axis in "XY")
-    return _pixel_size(x, y, "Tescan")
+    """The header that a Tescan microscope writes beside its picture, in m."""
+    for _, values in _sections_beside(path):
+        if "PixelSizeX" in values:
+            return _pixel_size(*(in_um(values.get(f"PixelSize{axis}"), "m") for axis in "XY"), "Tescan")
+    return None
 
 
-def _text_beside(path: Path, *endings: str) -> str:
-    """The text of the first file that has the picture's name with one of the endings; "" where there is none."""
-    for ending in endings:
-        file = path.with_name(path.stem + ending)
+def sidecar_names(picture: str) -> tuple[str, ...]:
+    """Names of the files in which microscopes write of a picture, whose own name is given: a.txt, a.hdr, a-tif.hdr."""
+    path = Path(picture)
+    return tuple(path.stem + ending for ending in (".txt", ".TXT", ".Txt", ".hdr", f"-{path.suffix[1:]}.hdr"))
+
+
+def _texts_beside(picture: Path) -> Iterator[str]:
+    for name in sidecar_names(picture.name):
+        file = picture.with_name(name)
         if file.is_file() and file.stat().st_size <= _SIDECAR_BYTES:
-            return file.read_text(encoding="utf-8", errors="replace")
-    return ""
+            content = file.read_bytes()
+            is_wide = content.startswith((codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE)) or b"\0" in content[:64]
+            text = content.decode("utf-16" if is_wide else "utf-8", errors="replace")
+            yield text.removeprefix("\ufeff")
 
 
-def _ini(text: str) -> Mapping[str, Mapping[str, str]]:
-    """Sections of an INI file; none where it is another kind of text."""
-    parser = ConfigParser(interpolation=None, strict=False, allow_no_value=True)
-    parser.optionxform = str
-    try:
-        parser.read_string(text.removeprefix("\ufeff"))
-    except ConfigParserError:
-        return {}
-    return {name: {key: value or "" for key, value in section.items()} for name, section in parser.items()}
+def _sections_beside(picture: Path) -> Iterator[tuple[str, Mapping[str, str]]]:
+    """Sections of the INI files beside a picture, with their names."""
+    for text in _texts_beside(picture):
+        parser = ConfigParser(interpolation=None, strict=False, allow_no_value=True)
+        parser.optionxform = str
+        with suppress(ConfigParserError):  # another kind of text
+            parser.read_string(text)
+        for name, section in parser.items():
+            yield name, {key: value or "" for key, value in section.items()}
 
 
 def _read_resolution(page: TiffPage) -> PixelSize | None:

@@ -26,16 +26,18 @@ def describe_weights(model: PreTrainedModel) -> dict[str, str | None]:
     Returns:
         `name` ("embedded", a folder's name or a Hub id) and `version`: the package's version for the embedded weights,
         the Hub commit, or a digest of the folder's weights, since training gives every folder the same name. Weights of
-        a folder that were trained on since say so, and have no version.
+        a folder that were trained on since, in memory or on disk, say so, and have no version.
     """
     source = model.config.name_or_path
     if source and Path(source).is_dir():
         files = sorted(Path(source).glob("*.safetensors"))
-        name = "embedded" if Path(source) == EMBEDDED_WEIGHTS else Path(source).name
+        is_embedded = Path(source) == EMBEDDED_WEIGHTS
+        name = "embedded" if is_embedded else Path(source).name
         if not _holds(model, files):
-            return {"name": f"{name}, changed in memory", "version": None}
-        digest = partial(_digest, *((file, file.stat().st_mtime_ns) for file in files))
-        return {"name": name, "version": __version__ if name == "embedded" else digest()}
+            return {"name": f"{name}, but other weights than the folder's", "version": None}
+        if is_embedded:
+            return {"name": name, "version": __version__}
+        return {"name": name, "version": _digest(*((file, file.stat().st_mtime_ns) for file in files))}
     return {"name": source or "in memory", "version": getattr(model.config, "_commit_hash", None)}
 
 

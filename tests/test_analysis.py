@@ -143,9 +143,11 @@ def test_weights_that_were_trained_on_in_memory_are_named_as_such(tiny_model, tm
     tiny_model.save_pretrained(tmp_path / "model")
     loaded = deepcopy(load_model(tmp_path / "model"))
     assert describe_weights(loaded)["name"] == "model" and describe_weights(loaded.bfloat16())["version"]
+    tiny_model.save_pretrained(tmp_path / "embedded")
+    assert len(describe_weights(load_model(tmp_path / "embedded"))["version"]) == 12
     with torch.no_grad():
         loaded.decoder.head.bias += 1
-    assert describe_weights(loaded) == {"name": "model, changed in memory", "version": None}
+    assert describe_weights(loaded) == {"name": "model, but other weights than the folder's", "version": None}
 
 
 def test_several_pages_are_a_warning_in_the_result(drawn, tiny_model, tmp_path):

@@ -271,7 +271,7 @@ def test_a_result_that_is_open_elsewhere_is_told_and_mixes_no_runs(model, tmp_pa
     write_grid(tmp_path / "a.png", 3, 3)
     assert main(arguments) == 1
     told = capsys.readouterr().err
-    assert "The results cannot be written" in told and "grains.csv" in told and "Close them" in told
+    assert "A file cannot be read or written" in told and "grains.csv" in told and "Close them" in told
     assert not (results / "summary.json").exists()
 
 
@@ -306,12 +306,31 @@ def test_what_makes_the_mean_doubtful_is_told(model, tmp_path, capsys):
 
 def test_pictures_of_a_folder_that_cannot_be_read_are_named(model, tmp_path, capsys):
     write_grid(tmp_path / "a.png", 2, 2)
-    for name in ("a.czi", "b.CZI", ".hidden.czi", "notes.docx"):
+    write_grid(tmp_path / "c.png", 2, 2).rename(tmp_path / "c.PNG")
+    for name in ("a.czi", "b.CZI", "c.nd2", ".hidden.czi", "notes.docx"):
         (tmp_path / name).write_bytes(b"x")
     assert main(["count", str(tmp_path), *model]) == 1
     told = capsys.readouterr().err
     assert "b.CZI: Pictures of this format cannot be read." in told
-    assert "a.czi" not in told and "hidden" not in told and "notes" not in told
+    assert "a.czi" not in told and "c.nd2" not in told and "hidden" not in told and "notes" not in told
+
+
+@pytest.mark.parametrize("suffix", [".jfif", ".jpe", ".dib", ".pnm", ".lsm"])
+def test_a_folder_gives_pictures_under_their_rarer_endings(model, tmp_path, capsys, suffix):
+    kind = {".dib": "DIB", ".pnm": "PPM", ".lsm": "TIFF"}.get(suffix, "JPEG")
+    Image.fromarray(draw_grid(2, 3)).save(tmp_path / f"a{suffix}", kind)
+    assert main(["count", str(tmp_path), *model]) == 0
+    assert f"a{suffix}: 6 grains" in capsys.readouterr().out
+
+
+def test_texts_beside_pictures_are_read_with_them(model, tmp_path, capsys):
+    write_grid(tmp_path / "a.tif", 2, 2)
+    (tmp_path / "a-tif.hdr").write_text("[MAIN]\nPixelSizeX=2.5e-007\nPixelSizeY=2.5e-007\n")
+    (tmp_path / "b.hdr").write_text("of no picture")
+    assert main(["count", *map(str, sorted(tmp_path.iterdir())), "--json", *model]) == 1
+    document = json.loads(capsys.readouterr().out)
+    assert [result["scale"]["source"] for result in document["results"]] == ["Tescan"]
+    assert [Path(failed["file"]).name for failed in document["failed"]] == ["b.hdr"]
 
 
 def test_a_full_disk_at_the_end_loses_nothing_else(model, tmp_path, capsys):

@@ -12,6 +12,7 @@ import zipfile
 from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
+from types import SimpleNamespace
 
 import numpy as np
 import pandas as pd
@@ -190,6 +191,20 @@ def test_an_mcp_server_that_is_not_installed_is_explained(monkeypatch):
 def test_an_mcp_package_that_gradio_does_not_take_is_explained():
     with pytest.raises(GrainError, match="not in a version that gradio takes"):
         tools.answer_in_parts(build_page())
+
+
+@pytest.mark.parametrize("options", [{}, {"prevent_thread_lock": True}])
+def test_a_script_with_tools_puts_them_right_before_it_waits(monkeypatch, options):
+    page, waited = build_page(), []
+    page.mcp_server_obj = SimpleNamespace()
+    monkeypatch.setattr(tools, "find_spec", lambda name: name)
+    monkeypatch.setattr(page, "queue", lambda **given: page)
+    monkeypatch.setattr(page, "launch", lambda **given: given["prevent_thread_lock"])
+    monkeypatch.setattr(
+        page, "block_thread", lambda: waited.append(hasattr(page.mcp_server_obj, "_execute_tool_without_progress"))
+    )
+    assert launch_page(page, mcp_server=True, **options) is True
+    assert waited == ([] if options else [True])
 
 
 async def call_mcp_tools(url: str, image: str) -> tuple[dict, list[dict]]:

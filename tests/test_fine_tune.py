@@ -281,7 +281,8 @@ def test_an_interrupt_keeps_the_best_step(options, monkeypatch, capsys):
 
     monkeypatch.setattr(Trainer, "_step", interrupt)
     give_scores(monkeypatch, range(10))
-    fine_tune(replace(options, steps=20, check_every=2))
+    with pytest.raises(KeyboardInterrupt):
+        fine_tune(replace(options, steps=20, check_every=2))
     printed = capsys.readouterr()
     assert "Interrupted at step 5" in printed.err and "model of step 4 saved" in printed.out
     assert (options.out / "model" / "config.json").exists() and (options.out / "fine_tuning.csv").exists()

@@ -350,7 +350,7 @@ def test_elongated_grains_are_told_by_direction():
     )
     document = tall.to_dict()
     assert document["directions"][2]["mean_lineal_intercept"] == pytest.approx(along.intercept_px * UM)
-    assert document["anisotropy"] == tall.anisotropy
+    assert document["directions"][2]["unit"] == "um" and document["anisotropy"] == tall.anisotropy
     round_ = grain_size(voronoi(600, 300, 14), UM)
     assert round_.anisotropy < 1.3 and not any("elongated" in flag for flag in round_.flags)
 
@@ -365,6 +365,13 @@ def test_directions_of_fields_add_up_in_the_pixels_of_the_first():
     both = grain_size_fields([labels, np.kron(labels, np.ones((2, 2), int))], [UM, UM / 2])
     for one, together in zip(both.fields[0].directions, both.directions, strict=True):
         assert together.intercept_px == pytest.approx(one.intercept_px, rel=0.03)
+
+
+def test_elongation_is_judged_on_all_fields_together():
+    fields = [np.repeat(voronoi(150, 40, seed), 3, axis=0)[::2] for seed in range(12)]
+    together = grain_size_fields(fields, UM)
+    assert together.anisotropy == pytest.approx(1.5, rel=0.1)
+    assert together.flags[0].startswith("the grains are elongated")
 
 
 def test_fields_of_unlike_scales_have_none_in_common():

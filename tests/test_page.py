@@ -264,25 +264,31 @@ def test_settings_changed_while_a_count_runs_hold(page, site, tmp_path, monkeypa
     page.get_by_text("0.37 µm/px (given)").first.wait_for()
 
 
-def test_corrections_made_while_the_picture_is_counted_again_stay(site, tmp_path, monkeypatch):
+@pytest.mark.parametrize("while_doing", ["count_upload", "archive_analysis"])
+def test_corrections_made_while_the_picture_is_counted_again_stay(site, tmp_path, monkeypatch, while_doing):
     path = str(write_grid(tmp_path / "steel.png", 4, 5))
     first = archive_analysis(path, count_grains(path, model=site.model))
     with gr.Blocks():
         tab = _CountTab([], site.model)
     visit, settings = Visit(path), vars(PageSettings()).values()
     tab.present(first, Stand.of((visit, None, None, "delete", (), *settings)))
-    count = count_tab_module.count_upload
+    work = getattr(count_tab_module, while_doing)
 
-    def count_while_corrected(*given, **options):
+    def work_while_corrected(*given, **options):
         tab.correct(Stand.of((visit, first, None, "delete", (), *settings)), Edit("delete", ((10.0, 10.0),)))
-        return count(*given, **options)
+        return work(*given, **options)
 
     told = []
-    monkeypatch.setattr(count_tab_module, "count_upload", count_while_corrected)
+    monkeypatch.setattr(count_tab_module, while_doing, work_while_corrected)
     monkeypatch.setattr(gr, "Info", told.append)
     answer = tab.count_file(path, None, visit, first, None, "delete", (), *settings)
     assert answer == gr.skip() and len(visit.shown.analysis.edits) == 1
     assert told == [CORRECTED_MEANWHILE]
+
+
+@pytest.mark.parametrize("smallest", [None, 0, 40])
+def test_a_smallest_grain_of_0_keeps_all(smallest):
+    assert PageSettings(min_grain_area=smallest).label_settings.min_grain_area == smallest
 
 
 def test_what_a_browser_would_show_black_is_shown_stretched(tmp_path):

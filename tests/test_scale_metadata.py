@@ -278,7 +278,7 @@ def test_units_as_people_and_programs_write_them(length, unit, um):
     assert in_um(length, unit) == (None if um is None else pytest.approx(um))
 
 
-@pytest.mark.parametrize(("length", "unit"), [(1, "furlong"), ("about 5", "um")])
+@pytest.mark.parametrize(("length", "unit"), [(1, "furlong"), ("about 5", "um"), (5, "ms"), ("1,234", "nm")])
 def test_a_length_that_is_not_understood_is_not_passed_over(length, unit):
     with pytest.raises(ValueError, match="is no length that is known"):
         in_um(length, unit)
@@ -292,7 +292,32 @@ def test_a_stated_scale_that_is_not_understood_is_told(tmp_path):
     assert micrograph.um_per_pixel is None
     assert "ImageJ: 0.4 'furlong' is no length that is known" in micrograph.warnings[0]
     tifffile.imwrite(tmp_path / "b.tif", FIELD, description="<OME><Pixels></OME>", metadata=None)
-    assert "cannot be read (OME" in read_micrograph(tmp_path / "b.tif").warnings[0]
+    assert "not understood (OME" in read_micrograph(tmp_path / "b.tif").warnings[0]
+
+
+def test_what_is_not_understood_is_no_matter_where_a_scale_is_given_and_told_where_another_is_read(tmp_path):
+    path = tmp_path / "a.tif"
+    options = {"resolution": (50_800, 50_800), "metadata": {"unit": "furlong", "axes": "YX"}}
+    tifffile.imwrite(path, FIELD, imagej=True, resolutionunit="INCH", **options)
+    micrograph = read_micrograph(path)
+    if micrograph.um_per_pixel is not None:
+        assert "That of its TIFF resolution is used" in micrograph.warnings[0]
+    assert read_micrograph(path, 0.5).warnings == () == micrograph.with_scale(0.5).warnings
+
+
+def test_images_of_one_scale_and_other_widths_keep_it(tmp_path):
+    pixels = '<Image><Pixels SizeX="{}" PhysicalSizeX="0.5" PhysicalSizeY="0.5"/></Image>'
+    xml = f"<OME>{pixels.format(160)}{pixels.format(80)}</OME>"
+    tifffile.imwrite(tmp_path / "a.ome.tif", FIELD, description=xml, metadata=None)
+    assert scale_of(tmp_path / "a.ome.tif") == (0.5, "OME")
+
+
+def test_a_picture_that_is_stored_lying_keeps_its_scale(tmp_path):
+    xml = '<OME><Image><Pixels SizeX="160" PhysicalSizeX="0.5" PhysicalSizeY="0.5"/></Image></OME>'
+    turned = [(274, 3, 1, 6, True)]
+    tifffile.imwrite(tmp_path / "a.ome.tif", FIELD, description=xml, metadata=None, extratags=turned)
+    assert read_micrograph(tmp_path / "a.ome.tif").pixels.shape[:2] == (160, 120)
+    assert scale_of(tmp_path / "a.ome.tif") == (0.5, "OME")
 
 
 def retyped(path, code, kind, value):
@@ -346,8 +371,9 @@ def test_jeol_in_the_encoding_of_windows(tmp_path):
 def test_hitachi_sidecar(tmp_path, suffix):
     Image.fromarray(FIELD).save(tmp_path / f"a{suffix}")
     text = "[SemImageFile]\r\nInstructName=SU5000\r\nDataSize=160x120\r\nPixelSize=496.0938\r\nMicronMarker=20000\r\n"
-    (tmp_path / "a.txt").write_bytes(text.encode())
-    assert scale_of(tmp_path / f"a{suffix}") == (pytest.approx(0.4960938), "Hitachi")
+    for encoding in ("utf-8", "utf-16", "utf-16-le"):
+        (tmp_path / "a.txt").write_bytes(text.encode(encoding))
+        assert scale_of(tmp_path / f"a{suffix}") == (pytest.approx(0.4960938), "Hitachi")
 
 
 @pytest.mark.parametrize("name", ["a.hdr", "a-png.hdr"])

@@ -41,7 +41,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
     """Run `python -m train`.
 
     Returns:
-        The subcommand's exit code: 0 all done, 1 an error or some files failed. Wrong usage exits with 2.
+        The subcommand's exit code: 0 all done, 1 an error or some files failed, 130 interrupted. Wrong usage exits with
+        2.
     """
     arguments = sys.argv[1:] if arguments is None else list(arguments)
     args = build_parser(arguments[0] if arguments else None).parse_args(arguments)
@@ -50,3 +51,6 @@ def main(arguments: Sequence[str] | None = None) -> int:
     except GrainError as error:
         print(f"error: {error}", file=sys.stderr)
         return 1
+    except KeyboardInterrupt:
+        print("interrupted", file=sys.stderr)
+        return 130

@@ -120,9 +120,11 @@ def fine_tune(options: FitOptions) -> pd.DataFrame:
     trainer = Trainer(replace(options, side=side, sizes=sizes), start, mixture)
     options.out.mkdir(parents=True, exist_ok=True)
     options.save()
+    is_interrupted = False
     try:
         trainer.train(watch=best)
     except KeyboardInterrupt:
+        is_interrupted = True
         print(f"Interrupted at step {trainer.progress.step}: the best one until then is saved.", file=sys.stderr)
     # A run on one's own micrographs is too short to go on with.
     (options.out / "checkpoint.pt").unlink(missing_ok=True)
@@ -137,6 +139,8 @@ def fine_tune(options: FitOptions) -> pd.DataFrame:
     if best.step == 0:
         print("No step was better than the model at the start, which is what was saved.")
     print(f"model of step {best.step} saved to {options.out / 'model'}")
+    if is_interrupted:
+        raise KeyboardInterrupt
     return table
 
 

@@ -49,11 +49,11 @@ def run(args: argparse.Namespace) -> int:
     typed = {k: v for k, v in vars(args).items() if k not in ("run", "command", "config")}
     saved = args.out / "options.json"
     source = args.config
-    if "resume" not in typed:
-        refuse_used_folder(args.out, can_resume=not is_labelled_folder(typed.get("data")))
-    elif saved.exists() or source is None:
+    if "resume" in typed and (saved.exists() or source is None):
         source = saved
     config = read_config(source) if source else {}
+    if "resume" not in typed:
+        refuse_used_folder(args.out, can_resume=not is_labelled_folder({**config, **typed}.get("data")))
     config.pop("about", None)
     if "stages" in config:
         run_stages(config, typed, source)

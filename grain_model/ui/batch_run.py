@@ -16,6 +16,7 @@ from ..analysis import GrainAnalysis
 from ..batch import IMAGE_SUFFIXES, Failure, attempt, find_images, name_folders
 from ..errors import ImageError, printable
 from ..fields import CountedField, count_field, write_fields
+from ..scale_metadata import sidecar_names
 
 MAX_BATCH_FILES = 500
 """Most images in one batch."""
@@ -87,8 +88,8 @@ def open_uploads(uploads: Sequence[str] | None) -> BatchUpload:
     """Finds the images in what a visitor loaded.
 
     A zip stands for the images in it and in its folders, without what is hidden, what macOS adds, and the pictures of
-    earlier results; a zip in a zip is not opened. A text file of an image's name, as a JEOL microscope writes it, is
-    laid beside that image. Any other file stands for itself.
+    earlier results; a zip in a zip is not opened. A text of an image's name, as some microscopes write it, is laid
+    beside that image. Any other file stands for itself.
 
     Args:
         uploads: paths of the files.
@@ -171,8 +172,9 @@ def _pair_texts(files: Collection[Path], failures: list[Failure]) -> tuple[set[P
     names = Counter(file.name for file in files)
     texts: set[Path] = set()
     text_of: dict[Path, Path] = {}
-    for text in (file for file in files if file.suffix.lower() == ".txt"):
-        images = [file for file in files if file.stem == text.stem and file.suffix.lower() in IMAGE_SUFFIXES]
+    pictures = [file for file in files if file.suffix.lower() in IMAGE_SUFFIXES]
+    for text in files:
+        images = [picture for picture in pictures if text.name in sidecar_names(picture.name)]
         if not images:
             continue
         texts.add(text)

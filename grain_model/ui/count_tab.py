@@ -328,10 +328,11 @@ class _CountTab:
             progress=lambda done, tiles: bar((done, tiles), desc="Reading the picture", unit="tiles"),
             **vars(now.settings.label_settings),
         )
+        counted = archive_analysis(source, analysis)
         if now.visit.has_corrected(now.counted):
             gr.Info(CORRECTED_MEANWHILE)
             return gr.skip()
-        return self.present(archive_analysis(source, analysis), now)
+        return self.present(counted, now)
 
     def catch_up(self, *stand: Any) -> Updates:
         """Brings a count to the settings that were changed while it ran."""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import sys
 from pathlib import Path
 from typing import Any
 
@@ -74,7 +75,12 @@ def launch_page(
         "mcp_server": tools,
         "allowed_paths": [str(examples.resolve())] if examples else [],
     }
-    served = page.queue(default_concurrency_limit=1).launch(**{**settings, **options})
-    if tools:
-        answer_in_parts(page)
+    page.queue(default_concurrency_limit=1)
+    if not tools:
+        return page.launch(**{**settings, **options})
+    served = page.launch(**{**settings, **options, "prevent_thread_lock": True})
+    # Before a script waits, as it would in `launch`, until the server ends.
+    answer_in_parts(page)
+    if not options.get("prevent_thread_lock") and not hasattr(sys, "ps1"):
+        page.block_thread()
     return served
