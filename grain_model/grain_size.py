@@ -308,11 +308,10 @@ class GrainSize:
             for result in self.rules
         }
         ala = None if self.ala is None else dict(vars(self.ala))
-        factor = self.um_per_pixel or 1.0
         directions = [
             {
                 "degrees": direction.degrees,
-                "mean_lineal_intercept": direction.intercept_px and direction.intercept_px * factor,
+                "mean_lineal_intercept": direction.intercept_px and direction.intercept_px * self.heyn._factor,
                 "unit": self.heyn.unit,
                 "n": direction.intercepts,
             }

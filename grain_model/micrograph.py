@@ -206,7 +206,7 @@ def _open_file(path: Path, page: int | None, max_pixels: int) -> _Source:
     try:
         if start.startswith(_TIFF_STARTS):
             return _read_tiff(path, page, max_pixels)
-        if is_deep_png(path):
+        if _is_deep_png(start):
             return _read_deep_png(path, max_pixels)
         with warnings.catch_warnings():
             # PIL's own limit is lower than ours; the size is checked before a pixel is decoded.
@@ -235,7 +235,10 @@ def _open_file(path: Path, page: int | None, max_pixels: int) -> _Source:
 
 def is_deep_png(path: Path) -> bool:
     """Whether a file is a PNG of 16 bits a channel, of which PIL and browsers show the upper 8 alone."""
-    start = _read_start(path)
+    return _is_deep_png(_read_start(path))
+
+
+def _is_deep_png(start: bytes) -> bool:
     return start.startswith(_PNG_START) and start[_PNG_DEPTH_BYTE : _PNG_DEPTH_BYTE + 1] == b"\x10"
 
 

@@ -5,12 +5,12 @@ from __future__ import annotations
 import codecs
 import math
 import re
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from configparser import ConfigParser
 from configparser import Error as ConfigParserError
 from contextlib import suppress
 from dataclasses import dataclass, replace
-from functools import partial
+from functools import cache, partial
 from pathlib import Path
 from typing import TYPE_CHECKING
 from xml.etree import ElementTree
@@ -133,10 +133,12 @@ def read_pixel_size(
         resolution tags where only a microscope can be meant, or None; and what is stated before that and not
         understood, or "".
     """
+    # Read once, and where a reader asks: what goes wrong is told like all else that is not understood.
+    texts = cache(lambda: tuple(_texts_beside(path)))
     readers: dict[str, Callable[[], PixelSize | None]] = {
-        "JEOL": partial(_read_jeol, path),
-        "Hitachi": partial(_read_hitachi, path),
-        "Tescan": partial(_read_tescan, path),
+        "JEOL": lambda: _read_jeol(texts()),
+        "Hitachi": lambda: _read_hitachi(texts()),
+        "Tescan": lambda: _read_tescan(texts()),
     }
     if tiff is not None and page is not None:
         readers = {
@@ -226,9 +228,9 @@ def _read_imagej(tiff: TiffFile) -> PixelSize | None:
     return _from_resolution(tiff.pages.first, str(unit), "ImageJ") if unit else None
 
 
-def _read_jeol(path: Path) -> PixelSize | None:
+def _read_jeol(texts: Sequence[str]) -> PixelSize | None:
     """The text file that a JEOL microscope writes beside its picture."""
-    entries = dict(_JEOL_LINE.findall("\n".join(_texts_beside(path))))
+    entries = dict(_JEOL_LINE.findall("\n".join(texts)))
     length = _LENGTH.fullmatch(entries.get("SM_MICRON_MARKER", ""))
     marker = in_um(*length.groups()) if length else None
     bar = float(entries.get("SM_MICRON_BAR", 0))
@@ -238,9 +240,9 @@ def _read_jeol(path: Path) -> PixelSize | None:
     return PixelSize(marker / bar, marker / bar, "JEOL", *(full_size if len(full_size) == 2 else ()))
 
 
-def _read_hitachi(path: Path) -> PixelSize | None:
+def _read_hitachi(texts: Sequence[str]) -> PixelSize | None:
     """The text file that a Hitachi microscope writes beside its picture, with the size of a pixel in nm."""
-    for section, values in _sections_beside(path):
+    for section, values in _sections(texts):
         if section == "SemImageFile":
             side = in_um(values.get("PixelSize"), "nm")
             width = re.match(r"\d+", values.get("DataSize", ""))
@@ -248,9 +250,9 @@ def _read_hitachi(path: Path) -> PixelSize | None:
     return None
 
 
-def _read_tescan(path: Path) -> PixelSize | None:
+def _read_tescan(texts: Sequence[str]) -> PixelSize | None:
     """The header that a Tescan microscope writes beside its picture, in m."""
-    for _, values in _sections_beside(path):
+    for _, values in _sections(texts):
         if "PixelSizeX" in values:
             return _pixel_size(*(in_um(values.get(f"PixelSize{axis}"), "m") for axis in "XY"), "Tescan")
     return None
@@ -272,9 +274,9 @@ def _texts_beside(picture: Path) -> Iterator[str]:
             yield text.removeprefix("\ufeff")
 
 
-def _sections_beside(picture: Path) -> Iterator[tuple[str, Mapping[str, str]]]:
-    """Sections of the INI files beside a picture, with their names."""
-    for text in _texts_beside(picture):
+def _sections(texts: Sequence[str]) -> Iterator[tuple[str, Mapping[str, str]]]:
+    """Sections of those texts that are INI files, with their names."""
+    for text in texts:
         parser = ConfigParser(interpolation=None, strict=False, allow_no_value=True)
         parser.optionxform = str
         with suppress(ConfigParserError):  # another kind of text
