@@ -53,7 +53,8 @@ def run(args: argparse.Namespace) -> int:
         source = saved
     config = read_config(source) if source else {}
     if "resume" not in typed:
-        refuse_used_folder(args.out, can_resume=not is_labelled_folder({**config, **typed}.get("data")))
+        data = {**config, **typed}.get("data")
+        refuse_used_folder(args.out, can_resume=not is_labelled_folder(data and Path(data)))
     config.pop("about", None)
     if "stages" in config:
         run_stages(config, typed, source)
