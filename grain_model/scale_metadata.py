@@ -101,7 +101,7 @@ def in_um(length: object, unit: str) -> float | None:
     Raises:
         ValueError: if there is one that is not understood.
     """
-    # The last two are micro signs that were read in an encoding that they were not written in.
+    # The last is a micro sign that was read in an encoding that it was not written in.
     name = re.sub(r"\\u00b5|µ|μ|\ufffd+", "u", unit.strip().lower()).replace("metre", "meter")
     if length is None or name in NO_UNIT:
         return None

@@ -1,5 +1,6 @@
 """Fine-tuning on a labelled folder: how it is read, what is kept back, when it stops and what it reports."""
 
+import json
 from dataclasses import replace
 from pathlib import Path
 
@@ -295,6 +296,10 @@ def test_a_used_folder_of_ones_own_micrographs_is_not_offered_to_be_resumed(opti
     assert main(arguments) == 1
     told = capsys.readouterr().err
     assert "holds a run already" in told and "--resume" not in told
+    config = options.out.parent / "config.json"
+    config.write_text(json.dumps({"data": str(options.data)}))
+    assert main(["fit", "--config", str(config), "--out", str(options.out)]) == 1
+    assert capsys.readouterr().err == told
 
 
 def test_short_runs_cannot_be_resumed(options):
