@@ -36,6 +36,9 @@ _PIL_FORMATS = ("PNG", "JPEG", "BMP", "DIB", "WEBP", "GIF", "PPM")
 _TIFF_STARTS = (b"II*\0", b"MM\0*", b"II+\0", b"MM\0+")
 _PNG_START = b"\x89PNG\r\n\x1a\n"
 _PNG_DEPTH_BYTE = 24
+# What every browser shows, and how such files start: PNG, JPEG, WebP and BMP.
+_BROWSER_SUFFIXES = (".png", ".jpg", ".jpeg", ".webp", ".bmp")
+_BROWSER_STARTS = (_PNG_START, b"\xff\xd8\xff", b"RIFF", b"BM")
 
 _SUPPORTED = (
     "PNG, JPEG, BMP, WebP, GIF, PGM, PPM and TIFF (also OME-TIFF and the TIFFs of FEI/Thermo, Zeiss, Olympus, JEOL, "
@@ -233,12 +236,14 @@ def _open_file(path: Path, page: int | None, max_pixels: int) -> _Source:
         ) from error
 
 
-def is_deep_png(path: Path) -> bool:
-    """Whether a file is a PNG of 16 bits a channel, of which PIL and browsers show the upper 8 alone."""
-    return _is_deep_png(_read_start(path))
+def browsers_show(path: Path) -> bool:
+    """Whether a browser shows a file as it is counted, by its name and by what it holds."""
+    start = _read_start(path)
+    return path.suffix.lower() in _BROWSER_SUFFIXES and start.startswith(_BROWSER_STARTS) and not _is_deep_png(start)
 
 
 def _is_deep_png(start: bytes) -> bool:
+    """Whether a file is a PNG of 16 bits a channel, of which PIL and browsers show the upper 8 alone."""
     return start.startswith(_PNG_START) and start[_PNG_DEPTH_BYTE : _PNG_DEPTH_BYTE + 1] == b"\x10"
 
 

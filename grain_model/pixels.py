@@ -17,7 +17,8 @@ _SAMPLE = 4_000_000
 # A float image in [0, 1] that spans at least this much was scaled already and keeps its grey levels.
 _UNIT_SPAN = 0.25
 
-_PLAIN_MODES = ("1", "L", "I", "F", "RGB", "RGBA")
+_PLAIN_MODES = ("1", "L", "RGB", "RGBA")
+_DEEP_MODES = ("I", "F")
 
 
 def to_rgb(pixels: np.ndarray) -> np.ndarray:
@@ -81,9 +82,11 @@ def from_pil(image: Image.Image) -> np.ndarray:
     Returns:
         bool, uint8, uint16, int32 or float32; (H, W), (H, W, 3) or, with transparency, (H, W, 4).
     """
-    if image.mode not in _PLAIN_MODES and not image.mode.startswith("I;16"):
+    if image.mode not in _DEEP_MODES and not image.mode.startswith("I;16"):
+        # A PNG without an alpha channel may name one grey level or colour that is transparent.
         see_through = "transparency" in image.info or image.mode in ("LA", "La", "PA", "RGBa")
-        image = image.convert("RGBA" if see_through else "RGB")
+        if see_through or image.mode not in _PLAIN_MODES:
+            image = image.convert("RGBA" if see_through else "RGB")
     return turn_upright(np.asarray(image), image.getexif().get(0x0112, 1))
 
 

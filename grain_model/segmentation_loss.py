@@ -16,7 +16,7 @@ def boundary_from_ids(labels: torch.Tensor) -> torch.Tensor:
     """Find pixels whose 3x3 neighbourhood holds more than one id.
 
     Args:
-        labels: Integer (B, H, W).
+        labels: Integer (B, H, W), below 2**24: of larger ones float32 takes neighbours for one.
 
     Returns:
         Bool (B, H, W): lines two pixels wide between touching grains, and the rims of gaps.
@@ -71,7 +71,7 @@ def targets_from_ids(
 def _deepest_point(ids: torch.Tensor, distance: torch.Tensor) -> torch.Tensor:
     """Largest distance within the grain of each pixel; only local maxima are gathered, which keeps atomics few."""
     peak = distance == F.max_pool2d(distance[:, None], 3, stride=1, padding=1)[:, 0]
-    # Ids may be any numbers; those that occur are counted through.
+    # Ids need not be consecutive; those that occur are counted through.
     present, number = torch.unique(ids, return_inverse=True)
     key = number + torch.arange(len(ids), device=ids.device)[:, None, None] * len(present)
     deepest = distance.new_zeros(len(ids) * len(present))

@@ -161,6 +161,15 @@ def test_transparent_pixels_lie_on_white_with_a_warning(tmp_path):
     assert (read_micrograph(save(tmp_path / "la.png", grey_alpha)).pixels[:8, :8] == 255).all()
 
 
+@pytest.mark.parametrize(("image", "clear"), [(Image.fromarray(GREY), 7), (Image.fromarray(RGB), (1, 2, 3))])
+def test_a_level_or_colour_that_a_png_names_as_transparent_lies_on_white(tmp_path, image, clear):
+    image = image.copy()
+    image.paste(clear, (0, 0, 8, 8))
+    micrograph = read_micrograph(save(tmp_path / "a.png", image, transparency=clear))
+    assert (micrograph.pixels[:8, :8] == 255).all()
+    assert micrograph.warnings == ("The image has transparent pixels; they were laid on white.",)
+
+
 def test_opacity_of_8_bit_pictures_in_wider_integers_is_that_of_8_bit():
     rgba = np.dstack([RGB, np.full(GREY.shape, 255, np.uint8)])
     assert np.ptp(read_micrograph(rgba.astype(np.int64)).pixels) > 200

@@ -291,6 +291,14 @@ def test_a_smallest_grain_of_0_keeps_all(smallest):
     assert PageSettings(min_grain_area=smallest).label_settings.min_grain_area == smallest
 
 
+def test_what_a_browser_could_not_show_is_shown_as_a_copy_whatever_its_name(tmp_path):
+    misnamed = tmp_path / "a.png"
+    tifffile.imwrite(misnamed, draw_grid(4, 5))
+    opened = open_micrograph(str(misnamed))
+    assert Image.open(opened.shown).format == "PNG"
+    assert np.array_equal(np.asarray(Image.open(opened.shown)), read_micrograph(misnamed).pixels)
+
+
 def test_what_a_browser_would_show_black_is_shown_stretched(tmp_path):
     dark = draw_grid(4, 5).astype(np.uint16) * 8
     Image.fromarray(dark).save(tmp_path / "dark.png")

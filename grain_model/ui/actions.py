@@ -25,16 +25,13 @@ from ..analysis import GrainAnalysis
 from ..correction import Edit, describe_edits
 from ..errors import GrainError, MeasurementError
 from ..grain_size import RuleResult
-from ..micrograph import is_deep_png
+from ..micrograph import browsers_show
 from ..plots import figure_to_array, plot_size_distribution
 from ..rendering import CHOSEN_COLOUR, OverlayStyle, mark_grains, write_png
 from .limits import read_upload
 
 P = ParamSpec("P")
 T = TypeVar("T")
-
-BROWSER_SUFFIXES = (".png", ".jpg", ".jpeg", ".webp", ".bmp")
-"""What a browser can show; anything else (TIFF, and PNG of 16 bits) is shown as a copy."""
 
 _SERVER_FOLDER = re.compile(re.escape(get_upload_folder()) + r"/\w+/")
 
@@ -223,7 +220,7 @@ def open_micrograph(path: str, example: str | None = None) -> OpenedMicrograph:
     """
     micrograph = read_upload(path)
     shape = micrograph.pixels.shape[:2]
-    if Path(path).suffix.lower() in BROWSER_SUFFIXES and not is_deep_png(Path(path)):
+    if browsers_show(Path(path)):
         return OpenedMicrograph(path, path, shape, micrograph.um_per_pixel, example=example)
     copies = tempfile.TemporaryDirectory(prefix="grain_model-")
     shown = str(Path(copies.name) / f"{Path(path).stem}.png")
