@@ -294,7 +294,8 @@ def test_a_smallest_grain_of_0_keeps_all(smallest):
 def test_what_a_browser_could_not_show_is_shown_as_a_copy_whatever_its_name(tmp_path):
     misnamed = tmp_path / "a.png"
     tifffile.imwrite(misnamed, draw_grid(4, 5))
-    with Image.open(open_micrograph(str(misnamed)).shown, formats=["PNG"]) as shown:
+    opened = open_micrograph(str(misnamed))
+    with Image.open(opened.shown, formats=["PNG"]) as shown:
         assert np.array_equal(np.asarray(shown), read_micrograph(misnamed).pixels)
 
 
