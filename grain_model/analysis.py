@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Callable, Iterable
-from dataclasses import dataclass, field, replace
+from dataclasses import asdict, dataclass, field, replace
 from functools import cached_property
 from pathlib import Path
 from typing import Any
@@ -16,7 +16,7 @@ from .canonical_scale import predict_at_canonical_scale
 from .correction import Edit, replay
 from .grain_size import GrainSize, grain_size
 from .image_processing_grain import standardize
-from .instances import BOUNDARY, Method, check_settings, label_grains, resample
+from .instances import BOUNDARY, DEFAULT_SETTINGS, LabelSettings, Method, label_grains, resample
 from .json_file import save_json
 from .label_tiff import write_label_tiff
 from .measurement import measure_grains, um_column, with_units
@@ -25,28 +25,6 @@ from .quality import QualityFlag, assess_quality
 from .rendering import CORRECTED_COLOUR, OverlayStyle, mark_grains, render_mask, render_overlay, write_png
 from .tiling import Network
 from .version import __version__
-
-
-@dataclass(frozen=True)
-class LabelSettings:
-    """How the network's maps become labels; none of it needs the network again.
-
-    Attributes:
-        method: `"watershed"` separates grains that touch, `"components"` is plain connected components.
-        boundary_sensitivity: 0 to 1; higher draws boundaries from weaker evidence, so it splits more.
-        min_grain_area: smallest grain, px; what is smaller joins a neighbour, and with `"components"` is left out.
-            `None` follows the image's own grain size.
-
-    Raises:
-        MeasurementError: if the method is unknown, the sensitivity is outside 0 to 1 or the area is no area.
-    """
-
-    method: Method = "watershed"
-    boundary_sensitivity: float = 0.5
-    min_grain_area: float | None = None
-
-    def __post_init__(self) -> None:
-        check_settings(self.method, self.boundary_sensitivity, self.min_grain_area)
 
 
 @dataclass(frozen=True, eq=False)
@@ -75,7 +53,7 @@ class GrainAnalysis:
     labels: np.ndarray
     confidence: np.ndarray
     maps: np.ndarray = field(repr=False)
-    settings: LabelSettings = LabelSettings()
+    settings: LabelSettings = DEFAULT_SETTINGS
     flags: tuple[QualityFlag, ...] = ()
     weights: dict[str, str | None] = field(default_factory=dict)
     edits: tuple[Edit, ...] = ()
@@ -251,11 +229,7 @@ class GrainAnalysis:
             "image": {"height": height, "width": width},
             "field": self.field_box,
             "scale": {"um_per_pixel": self.um_per_pixel, "source": self.scale_source},
-            "settings": {
-                "method": self.settings.method,
-                "boundary_sensitivity": self.settings.boundary_sensitivity,
-                "min_grain_area": self.settings.min_grain_area,
-            },
+            "settings": asdict(self.settings),
             "corrections": {
                 "corrected_grains": len(self.corrected_ids),
                 "edits": [edit.to_dict() for edit in self.edits],
@@ -321,13 +295,7 @@ def analyze(
 
 def _labelled(micrograph: Micrograph, maps: np.ndarray, settings: LabelSettings) -> dict[str, Any]:
     """Computes what follows from the maps: labels, confidence and quality flags."""
-    labels, confidence = label_grains(
-        maps,
-        settings.method,
-        size=micrograph.field.shape[:2],
-        boundary_sensitivity=settings.boundary_sensitivity,
-        min_grain_area=settings.min_grain_area,
-    )
+    labels, confidence = label_grains(maps, settings, size=micrograph.field.shape[:2])
     flags = assess_quality(micrograph.field, labels, maps[BOUNDARY], confidence)
     return {"labels": _on_whole_picture(labels, micrograph), "confidence": confidence, "flags": flags}
 

@@ -15,7 +15,7 @@ from transformers.image_utils import ChannelDimension, PILImageResampling, SizeD
 
 from .configuration_grain import GrainConfig
 from .errors import ImageError
-from .instances import label_grains
+from .instances import LabelSettings, Method, label_grains
 from .micrograph import read_micrograph
 from .pixels import from_pil, to_rgb
 
@@ -135,9 +135,9 @@ class GrainImageProcessor(PilBackend):
         outputs: Any,
         target_sizes: list[tuple[int, int]] | torch.Tensor | None = None,
         *,
-        method: str = "watershed",
+        method: Method = "watershed",
         boundary_sensitivity: float = 0.5,
-        min_grain_area: int | None = None,
+        min_grain_area: float | None = None,
     ) -> list[dict[str, Any]]:
         """Turns the model's logits into grains.
 
@@ -145,9 +145,9 @@ class GrainImageProcessor(PilBackend):
             outputs: what `GrainForInstanceSegmentation` returned, with `logits` (B, C, H, W).
             target_sizes: height and width of each picture's result, as a list or a tensor (B, 2); `None` keeps those
                 of the logits.
-            method: `"watershed"` separates grains that touch, `"components"` is plain connected components.
-            boundary_sensitivity: 0 to 1; higher splits more.
-            min_grain_area: smallest grain kept, px; `None` follows the picture's own grain size.
+            method: see `LabelSettings`.
+            boundary_sensitivity: see `LabelSettings`.
+            min_grain_area: see `LabelSettings`; in px of the result.
 
         Returns:
             For each picture `"segmentation"`, int32 (H, W): 0 where there is no grain, else the grain's id from 1; and
@@ -156,7 +156,9 @@ class GrainImageProcessor(PilBackend):
 
         Raises:
             ImageError: if there are not as many target sizes as pictures.
+            MeasurementError: if a setting does not fit; see `LabelSettings`.
         """
+        settings = LabelSettings(method, boundary_sensitivity, min_grain_area)
         logits = outputs.logits.detach().float().cpu()
         if target_sizes is not None and len(target_sizes) != len(logits):
             raise ImageError(
@@ -166,13 +168,8 @@ class GrainImageProcessor(PilBackend):
         results = []
         for index, maps in enumerate(logits):
             target = maps.shape[1:] if target_sizes is None else target_sizes[index]
-            labels, confidence = label_grains(
-                torch.sigmoid(maps).numpy(),
-                method,
-                size=tuple(int(side) for side in target),
-                boundary_sensitivity=boundary_sensitivity,
-                min_grain_area=min_grain_area,
-            )
+            size = tuple(int(side) for side in target)
+            labels, confidence = label_grains(torch.sigmoid(maps).numpy(), settings, size=size)
             areas = np.bincount(labels.ravel(), minlength=len(confidence) + 1)[1:]
             results.append(
                 {

@@ -3,6 +3,7 @@
 import heapq
 import math
 from collections.abc import Iterator
+from dataclasses import dataclass, replace
 from typing import Literal, get_args
 
 import cv2
@@ -14,8 +15,8 @@ from .errors import MeasurementError
 INTERIOR, BOUNDARY, DISTANCE = 0, 1, 2
 Method = Literal["watershed", "components"]
 METHODS: tuple[str, ...] = get_args(Method)
-# Pixels and their neighbours: to the right, below, and below to the right and to the left.
 Window = tuple[slice, slice]
+# Pixels and their neighbours: to the right, below, and below to the right and to the left.
 SIDES: tuple[tuple[Window, Window], ...] = ((np.s_[:, :-1], np.s_[:, 1:]), (np.s_[:-1, :], np.s_[1:, :]))
 CORNERS: tuple[tuple[Window, Window], ...] = ((np.s_[:-1, :-1], np.s_[1:, 1:]), (np.s_[:-1, 1:], np.s_[1:, :-1]))
 # Seeds are local maxima of the distance map in a window of this many px; too many do no harm, they are merged below.
@@ -37,13 +38,45 @@ FEWEST_OTHERS = 10
 OTHERS_SHARE = 0.1
 
 
+@dataclass(frozen=True)
+class LabelSettings:
+    """How the network's maps become labels; none of it needs the network again.
+
+    Attributes:
+        method: `"watershed"` separates grains that touch, `"components"` is plain connected components.
+        boundary_sensitivity: 0 to 1; higher draws boundaries from weaker evidence, so it splits more.
+        min_grain_area: Smallest grain, px; what is smaller joins a neighbour, and with `"components"` is left out.
+            `None` follows the image's own grain size.
+
+    Raises:
+        MeasurementError: If the method is unknown, the sensitivity is outside 0 to 1 or the area is no area.
+    """
+
+    method: Method = "watershed"
+    boundary_sensitivity: float = 0.5
+    min_grain_area: float | None = None
+
+    def __post_init__(self) -> None:
+        if self.method not in METHODS:
+            known = " or ".join(repr(method) for method in METHODS)
+            raise MeasurementError(f"The method {self.method!r} is unknown: expected {known}. Use one of them.")
+        if self.boundary_sensitivity is None or not 0 <= self.boundary_sensitivity <= 1:
+            raise MeasurementError(
+                f"The boundary sensitivity is {self.boundary_sensitivity}: expected a number from 0 to 1. "
+                "The default is 0.5."
+            )
+        if self.min_grain_area is not None and not 0 <= self.min_grain_area < math.inf:
+            raise MeasurementError(
+                f"The smallest grain is {self.min_grain_area} px: expected an area of 0 or more. Leave it out to "
+                "follow the image's own grains."
+            )
+
+
+DEFAULT_SETTINGS = LabelSettings()
+
+
 def label_grains(
-    probabilities: np.ndarray,
-    method: str = "watershed",
-    *,
-    size: tuple[int, int] | None = None,
-    boundary_sensitivity: float = 0.5,
-    min_grain_area: float | None = None,
+    probabilities: np.ndarray, settings: LabelSettings = DEFAULT_SETTINGS, *, size: tuple[int, int] | None = None
 ) -> tuple[np.ndarray, np.ndarray]:
     """Separate the grains and draw the boundaries between them.
 
@@ -52,10 +85,8 @@ def label_grains(
 
     Args:
         probabilities: As in `grain_regions`.
-        method: As in `grain_regions`.
+        settings: As in `grain_regions`, but that the smallest grain is in px of the labels.
         size: Height and width of the labels; that of the maps if left out.
-        boundary_sensitivity: As in `grain_regions`.
-        min_grain_area: Smallest grain in px of the labels; follows the image's own grain size if left out.
 
     Returns:
         int32 (H, W), grains 1..n without gaps, 0 = boundary (a thin line between touching grains), gap or not a grain;
@@ -71,20 +102,21 @@ def label_grains(
     # Pixels of the maps for one of the labels.
     density = math.prod(own) / math.prod(size)
     is_enlarged = size != own and density <= 1
-    if is_enlarged and method == "components":
+    if is_enlarged and settings.method == "components":
         maps, density, is_enlarged = resample(maps, size), 1.0, False
-    min_area = None if min_grain_area is None else min_grain_area * density
-    regions = grain_regions(maps, method, boundary_sensitivity=boundary_sensitivity, min_grain_area=min_area)
+    if settings.min_grain_area is not None:
+        settings = replace(settings, min_grain_area=settings.min_grain_area * density)
+    regions = grain_regions(maps, settings)
     if is_enlarged:
         maps = resample(maps, size)
         regions = _redraw(regions, maps)
-    labels = _draw_boundaries(regions)
+    labels = _number_through(_part(regions))
     confidence = grain_confidence(labels, maps)
     if labels.shape != size:
         # Reduced maps would lose thin boundaries, so the labels are reduced.
         labels = _part(cv2.resize(labels, size[::-1], interpolation=cv2.INTER_NEAREST_EXACT))
-        present = np.bincount(labels.ravel(), minlength=len(confidence) + 1)[1:] > 0
-        labels, confidence = _renumber(labels, np.append(False, present)), confidence[present]
+        present = _present(labels, len(confidence) + 1)
+        labels, confidence = _renumber(labels, present), confidence[present[1:]]
     return labels, confidence
 
 
@@ -111,34 +143,7 @@ def _check(probabilities: np.ndarray, size: tuple[int, int] | None = None) -> No
         )
 
 
-def check_settings(method: str, boundary_sensitivity: float, min_grain_area: float | None) -> None:
-    """Refuse settings that `grain_regions` cannot follow.
-
-    Raises:
-        MeasurementError: If the method is unknown, the sensitivity is outside 0 to 1 or the area is no area.
-    """
-    if method not in METHODS:
-        raise MeasurementError(
-            f"The method {method!r} is unknown: expected 'watershed' or 'components'. Use one of them."
-        )
-    if boundary_sensitivity is None or not 0 <= boundary_sensitivity <= 1:
-        raise MeasurementError(
-            f"The boundary sensitivity is {boundary_sensitivity}: expected a number from 0 to 1. The default is 0.5."
-        )
-    if min_grain_area is not None and not 0 <= min_grain_area < math.inf:
-        raise MeasurementError(
-            f"The smallest grain is {min_grain_area} px: expected an area of 0 or more. Leave it out to follow the "
-            "image's own grains."
-        )
-
-
-def grain_regions(
-    probabilities: np.ndarray,
-    method: str = "watershed",
-    *,
-    boundary_sensitivity: float = 0.5,
-    min_grain_area: float | None = None,
-) -> np.ndarray:
+def grain_regions(probabilities: np.ndarray, settings: LabelSettings = DEFAULT_SETTINGS) -> np.ndarray:
     """Separate the grains; grains that touch share a border without a line between them.
 
     `"watershed"` floods from many seeds over the boundary map and then joins neighbours again whose common border
@@ -148,9 +153,7 @@ def grain_regions(
 
     Args:
         probabilities: float (C, H, W) in [0, 1]: interior, boundary and, where the model gives it, relative distance.
-        method: `"watershed"` or `"components"`.
-        boundary_sensitivity: 0 to 1; higher takes weaker evidence for a boundary.
-        min_grain_area: Smallest grain in px; follows the image's own grain size if left out.
+        settings: How; the smallest grain in px of the maps.
 
     Returns:
         int32 (H, W), grains 1..n without gaps, 0 = gap or not a grain.
@@ -159,10 +162,9 @@ def grain_regions(
         MeasurementError: If the arguments do not fit.
     """
     _check(probabilities)
-    check_settings(method, boundary_sensitivity, min_grain_area)
     maps = np.asarray(probabilities, np.float32)
-    separate = _components if method == "components" else _flood_and_merge
-    return separate(maps, boundary_sensitivity, min_grain_area)
+    separate = _components if settings.method == "components" else _flood_and_merge
+    return separate(maps, settings.boundary_sensitivity, settings.min_grain_area)
 
 
 def _components(maps: np.ndarray, sensitivity: float, min_area: float | None) -> np.ndarray:
@@ -209,14 +211,12 @@ def _redraw(regions: np.ndarray, maps: np.ndarray) -> np.ndarray:
     coarse = cv2.resize(regions, (width, height), interpolation=cv2.INTER_NEAREST_EXACT)
     reach = max(round(REDRAWN_RIM * width / regions.shape[1]), 1)
     around = cv2.getStructuringElement(cv2.MORPH_ELLIPSE, (2 * reach + 1, 2 * reach + 1))
-    values = coarse.astype(np.float32)
-    highest = cv2.dilate(values, around)
-    cores = np.where(highest == cv2.erode(values, around), coarse, 0)
+    cores = np.where(has_other_label(coarse, around), 0, coarse)
     # Grains that are nothing but rim stay as they are.
     whole = np.bincount(cores.ravel(), minlength=int(regions.max()) + 1) == 0
     cores = np.where(whole[coarse], coarse, cores)
     # The flood starts from the cores' edges only: their insides would be queued for nothing.
-    reached = highest > 0
+    reached = cv2.dilate((coarse > 0).astype(np.uint8), around) > 0
     rim = ((cores == 0) & reached).astype(np.uint8)
     rim = (cv2.dilate(rim, np.ones((3, 3), np.uint8)) > 0) & reached
     flooded = watershed(_height(_evidence(maps), _distance(maps)), np.where(rim, cores, 0), mask=rim)
@@ -271,6 +271,20 @@ def touching(regions: np.ndarray, *, corners: bool = False) -> Iterator[tuple[Wi
     for here, there in (*SIDES, *CORNERS) if corners else SIDES:
         one, other = regions[here], regions[there]
         yield here, there, (one != other) & (one > 0) & (other > 0)
+
+
+def has_other_label(labels: np.ndarray, window: np.ndarray) -> np.ndarray:
+    """Whether a pixel sees more than one label, 0 counting as one.
+
+    Args:
+        labels: Integer (H, W), below 2**24: of larger ones float32, which OpenCV needs, takes neighbours for one.
+        window: uint8 (h, w), which pixels around each it sees; nothing lies beyond the image's edge.
+
+    Returns:
+        Bool (H, W).
+    """
+    values = labels.astype(np.float32)
+    return cv2.dilate(values, window) != cv2.erode(values, window)
 
 
 def _borders(regions: np.ndarray, boundary: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
@@ -397,24 +411,25 @@ def _drop_fragments(
             parent[one] = other
         parent[fragment & (parent == np.arange(n))] = 0
     parent[is_gap & (parent == np.arange(n))] = 0
-    merged = parent[regions]
-    present = np.bincount(merged.ravel(), minlength=n) > 0
+    return _number_through(parent[regions])
+
+
+def _present(labels: np.ndarray, n: int) -> np.ndarray:
+    """Bool (n,): which grains 1..n - 1 have a pixel; not 0, which is none."""
+    present = np.bincount(labels.ravel(), minlength=n) > 0
     present[0] = False
-    return _renumber(merged, present)
+    return present
+
+
+def _number_through(labels: np.ndarray) -> np.ndarray:
+    """Number the grains that are there from 1 on, in their order."""
+    return _renumber(labels, _present(labels, int(labels.max()) + 1))
 
 
 def _renumber(labels: np.ndarray, keep: np.ndarray) -> np.ndarray:
     lookup = np.zeros(len(keep), np.int32)
     lookup[keep] = np.arange(1, int(keep.sum()) + 1)
     return lookup[labels]
-
-
-def _draw_boundaries(regions: np.ndarray) -> np.ndarray:
-    """Part touching grains by a line, and number those that are left."""
-    labels = _part(regions)
-    present = np.bincount(labels.ravel(), minlength=int(regions.max()) + 1) > 0
-    present[0] = False
-    return _renumber(labels, present)
 
 
 def _part(regions: np.ndarray) -> np.ndarray:
@@ -443,8 +458,7 @@ def grain_confidence(labels: np.ndarray, probabilities: np.ndarray) -> np.ndarra
     kernel = np.ones((3, 3), np.uint8)
     # Highest boundary probability beside each rim pixel; towards a gap, the certainty that it is one.
     evidence = cv2.dilate(np.maximum(boundary, 1 - interior), kernel)
-    values = labels.astype(np.float32)
-    rim = (labels > 0) & (cv2.dilate(values, kernel) != cv2.erode(values, kernel))
+    rim = (labels > 0) & has_other_label(labels, kernel)
     length = np.bincount(labels[rim], minlength=n)
     strength = np.bincount(labels[rim], evidence[rim], n) / np.maximum(length, 1)
     strength[length == 0] = 1.0

@@ -13,6 +13,7 @@ from scipy.ndimage import find_objects
 from skimage.color import hsv2rgb
 
 from .errors import MeasurementError
+from .instances import has_other_label
 
 OverlayStyle = Literal["fill", "outlines", "ids", "confidence"]
 OVERLAY_STYLES: tuple[str, ...] = get_args(OverlayStyle)
@@ -159,10 +160,7 @@ def _line_width(shape: tuple[int, int]) -> int:
 
 def _rim(labels: np.ndarray, width: int) -> np.ndarray:
     """Returns bool (H, W): pixels with another label within `width` px."""
-    window = np.ones((2 * width + 1, 2 * width + 1), np.uint8)
-    # float32 is what OpenCV's morphology takes and holds every label below 2**24 exactly.
-    values = labels.astype(np.float32)
-    return (cv2.dilate(values, window) != values) | (cv2.erode(values, window) != values)
+    return has_other_label(labels, np.ones((2 * width + 1, 2 * width + 1), np.uint8))
 
 
 def _tint(pixels: np.ndarray, labels: np.ndarray, colours: np.ndarray, alpha: float) -> np.ndarray:

@@ -5,13 +5,13 @@ import numpy as np
 import pytest
 
 from grain_model.errors import MeasurementError
-from grain_model.instances import grain_confidence, grain_regions, label_grains, typical_area
+from grain_model.instances import LabelSettings, grain_confidence, grain_regions, label_grains, typical_area
 from tests.drawn import drawn_maps, squares
 
 
 @pytest.mark.parametrize("method", ["watershed", "components"])
 def test_squares_are_counted_exactly_and_numbered_without_gaps(method):
-    labels, confidence = label_grains(drawn_maps(squares()), method)
+    labels, confidence = label_grains(drawn_maps(squares()), LabelSettings(method))
     assert labels.dtype == np.int32 and labels.shape == (160, 200)
     assert np.array_equal(np.unique(labels), np.arange(21))
     assert confidence.shape == (20,) and confidence.dtype == np.float32
@@ -30,8 +30,8 @@ def test_a_gap_in_a_boundary_merges_components_but_not_the_watershed():
     strength = np.full(ids.shape, 0.95, np.float32)
     strength[16:23] = 0.02
     maps = drawn_maps(ids, strength)
-    assert label_grains(maps, "components")[0].max() == 1
-    assert label_grains(maps, "watershed")[0].max() == 2
+    assert label_grains(maps, LabelSettings("components"))[0].max() == 1
+    assert label_grains(maps, LabelSettings("watershed"))[0].max() == 2
 
 
 def test_a_line_that_ends_inside_a_grain_does_not_cut_it():
@@ -42,8 +42,8 @@ def test_a_line_that_ends_inside_a_grain_does_not_cut_it():
 
 def test_sensitivity_decides_over_faint_boundaries():
     maps = drawn_maps(squares(1, 2), 0.5)
-    assert label_grains(maps, boundary_sensitivity=0.3)[0].max() == 1
-    assert label_grains(maps, boundary_sensitivity=0.8)[0].max() == 2
+    assert label_grains(maps, LabelSettings(boundary_sensitivity=0.3))[0].max() == 1
+    assert label_grains(maps, LabelSettings(boundary_sensitivity=0.8))[0].max() == 2
 
 
 def test_gaps_stay_zero_and_grains_around_them_are_kept_apart():
@@ -59,8 +59,8 @@ def test_a_speck_joins_its_grain_but_a_given_smallest_area_keeps_it():
     ids[28:35, 28:35] = 3
     maps = drawn_maps(ids, 0.8)
     assert label_grains(maps)[0].max() == 2
-    assert label_grains(maps, min_grain_area=5)[0].max() == 3
-    assert label_grains(maps, min_grain_area=4000)[0].max() < 2
+    assert label_grains(maps, LabelSettings(min_grain_area=5))[0].max() == 3
+    assert label_grains(maps, LabelSettings(min_grain_area=4000))[0].max() < 2
 
 
 def test_regions_cover_what_touches():
@@ -119,20 +119,25 @@ def test_a_specimen_in_resin_keeps_its_grains():
     assert labels.max() == 121
 
 
+@pytest.mark.parametrize("shape, size", [((1, 8, 8), None), ((8, 8), None), ((8, 8), (16, 16)), ((2, 8, 8), (0, 16))])
+def test_what_are_no_maps_or_no_size_is_explained(shape, size):
+    with pytest.raises(MeasurementError, match="expected"):
+        label_grains(np.zeros(shape), size=size)
+
+
 @pytest.mark.parametrize(
-    "maps, arguments",
+    "wrong",
     [
-        (np.zeros((1, 8, 8)), {}),
-        (np.zeros((8, 8)), {}),
-        (np.zeros((2, 8, 8)), {"method": "magic"}),
-        (np.zeros((2, 8, 8)), {"boundary_sensitivity": 1.5}),
-        (np.zeros((8, 8)), {"method": "components", "size": (16, 16)}),
-        (np.zeros((2, 8, 8)), {"size": (0, 16)}),
+        {"method": "magic"},
+        {"boundary_sensitivity": 1.5},
+        {"boundary_sensitivity": None},
+        {"min_grain_area": -1},
+        {"min_grain_area": float("nan")},
     ],
 )
-def test_wrong_arguments_are_explained(maps, arguments):
+def test_wrong_settings_are_explained(wrong):
     with pytest.raises(MeasurementError, match="expected"):
-        label_grains(maps, **arguments)
+        LabelSettings(**wrong)
 
 
 def test_a_wide_gap_is_a_border_even_where_it_ends_in_a_bridge_without_a_line():
@@ -146,7 +151,7 @@ def test_a_wide_gap_is_a_border_even_where_it_ends_in_a_bridge_without_a_line():
 @pytest.mark.parametrize("method", ["watershed", "components"])
 @pytest.mark.parametrize("size", [(320, 400), (240, 310), (120, 150), (200, 160), (110, 300)])
 def test_labels_come_at_the_size_that_is_asked_for(method, size):
-    labels, confidence = label_grains(drawn_maps(squares()), method, size=size)
+    labels, confidence = label_grains(drawn_maps(squares()), LabelSettings(method), size=size)
     assert labels.shape == size and labels.max() == len(confidence) == 20
     true = cv2.resize(squares(), size[::-1], interpolation=cv2.INTER_NEAREST)
     assert (labels > 0).mean() > 0.75
@@ -179,8 +184,8 @@ def test_outlines_of_enlarged_labels_follow_the_maps_and_not_their_pixels():
 
 def test_smallest_grain_is_given_in_px_of_the_labels():
     maps = drawn_maps(squares(side=20))
-    assert label_grains(maps, size=(160, 200), min_grain_area=1000)[0].max() == 20
-    assert label_grains(maps, size=(160, 200), min_grain_area=2500)[0].max() < 20
+    assert label_grains(maps, LabelSettings(min_grain_area=1000), size=(160, 200))[0].max() == 20
+    assert label_grains(maps, LabelSettings(min_grain_area=2500), size=(160, 200))[0].max() < 20
 
 
 @pytest.mark.parametrize("shape", [(1, 1), (1, 9), (8, 8)])

@@ -3,7 +3,7 @@
 import cv2
 import numpy as np
 
-from grain_model.instances import BOUNDARY, label_grains
+from grain_model.instances import BOUNDARY, LabelSettings, label_grains
 from grain_model.quality import assess_quality, sharpness
 from tests.drawn import drawn_maps, squares
 
@@ -17,7 +17,7 @@ def picture(ids: np.ndarray) -> np.ndarray:
 
 def codes(ids: np.ndarray, strength: float = 0.95, pixels: np.ndarray | None = None) -> set[str]:
     maps = drawn_maps(ids, strength)
-    labels, confidence = label_grains(maps, boundary_sensitivity=0.9)
+    labels, confidence = label_grains(maps, LabelSettings(boundary_sensitivity=0.9))
     pixels = picture(ids) if pixels is None else pixels
     return {flag.code for flag in assess_quality(pixels, labels, maps[BOUNDARY], confidence)}
 

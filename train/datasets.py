@@ -12,6 +12,7 @@ from skimage.measure import regionprops
 from skimage.segmentation import relabel_sequential
 from torch.utils.data import Dataset
 
+from grain_model.instances import has_other_label
 from grain_model.micrograph import read_micrograph
 from grain_model.segmentation_loss import distance_within
 from train.labelled import (
@@ -252,11 +253,10 @@ def relative_distance(labels: np.ndarray, shrunk: float = 0.0) -> np.ndarray:
     Returns:
         uint8 (H, W), 0 on boundaries and outside grains, 255 at the deepest point.
     """
-    values = np.maximum(labels, 0).astype(np.float32)
-    kernel = np.ones((3, 3), np.uint8)
-    inside = (cv2.dilate(values, kernel) == cv2.erode(values, kernel)) & (values > 0)
+    labels = np.maximum(labels, 0)
+    inside = (labels > 0) & ~has_other_label(labels, np.ones((3, 3), np.uint8))
     distance = (distance_within(inside) + shrunk) * inside
-    ids = values.astype(np.int32).ravel()
+    ids = labels.ravel()
     deepest = np.zeros(int(ids.max()) + 1, np.float32)
     np.maximum.at(deepest, ids, distance.ravel())
     return np.round(255 * distance / np.maximum(deepest[ids].reshape(labels.shape), 1)).astype(np.uint8)

@@ -2,8 +2,9 @@
 
 from dataclasses import dataclass
 
-import cv2
 import numpy as np
+
+from grain_model.instances import has_other_label
 
 from .instrument import record
 from .painting import paint
@@ -29,9 +30,7 @@ class SyntheticMicrograph:
     @property
     def boundary(self) -> np.ndarray:
         """Bool (H, W): pixels whose 3x3 neighbourhood holds more than one label."""
-        values = self.labels.astype(np.float32)
-        kernel = np.ones((3, 3), np.uint8)
-        return cv2.dilate(values, kernel) != cv2.erode(values, kernel)
+        return has_other_label(self.labels, np.ones((3, 3), np.uint8))
 
 
 def synthesize_micrograph(
