@@ -17,6 +17,7 @@ from tqdm import tqdm
 
 from .arguments import ALL_PAGES, non_negative_number, page_number, positive_number, share
 from .errors import GrainError, printable
+from .instances import METHODS
 from .micrograph import count_pages, name_page, read_micrograph
 from .scale_metadata import sidecar_names
 
@@ -112,7 +113,7 @@ def add_image_arguments(parser: argparse.ArgumentParser) -> None:
         metavar="N",
         help="page of a TIFF or frame of an animation, from 0, or `all`, each as an image; default: the first",
     )
-    parser.add_argument("--method", choices=("watershed", "components"), default="watershed", help="default: watershed")
+    parser.add_argument("--method", choices=METHODS, default="watershed", help="default: watershed")
     parser.add_argument(
         "--boundary-sensitivity",
         type=share,
@@ -339,7 +340,6 @@ def make_counter(options: argparse.Namespace) -> Callable[[PictureFile], GrainAn
                 method=options.method,
                 boundary_sensitivity=options.boundary_sensitivity,
                 min_grain_area=options.min_grain_area,
-                backend=options.backend,
                 progress=progress,
             )
 

@@ -18,7 +18,7 @@ MOST_ENLARGED = 64_000_000
 # What is reduced further has too few pixels left; what would be reduced by less is left as it is.
 SMALLEST_SIDE = 96
 LEAST_REDUCED = 0.9
-# The picture is reduced anew, once, where the typical grain comes out larger or smaller by more than that.
+# Looks at reduced pictures; the second where the typical grain of the first is off by more than LEAST_REDUCED.
 MOST_REDUCED_LOOKS = 2
 # Where the reduced picture shows fewer than this share of the grains, the large ones of the first look were groups that
 # it had not told apart, and the first look is kept.

@@ -50,7 +50,7 @@ def count_grains(
 
     Raises:
         ImageError: if the image cannot be read.
-        ScaleError: if `um_per_pixel` is no positive length.
+        ScaleError: if `um_per_pixel` is not from 1e-6 to 1e6 um.
         MeasurementError: if a setting does not fit; see `LabelSettings`.
         ModelError: if the model cannot be loaded, or the backend is unknown or not installed.
     """

@@ -69,7 +69,7 @@ def measure_grains(
 
     Raises:
         MeasurementError: The label image or the confidence has the wrong shape, type or range.
-        ScaleError: ``um_per_pixel`` is not a positive finite number.
+        ScaleError: ``um_per_pixel`` is not from 1e-6 to 1e6 um.
     """
     labels = as_label_image(labels)
     um_per_pixel = as_scale(um_per_pixel)

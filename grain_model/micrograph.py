@@ -110,7 +110,7 @@ class Micrograph:
         """The same picture with a scale given by a person, or, for None, with the file's own.
 
         Raises:
-            ScaleError: if `um_per_pixel` is not positive and finite.
+            ScaleError: if `um_per_pixel` is not from 1e-6 to 1e6 um.
         """
         return replace(self, given_scale=as_scale(um_per_pixel))
 
@@ -151,7 +151,7 @@ def read_micrograph(
 
     Raises:
         ImageError: if the file cannot be read, there are too many or too few pixels, or a value is NaN or infinite.
-        ScaleError: if `um_per_pixel` is not positive and finite.
+        ScaleError: if `um_per_pixel` is not from 1e-6 to 1e6 um.
     """
     given = as_scale(um_per_pixel)
     opened = _open(source, page, max_pixels)

@@ -10,6 +10,7 @@ from pathlib import Path
 import pandas as pd
 
 from grain_model.arguments import natural_number, positive_integer, positive_number
+from grain_model.instances import METHODS
 from train.baselines import BASELINES
 from train.contenders import DEFAULT_LABEL_METHOD, MASK_METHOD, MODEL_ROW, Contender, baseline, model_contender
 from train.instance_protocol import ScoredPicture, score_pictures, summarize
@@ -44,7 +45,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--method",
         action="append",
-        choices=("watershed", "components", MASK_METHOD),
+        choices=(*METHODS, MASK_METHOD),
         help=f"how probabilities become labels; {MASK_METHOD!r}, for the seed's protocol only, is the map of interiors "
         "as it is; repeat for more rows "
         f"(default {DEFAULT_LABEL_METHOD})",

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import math
-import random
 import time
 from collections.abc import Callable, Iterator
 from copy import deepcopy
@@ -12,7 +11,6 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import cv2
-import numpy as np
 import torch
 from threadpoolctl import threadpool_limits
 from torch.utils.data import DataLoader
@@ -136,8 +134,6 @@ class Trainer:
     def __init__(
         self, options: FitOptions, model: GrainForInstanceSegmentation | None = None, mixture: Mixture | None = None
     ) -> None:
-        random.seed(options.seed)
-        np.random.seed(options.seed)
         torch.manual_seed(options.seed)
         self.options = options
         automatic = "cuda" if torch.cuda.is_available() else "cpu"

@@ -110,8 +110,7 @@ def prepare_labels(
         int32 (H, W); the ids are kept.
     """
     dense, _, original_ids = relabel_sequential(labels)
-    area = np.bincount(dense.ravel())
-    kept_ids = np.where(area >= min_area, np.asarray(original_ids)[np.arange(area.size)], 0)
+    kept_ids = np.where(np.bincount(dense.ravel()) >= min_area, np.asarray(original_ids), 0)
     kept_ids[0] = 0
     kept = kept_ids[dense].astype(np.int32)
     return expand_labels(kept, distance=growth) if growth > 0 else kept
