@@ -6,10 +6,10 @@ the scale turns it into mm and into the number G. Without a scale the pixel figu
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field, replace
 from functools import partial
-from typing import Any, Literal
+from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -31,24 +31,6 @@ from .intercepts import (
 from .measurement import as_label_image, as_scale, close_boundaries, grain_boxes, touches_edge
 from .planimetric import PlanimetricCount, count_circle, count_rectangle, field_dispersion
 
-Quantity = Literal["grains per area", "mean grain area", "mean lineal intercept"]
-
-RULES = ("saltykov", "jeffries", "mean_area", "heyn", "abrams")
-TITLES = {
-    "saltykov": "Planimetric, rectangle (Saltykov)",
-    "jeffries": "Planimetric, circle (Jeffries)",
-    "mean_area": "Mean area of whole grains",
-    "heyn": "Intercept, straight lines (Heyn)",
-    "abrams": "Intercept, three circles (Abrams)",
-}
-STANDARDS = {
-    "saltykov": "ASTM E112, rectangular field; ISO 643",
-    "jeffries": "ASTM E112, circular field",
-    "mean_area": "ASTM E1382",
-    "heyn": "ASTM E112; ISO 643",
-    "abrams": "ASTM E112",
-}
-
 #: ASTM E112: grains that a planimetric field should hold.
 MIN_GRAINS = 50
 #: ASTM E112: intercepts that a field should give.
@@ -63,10 +45,8 @@ PLAUSIBLE_G = (-10.0, 25.0)
 COVERAGE_FACTOR = 2.15
 #: Blocks a side into which a field is divided for the scatter of its intercepts.
 INTERCEPT_BLOCKS = 4
-#: Powers of a pixel's side that convert each quantity.
-LENGTH_POWERS: dict[str, int] = {"grains per area": -2, "mean grain area": 2, "mean lineal intercept": 1}
 #: Gaps over this share of the field are worth a flag.
-GAP_SHARE = 0.05
+FLAGGED_GAPS = 0.05
 #: Intercepts that are so many times as long in one direction as in another are worth a flag.
 ELONGATED = 1.3
 #: Drawn boundaries over this share of the field are worth a flag.
@@ -89,13 +69,88 @@ def g_from_intercept(intercept_mm: float) -> float:
 
 
 @dataclass(frozen=True)
+class Quantity:
+    """What a rule measures.
+
+    Attributes:
+        name: In words.
+        symbol: In formulas.
+        unit: Unit where there is a scale.
+        unit_px: Unit where there is none.
+        power: Power of a length that it is.
+        per_um: Number of ``unit`` in um^``power``.
+        to_G: G of a value in mm^``power``.
+    """
+
+    name: str
+    symbol: str
+    unit: str
+    unit_px: str
+    power: int
+    per_um: float
+    to_G: Callable[[float], float]
+
+    def factor(self, um_per_pixel: float) -> float:
+        """What a value in px^``power`` is multiplied by to be in ``unit``."""
+        return um_per_pixel**self.power * self.per_um
+
+    def G(self, value_px: float, um_per_pixel: float) -> float:
+        """ASTM grain-size number of a value in px^``power``."""
+        return self.to_G(value_px * (um_per_pixel / 1000) ** self.power)
+
+
+DENSITY = Quantity("grains per area", "N_A", "1/mm^2", "1/px^2", -2, 1e6, g_from_density)
+MEAN_AREA = Quantity("mean grain area", "A", "um^2", "px^2", 2, 1.0, g_from_area)
+INTERCEPT = Quantity("mean lineal intercept", "l", "um", "px", 1, 1.0, g_from_intercept)
+
+
+@dataclass(frozen=True)
+class Rule:
+    """A rule of the standards.
+
+    Attributes:
+        name: Name in results.
+        title: Name for people.
+        standard: Standard that defines it.
+        quantity: What it measures.
+        counted: What it counts, in words.
+        least: Number of them below which the standard wants more.
+    """
+
+    name: str
+    title: str
+    standard: str
+    quantity: Quantity
+    counted: str = "grains"
+    least: int = MIN_GRAINS
+
+    def too_few(self, count: float) -> tuple[str, ...]:
+        """Flag of a count that is smaller than the standard wants; empty where it is not."""
+        if count >= self.least:
+            return ()
+        return (f"{count:g} {self.counted} counted, fewer than {self.least}; measure more or larger fields",)
+
+
+DEFINITIONS = {
+    rule.name: rule
+    for rule in (
+        Rule("saltykov", "Planimetric, rectangle (Saltykov)", "ASTM E112, rectangular field; ISO 643", DENSITY),
+        Rule("jeffries", "Planimetric, circle (Jeffries)", "ASTM E112, circular field", DENSITY),
+        Rule("mean_area", "Mean area of whole grains", "ASTM E1382", MEAN_AREA, "whole grains"),
+        Rule("heyn", "Intercept, straight lines (Heyn)", "ASTM E112; ISO 643", INTERCEPT, "intercepts", MIN_INTERCEPTS),
+        Rule("abrams", "Intercept, three circles (Abrams)", "ASTM E112", INTERCEPT, "intercepts", MIN_INTERCEPTS),
+    )
+}
+RULES = tuple(DEFINITIONS)
+
+
+@dataclass(frozen=True)
 class RuleResult:
     """Grain size by one rule.
 
     Attributes:
         rule: One of RULES.
-        quantity: What the rule measures.
-        value_px: That quantity in 1/px^2, px^2 or px; None where nothing could be counted.
+        value_px: The rule's quantity in 1/px^2, px^2 or px; None where nothing could be counted.
         interval_px: Its 95 % interval in the same unit; None where the counts do not bound it.
         n: Grains (those cut counted in part) or intercepts that were counted.
         ci_method: What the interval comes from, in words.
@@ -107,7 +162,6 @@ class RuleResult:
     """
 
     rule: str
-    quantity: Quantity
     value_px: float | None
     interval_px: tuple[float, float] | None
     n: float
@@ -119,48 +173,61 @@ class RuleResult:
     half_width_px: float | None = None
 
     @property
+    def definition(self) -> Rule:
+        """The rule itself."""
+        return DEFINITIONS[self.rule]
+
+    @property
     def title(self) -> str:
         """Name of the rule for people."""
-        return TITLES[self.rule]
+        return self.definition.title
 
     @property
     def standard(self) -> str:
         """Standard that defines the rule."""
-        return STANDARDS[self.rule]
+        return self.definition.standard
+
+    @property
+    def quantity(self) -> str:
+        """What the rule measures, in words."""
+        return self.definition.quantity.name
 
     @property
     def unit(self) -> str:
         """Unit of ``value`` and ``interval``: ``1/mm^2``, ``um^2`` or ``um``, and ``1/px^2``, ``px^2`` or ``px``."""
-        scaled, pixels = {
-            "grains per area": ("1/mm^2", "1/px^2"),
-            "mean grain area": ("um^2", "px^2"),
-            "mean lineal intercept": ("um", "px"),
-        }[self.quantity]
-        return pixels if self.um_per_pixel is None else scaled
+        quantity = self.definition.quantity
+        return quantity.unit_px if self.um_per_pixel is None else quantity.unit
+
+    @property
+    def factor(self) -> float:
+        """What a value in pixels is multiplied by to be in ``unit``."""
+        return 1.0 if self.um_per_pixel is None else self.definition.quantity.factor(self.um_per_pixel)
 
     @property
     def value(self) -> float | None:
         """The quantity in ``unit``."""
-        return None if self.value_px is None else self.value_px * self._factor
+        return None if self.value_px is None else self.value_px * self.factor
 
     @property
     def interval(self) -> tuple[float, float] | None:
         """The 95 % interval in ``unit``."""
         if self.interval_px is None:
             return None
-        return self.interval_px[0] * self._factor, self.interval_px[1] * self._factor
+        return self.interval_px[0] * self.factor, self.interval_px[1] * self.factor
 
     @property
     def G(self) -> float | None:
         """ASTM grain-size number; None without a scale or without a count."""
-        return self._number(self.value_px)
+        if self.value_px is None or self.um_per_pixel is None:
+            return None
+        return self.definition.quantity.G(self.value_px, self.um_per_pixel)
 
     @property
     def ci95(self) -> tuple[float, float] | None:
         """95 % interval in G, low and high; None without a scale or where the counts do not bound it."""
         if self.interval_px is None or self.um_per_pixel is None:
             return None
-        ends = [self._number(end) for end in self.interval_px]
+        ends = [self.definition.quantity.G(end, self.um_per_pixel) for end in self.interval_px]
         return min(ends), max(ends)
 
     @property
@@ -172,24 +239,6 @@ class RuleResult:
             return None
         low, high = self.interval_px
         return 50 * (high - low) / self.value_px
-
-    @property
-    def _factor(self) -> float:
-        if self.um_per_pixel is None:
-            return 1.0
-        to_mm2 = 1e6 if self.quantity == "grains per area" else 1.0
-        return self.um_per_pixel ** LENGTH_POWERS[self.quantity] * to_mm2
-
-    def _number(self, value_px: float | None) -> float | None:
-        if value_px is None or self.um_per_pixel is None:
-            return None
-        in_mm = value_px * (self.um_per_pixel / 1000) ** LENGTH_POWERS[self.quantity]
-        convert = {
-            "grains per area": g_from_density,
-            "mean grain area": g_from_area,
-            "mean lineal intercept": g_from_intercept,
-        }
-        return convert[self.quantity](in_mm)
 
 
 @dataclass(frozen=True)
@@ -311,7 +360,7 @@ class GrainSize:
         directions = [
             {
                 "degrees": direction.degrees,
-                "mean_lineal_intercept": direction.intercept_px and direction.intercept_px * self.heyn._factor,
+                "mean_lineal_intercept": direction.intercept_px and direction.intercept_px * self.heyn.factor,
                 "unit": self.heyn.unit,
                 "n": direction.intercepts,
             }
@@ -478,12 +527,12 @@ def _average(results: list[RuleResult], names: Sequence[str]) -> RuleResult:
     """Mean and t interval over fields of one rule, in the pixels of the first field."""
     first = results[0]
     counted = [result for result in results if result.value_px is not None]
-    values = np.array([result.value / first._factor for result in counted])
+    values = np.array([result.value / first.factor for result in counted])
     total = float(sum(result.n for result in results))
-    flags = list(_too_few(first.rule, total))
+    flags = list(first.definition.too_few(total))
     # More fields mend small numbers, but nothing else that one field suffers from.
     for name, result in zip(names, results, strict=True):
-        flags += [f"{name}: {flag}" for flag in result.flags if flag not in _too_few(result.rule, result.n)]
+        flags += [f"{name}: {flag}" for flag in result.flags if flag not in result.definition.too_few(result.n)]
     if len(counted) < len(results):
         flags.append(f"{len(results) - len(counted)} of {len(results)} fields gave no value and were left out")
     mean = float(values.mean()) if len(values) else None
@@ -529,14 +578,13 @@ def _planimetric_result(
     density = count / counted.area_px if count > 0 else None
     half_width = COVERAGE_FACTOR * dispersion / np.sqrt(count) + rim if count >= MIN_GRAINS_FOR_INTERVAL else None
     return RuleResult(
-        rule,
-        "grains per area",
-        density,
-        _log_interval(density, half_width),
-        count,
-        source,
-        um_per_pixel,
-        _too_few(rule, count),
+        rule=rule,
+        value_px=density,
+        interval_px=_log_interval(density, half_width),
+        n=count,
+        ci_method=source,
+        um_per_pixel=um_per_pixel,
+        flags=DEFINITIONS[rule].too_few(count),
         n_inside=counted.inside,
         n_cut=counted.cut,
     )
@@ -545,16 +593,20 @@ def _planimetric_result(
 def _mean_area(areas: np.ndarray, dispersion: float, um_per_pixel: float | None, flags: tuple[str, ...]) -> RuleResult:
     """E1382 mean area of whole grains; the interval is s / sqrt(n) of the areas or that of their number if wider."""
     count = len(areas)
-    source = "the wider of t s / sqrt(n) over the grains' areas and counting statistics"
-    flags = _too_few("mean_area", count) + flags
-    if count == 0:
-        return RuleResult("mean_area", "mean grain area", None, None, 0.0, source, um_per_pixel, flags)
-    mean = float(areas.mean())
+    mean = float(areas.mean()) if count else None
     interval = None
     if count >= MIN_GRAINS_FOR_INTERVAL:
         own = stats.t.ppf(0.975, count - 1) * areas.std(ddof=1) / mean / np.sqrt(count)
         interval = _log_interval(mean, max(own, COVERAGE_FACTOR * dispersion / np.sqrt(count)))
-    return RuleResult("mean_area", "mean grain area", mean, interval, float(count), source, um_per_pixel, flags)
+    return RuleResult(
+        rule="mean_area",
+        value_px=mean,
+        interval_px=interval,
+        n=float(count),
+        ci_method="the wider of t s / sqrt(n) over the grains' areas and counting statistics",
+        um_per_pixel=um_per_pixel,
+        flags=DEFINITIONS["mean_area"].too_few(count) + flags,
+    )
 
 
 def _abrams_result(
@@ -590,26 +642,22 @@ def _intercept_result(
     length = float(sum(line.length_px for line in lines))
     counts, lengths = parts
     counts, lengths = counts[lengths > 0], lengths[lengths > 0]
-    source = f"spread of the intercepts over {len(counts)} {parts_name} of the field, or half that of the grain count"
-    flags = _too_few(rule, intercepts)
-    if intercepts == 0:
-        return RuleResult(rule, "mean lineal intercept", None, None, 0.0, source, um_per_pixel, flags)
     half_width = None
     if len(counts) > 1 and counts.sum() > 0:
         # Ratio estimator: the residuals of the counts about their common rate.
         residuals = counts - lengths * counts.sum() / lengths.sum()
         scatter = np.sqrt((residuals**2).sum() * len(counts) / (len(counts) - 1)) / counts.sum()
         half_width = max(least, stats.t.ppf(0.975, len(counts) - 1) * scatter)
-    intercept = length / intercepts
+    intercept = length / intercepts if intercepts > 0 else None
+    source = f"spread of the intercepts over {len(counts)} {parts_name} of the field, or half that of the grain count"
     return RuleResult(
-        rule,
-        "mean lineal intercept",
-        intercept,
-        _log_interval(intercept, half_width),
-        intercepts,
-        source,
-        um_per_pixel,
-        flags,
+        rule=rule,
+        value_px=intercept,
+        interval_px=_log_interval(intercept, half_width),
+        n=intercepts,
+        ci_method=source,
+        um_per_pixel=um_per_pixel,
+        flags=DEFINITIONS[rule].too_few(intercepts),
     )
 
 
@@ -640,21 +688,12 @@ def _largest_grain(
     return AlaGrain(
         label=int(ids[largest]),
         area_px=float(area[largest]),
-        G=None if um_per_pixel is None else g_from_area(area[largest] * (um_per_pixel / 1000) ** 2),
+        G=None if um_per_pixel is None else MEAN_AREA.G(area[largest], um_per_pixel),
         difference=float(coarser[largest]),
         area_share=share,
         is_ala=bool(coarser[largest] >= ALA_DIFFERENCE and share <= ALA_AREA_SHARE),
         touches_edge=bool(is_cut[largest]),
     )
-
-
-def _too_few(rule: str, count: float) -> tuple[str, ...]:
-    least, what = {
-        "mean_area": (MIN_GRAINS, "whole grains"),
-        "heyn": (MIN_INTERCEPTS, "intercepts"),
-        "abrams": (MIN_INTERCEPTS, "intercepts"),
-    }.get(rule, (MIN_GRAINS, "grains"))
-    return () if count >= least else (f"{count:g} {what} counted, fewer than {least}; measure more or larger fields",)
 
 
 def _drawn_boundary_flag(labels: np.ndarray, closed: np.ndarray) -> tuple[str, ...]:
@@ -694,6 +733,6 @@ def _field_flags(closed: np.ndarray) -> tuple[str, ...]:
     gaps = 1 - np.count_nonzero(closed) / closed.size
     if gaps == 1:
         return ("no grains in the field",)
-    if gaps <= GAP_SHARE:
+    if gaps <= FLAGGED_GAPS:
         return ()
     return (f"{gaps:.0%} of the field is no grain; grains per area count the whole field, so G reads coarser",)

@@ -386,8 +386,8 @@ def _rule_rows(sizes: GrainSize) -> list[tuple[str, ...]]:
     rows = []
     for result in sizes.rules:
         unit = result.unit.replace("um", "\N{MICRO SIGN}m").replace("^2", "\N{SUPERSCRIPT TWO}")
-        short = {"grains per area": "N_A", "mean grain area": "A", "mean lineal intercept": "l"}[result.quantity]
-        measured = "\N{EN DASH}" if result.value is None else f"{short} = {result.value:.4g} {unit}"
+        symbol = result.definition.quantity.symbol
+        measured = "\N{EN DASH}" if result.value is None else f"{symbol} = {result.value:.4g} {unit}"
         rows.append(
             (
                 result.title,
