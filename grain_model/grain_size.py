@@ -143,6 +143,12 @@ DEFINITIONS = {
 }
 RULES = tuple(DEFINITIONS)
 
+#: Columns of the table of all rules.
+FRAME_COLUMNS = (
+    *("rule", "standard", "quantity", "value", "unit", "G", "G_low", "G_high"),
+    *("relative_accuracy_percent", "n", "n_inside", "n_cut", "interval_from"),
+)
+
 
 @dataclass(frozen=True)
 class RuleResult:
@@ -240,6 +246,24 @@ class RuleResult:
         low, high = self.interval_px
         return 50 * (high - low) / self.value_px
 
+    def to_dict(self) -> dict[str, Any]:
+        """Plain numbers, strings, lists and None, ready for JSON."""
+        return {
+            "G": self.G,
+            "ci95": None if self.ci95 is None else list(self.ci95),
+            "n": self.n,
+            "n_inside": self.n_inside,
+            "n_cut": self.n_cut,
+            "quantity": self.quantity,
+            "value": self.value,
+            "interval": None if self.interval is None else list(self.interval),
+            "unit": self.unit,
+            "relative_accuracy_percent": self.relative_accuracy,
+            "standard": self.standard,
+            "interval_from": self.ci_method,
+            "flags": list(self.flags),
+        }
+
 
 @dataclass(frozen=True)
 class GrainSize:
@@ -317,45 +341,11 @@ class GrainSize:
         rows = []
         for result in self.rules:
             low, high = result.ci95 or (None, None)
-            rows.append(
-                {
-                    "rule": result.rule,
-                    "standard": result.standard,
-                    "quantity": result.quantity,
-                    "value": result.value,
-                    "unit": result.unit,
-                    "G": result.G,
-                    "G_low": low,
-                    "G_high": high,
-                    "relative_accuracy_percent": result.relative_accuracy,
-                    "n": result.n,
-                    "n_inside": result.n_inside,
-                    "n_cut": result.n_cut,
-                    "interval_from": result.ci_method,
-                }
-            )
-        return pd.DataFrame(rows)
+            rows.append({"rule": result.rule, "G_low": low, "G_high": high, **result.to_dict()})
+        return pd.DataFrame(rows, columns=FRAME_COLUMNS)
 
     def to_dict(self) -> dict[str, Any]:
         """Plain numbers, strings, lists and None, ready for JSON."""
-        rules = {
-            result.rule: {
-                "G": result.G,
-                "ci95": None if result.ci95 is None else list(result.ci95),
-                "n": result.n,
-                "n_inside": result.n_inside,
-                "n_cut": result.n_cut,
-                "quantity": result.quantity,
-                "value": result.value,
-                "interval": None if result.interval is None else list(result.interval),
-                "unit": result.unit,
-                "relative_accuracy_percent": result.relative_accuracy,
-                "standard": result.standard,
-                "interval_from": result.ci_method,
-                "flags": list(result.flags),
-            }
-            for result in self.rules
-        }
         ala = None if self.ala is None else dict(vars(self.ala))
         directions = [
             {
@@ -367,7 +357,7 @@ class GrainSize:
             for direction in self.directions
         ]
         return {
-            **rules,
+            **{result.rule: result.to_dict() for result in self.rules},
             "directions": directions,
             "anisotropy": self.anisotropy,
             "iso643": self.iso643,
