@@ -16,7 +16,7 @@ import pandas as pd
 from scipy import stats
 from skimage.segmentation import relabel_sequential
 
-from .duplex import ALA_AREA_SHARE, ALA_DIFFERENCE, AlaGrain, DuplexHint, duplex_hint, numbers_coarser
+from .duplex import ALA_AREA_SHARE, ALA_DIFFERENCE, AlaGrain, DuplexHint, duplex_hint
 from .errors import MeasurementError, ScaleError
 from .intercepts import (
     HEYN_SPACING,
@@ -306,24 +306,9 @@ class GrainSize:
         return tuple(getattr(self, rule) for rule in RULES)
 
     @property
-    def N_A_px(self) -> float | None:
-        """Grains per px^2 by Saltykov's rule."""
-        return self.saltykov.value_px
-
-    @property
     def N_A_mm2(self) -> float | None:
         """Grains per mm^2 by Saltykov's rule, None without a scale."""
         return None if self.um_per_pixel is None else self.saltykov.value
-
-    @property
-    def mean_lineal_intercept_px(self) -> float | None:
-        """Mean lineal intercept in px, from the straight lines in four directions."""
-        return self.heyn.value_px
-
-    @property
-    def mean_lineal_intercept_um(self) -> float | None:
-        """Mean lineal intercept in um, None without a scale."""
-        return None if self.um_per_pixel is None else self.heyn.value
 
     @property
     def anisotropy(self) -> float | None:
@@ -378,7 +363,7 @@ def grain_size(labels: np.ndarray, um_per_pixel: float | None = None) -> GrainSi
 
     The intervals of a single field come from how counts scatter: for the planimetric rules from the number of grains
     (see ``field_dispersion``), for the intercepts from blocks of the field or from the placements of the circles, never
-    narrower than the scatter of the grain density implies. Several fields say more: see ``grain_size_fields``.
+    narrower than the scatter of the grain density implies. Several fields say more: see ``average_fields``.
 
     Args:
         labels: Integer image (H, W); 0 is boundary, gap or background, each other number one grain in one piece.
@@ -432,42 +417,18 @@ def grain_size(labels: np.ndarray, um_per_pixel: float | None = None) -> GrainSi
     )
 
 
-def grain_size_fields(
-    fields: Sequence[np.ndarray], um_per_pixel: float | Sequence[float | None] | None = None
-) -> GrainSize:
-    """Grain size of several fields of one specimen, with the spread over the fields (ASTM E112, 15).
+def average_fields(results: Sequence[GrainSize], names: Sequence[str] | None = None) -> GrainSize:
+    """Average fields of one specimen, with the spread over them (ASTM E112, 15).
 
     N_A, mean areas and intercepts are averaged and only then converted to G; 95 % CI = t(0.975, n - 1) s / sqrt(n) and
     %RA = 100 CI / mean.
 
     Args:
-        fields: Label images as for ``grain_size``.
-        um_per_pixel: One scale for all, or one for each; without a scale all fields must have the same pixel size.
+        results: One or more fields, all with a scale or all without; without one all must have the same pixel size.
+        names: Their names, for messages and flags; numbers from 1 if left out.
 
     Returns:
-        The averages; ``.fields`` holds the single fields. One field gives the same as ``grain_size``.
-
-    Raises:
-        MeasurementError: No field, a number of scales that differs from the number of fields, or a label image that
-            cannot be measured.
-        ScaleError: A scale is not a positive finite number, or only some fields have one.
-    """
-    fields = list(fields)
-    scales = [um_per_pixel] * len(fields) if um_per_pixel is None or np.isscalar(um_per_pixel) else list(um_per_pixel)
-    if len(scales) != len(fields):
-        raise MeasurementError(
-            f"There are {len(scales)} scales for {len(fields)} fields; one for each field, or none at all, is expected."
-            " Leave the scale out, or give them all the same."
-        )
-    return average_fields([grain_size(labels, scale) for labels, scale in zip(fields, scales, strict=True)])
-
-
-def average_fields(results: Sequence[GrainSize], names: Sequence[str] | None = None) -> GrainSize:
-    """Average the results of single fields as ``grain_size_fields`` does.
-
-    Args:
-        results: One or more fields, all with a scale or all without.
-        names: Their names, for messages and flags; numbers from 1 if left out.
+        The averages; ``.fields`` holds the single fields. One field gives itself.
 
     Raises:
         MeasurementError: No field.
@@ -673,7 +634,7 @@ def _largest_grain(
     if len(area) == 0:
         return None
     largest = int(area.argmax())
-    coarser = numbers_coarser(area, area.sum() / count)
+    coarser = np.log2(area / (area.sum() / count))  # in G numbers
     share = float(area[coarser >= ALA_DIFFERENCE].sum() / area.sum())
     return AlaGrain(
         label=int(ids[largest]),

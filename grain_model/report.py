@@ -9,7 +9,6 @@ from __future__ import annotations
 import argparse
 import base64
 import datetime
-import html
 import io
 import os
 import sys
@@ -19,6 +18,7 @@ import unicodedata
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
 from functools import partial
+from html import escape
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -213,15 +213,15 @@ def render_html(report: Report) -> str:
     sections = []
     for field in report.fields:
         sections.append(
-            f"<section><h2>{_escape(field.name)}</h2>{_html_facts(field.facts)}{_html_rules(field.rules)}"
+            f"<section><h2>{escape(field.name)}</h2>{_html_facts(field.facts)}{_html_rules(field.rules)}"
             f"{_html_warnings(field.warnings)}{''.join(map(_html_pictures, field.pictures))}</section>"
         )
     return (
-        f'<!doctype html>\n<html lang="en"><head><meta charset="utf-8"><title>{_escape(report.title)}</title>'
+        f'<!doctype html>\n<html lang="en"><head><meta charset="utf-8"><title>{escape(report.title)}</title>'
         f'<meta name="viewport" content="width=device-width"><style>{_CSS}</style></head><body>'
-        f"<h1>{_escape(report.title)}</h1><p class=headline>{_escape(report.headline)}</p>"
+        f"<h1>{escape(report.title)}</h1><p class=headline>{escape(report.headline)}</p>"
         f"{_html_facts(report.facts)}{_html_rules(report.rules)}{_html_warnings(report.warnings)}"
-        f"<ul class=notes>{''.join(f'<li>{_escape(note)}</li>' for note in report.notes)}</ul>"
+        f"<ul class=notes>{''.join(f'<li>{escape(note)}</li>' for note in report.notes)}</ul>"
         f"<p class=signature><span>Checked</span><span>Date</span><span>Signature</span></p>"
         f"{''.join(sections)}</body></html>\n"
     )
@@ -330,7 +330,7 @@ def compose_field(analysis: GrainAnalysis) -> ReportField:
             ("Micrograph", plot_micrograph(pixels, scale)),
             (
                 "Grains that were found, and the largest of them",
-                plot_marked_grains(pixels, labels, sizes.ala, scale, "outlines"),
+                plot_marked_grains(pixels, labels, sizes.ala, scale),
             ),
         ],
         [
@@ -474,18 +474,14 @@ figure{margin:0;min-width:0}img{width:100%}figcaption{color:#5b6470;font-size:.8
 """
 
 
-def _escape(text: str) -> str:
-    return html.escape(text, quote=True)
-
-
 def _html_facts(facts: list[tuple[str, str]]) -> str:
-    rows = "".join(f"<tr><th>{_escape(name)}</th><td>{_escape(value)}</td></tr>" for name, value in facts)
+    rows = "".join(f"<tr><th>{escape(name)}</th><td>{escape(value)}</td></tr>" for name, value in facts)
     return f"<table class=facts>{rows}</table>"
 
 
 def _html_rules(rules: list[tuple[str, ...]]) -> str:
-    head = "".join(f"<th>{_escape(name)}</th>" for name in RULE_COLUMNS)
-    body = "".join(f"<tr>{''.join(f'<td>{_escape(cell)}</td>' for cell in row)}</tr>" for row in rules)
+    head = "".join(f"<th>{escape(name)}</th>" for name in RULE_COLUMNS)
+    body = "".join(f"<tr>{''.join(f'<td>{escape(cell)}</td>' for cell in row)}</tr>" for row in rules)
     return f"<div class=scroll><table><tr>{head}</tr>{body}</table></div>"
 
 
@@ -493,7 +489,7 @@ def _html_pictures(row: list[Picture]) -> str:
     """A row of pictures of one height; a single one takes half of the width."""
     figures = "".join(
         f'<figure style="flex:{picture.aspect:.3f}"><img src="{_data_uri(picture)}" '
-        f'alt="{_escape(picture.caption)}"><figcaption>{_escape(picture.caption)}</figcaption></figure>'
+        f'alt="{escape(picture.caption)}"><figcaption>{escape(picture.caption)}</figcaption></figure>'
         for picture in row
     )
     rest = f'<div style="flex:{row[0].aspect:.3f}"></div>' if len(row) == 1 else ""
@@ -503,7 +499,7 @@ def _html_pictures(row: list[Picture]) -> str:
 def _html_warnings(warnings: list[str]) -> str:
     if not warnings:
         return ""
-    return f"<ul class=warnings>{''.join(f'<li>{_escape(text)}</li>' for text in warnings)}</ul>"
+    return f"<ul class=warnings>{''.join(f'<li>{escape(text)}</li>' for text in warnings)}</ul>"
 
 
 def _data_uri(picture: Picture) -> str:
