@@ -13,7 +13,8 @@ import numpy as np
 
 from .batch import Failure, PictureFile
 from .errors import GrainError, printable
-from .grain_size import GrainSize, average_fields
+from .field_mean import average_fields
+from .grain_size_result import GrainSize
 from .json_file import save_json
 
 if TYPE_CHECKING:

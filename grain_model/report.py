@@ -32,8 +32,9 @@ from PIL import Image
 from .batch import EXIT_SOME_FAILED, Batch, Failure, PictureFile, add_image_arguments, attempt, make_counter, refuse
 from .correction import describe_edits
 from .errors import GrainError, MeasurementError, printable
+from .field_mean import average_fields
 from .fields import digest, repeated_fields
-from .grain_size import GrainSize, average_fields
+from .grain_size_result import GrainSize
 from .micrograph import read_micrograph
 from .plots import (
     GREY,

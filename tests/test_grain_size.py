@@ -11,15 +11,9 @@ from skimage.segmentation import relabel_sequential
 
 from grain_model.duplex import duplex_hint
 from grain_model.errors import MeasurementError, ScaleError
-from grain_model.grain_size import (
-    RULES,
-    GrainSize,
-    average_fields,
-    g_from_area,
-    g_from_density,
-    g_from_intercept,
-    grain_size,
-)
+from grain_model.field_mean import average_fields
+from grain_model.grain_size import grain_size
+from grain_model.grain_size_result import RULES, GrainSize, g_from_area, g_from_density, g_from_intercept
 from grain_model.intercepts import TestLine as Line
 from grain_model.intercepts import count_intercepts
 from grain_model.measurement import grain_boxes, touches_edge
