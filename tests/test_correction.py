@@ -17,7 +17,7 @@ from grain_model.export import export_grains
 from grain_model.margins import Margins
 from grain_model.micrograph import read_micrograph
 from grain_model.rendering import CHOSEN_COLOUR, CORRECTED_COLOUR, mark_grains
-from grain_model.report import compose_report
+from grain_model.report_content import compose_report
 from tests.drawn import LINE, draw_grid, predict_drawn
 
 STEP = 40 + LINE

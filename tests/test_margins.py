@@ -13,7 +13,7 @@ from grain_model.errors import CorrectionError
 from grain_model.export import export_grains
 from grain_model.margins import Margins, find_margins
 from grain_model.micrograph import MIN_SIDE, read_micrograph
-from grain_model.report import compose_report
+from grain_model.report_content import compose_report
 from tests.drawn import draw_grid, draw_sem, predict_drawn
 
 PICTURE = np.random.default_rng(0).integers(0, 256, (200, 300, 3), np.uint8)

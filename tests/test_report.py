@@ -19,12 +19,15 @@ from scipy.spatial import cKDTree
 from grain_model import batch as batch_module
 from grain_model import counting as counting_module
 from grain_model import report as report_module
+from grain_model import report_content, report_pdf
 from grain_model.analysis import LabelSettings
 from grain_model.batch import Failure
 from grain_model.errors import MeasurementError, ScaleError
 from grain_model.grain_size import grain_size
 from grain_model.measurement import measure_grains
-from grain_model.report import PAGE, compose_field, compose_report, write_report
+from grain_model.report import write_report
+from grain_model.report_content import compose_field, compose_report
+from grain_model.report_pdf import PAGE
 
 
 def analyzed(seed: int, um_per_pixel: float | None = 0.5, grains: int = 90, name: str | None = None) -> SimpleNamespace:
@@ -56,7 +59,7 @@ def analyzed(seed: int, um_per_pixel: float | None = 0.5, grains: int = 90, name
 def coarse_pictures():
     """What is tested is where the pictures go, not how sharp they are."""
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(report_module, "PICTURE_DPI", 50)
+        patch.setattr(report_content, "PICTURE_DPI", 50)
         yield
 
 
@@ -223,7 +226,7 @@ def test_pdf_takes_what_its_font_lacks_from_an_installed_one(tmp_path, monkeypat
     write_font(tmp_path / "font.ttf", "Font of the test", "\N{CJK UNIFIED IDEOGRAPH-8BD5}")
     monkeypatch.setattr(fontManager, "ttflist", list(fontManager.ttflist))
     fontManager.addfont(tmp_path / "font.ttf")
-    monkeypatch.setattr(report_module, "EAST_ASIAN_FONTS", ("A font that is not installed", "Font of the test"))
+    monkeypatch.setattr(report_pdf, "EAST_ASIAN_FONTS", ("A font that is not installed", "Font of the test"))
     specimen = "no. 1 \N{CJK UNIFIED IDEOGRAPH-8BD5}"
     report = compose_report([analyzed(1)], specimen=specimen)
     with warnings.catch_warnings():

@@ -8,7 +8,8 @@ from typing import Any
 import gradio as gr
 
 from ..export import FORMATS, export_grains
-from ..report import compose_report, write_report
+from ..report import write_report
+from ..report_content import compose_report
 from .actions import CountedMicrograph, clear_errors, still_there
 from .limits import PRIVATE, REDRAW_QUEUE
 
