@@ -5,9 +5,9 @@ from __future__ import annotations
 import datetime
 import io
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from matplotlib.figure import Figure
@@ -15,8 +15,7 @@ from PIL import Image
 
 from .batch import Failure
 from .correction import describe_edits
-from .field_mean import average_fields
-from .fields import digest, repeated_fields
+from .fields import CountedField, mean_of_counted
 from .grain_size_result import GrainSize
 from .plots import (
     LEAST_ASPECT_RATIO,
@@ -31,7 +30,7 @@ from .plots import (
 from .version import __version__
 
 if TYPE_CHECKING:
-    from .analysis import GrainAnalysis, LabelSettings
+    from .analysis import GrainAnalysis
 
 RULE_COLUMNS = ("Rule", "Standard", "Measured", "G", "95 % interval", "%RA", "n")
 PICTURE_DPI = 300
@@ -62,26 +61,14 @@ class ReportField:
     """One image of the report.
 
     Attributes:
-        name: Name of the image.
-        count: Number of grains.
-        digest: Of its pixels.
-        size: Its grain size, without the test lines.
-        scale: Scale and where it comes from.
-        settings: How the grains were found.
-        weights: With which weights.
+        counted: The image, by its name alone, and its numbers.
         facts: Pairs of a name and a value.
         rules: Rows of the grain-size table, in RULE_COLUMNS.
         warnings: What a reader has to know.
         pictures: Rows of pictures, each of one height: the micrograph and its grains, test lines, charts.
     """
 
-    name: str
-    count: int
-    digest: str
-    size: GrainSize
-    scale: str
-    settings: str
-    weights: str
+    counted: CountedField
     facts: list[tuple[str, str]]
     rules: list[tuple[str, ...]]
     warnings: list[str]
@@ -136,49 +123,40 @@ def compose_report(
         ScaleError: Some fields have a scale and some have none.
     """
     fields = [field if isinstance(field, ReportField) else compose_field(field) for field in fields]
-    names = [field.name for field in fields]
-    sizes = average_fields([field.size for field in fields], names)
+    counted = [field.counted for field in fields]
+    sizes = mean_of_counted(counted)
+    scales = [field.summary["scale"] for field in counted]
     facts = [
         ("Specimen", specimen),
-        ("Fields", f"{len(fields)}: {', '.join(names)}"),
-        ("Grains", f"{sum(field.count for field in fields)} in the fields, those cut by an edge included"),
-        ("Scale", "; ".join(sorted({field.scale for field in fields}))),
-        ("Grains found by", "; ".join(_unique(field.settings for field in fields))),
+        ("Fields", f"{len(fields)}: {', '.join(field.file for field in counted)}"),
+        ("Grains", f"{sum(field.count for field in counted)} in the fields, those cut by an edge included"),
+        ("Scale", "; ".join(sorted({_scale_text(scale["um_per_pixel"], scale["source"]) for scale in scales}))),
+        ("Grains found by", "; ".join(_unique(_settings_text(field.summary["settings"]) for field in counted))),
         ("Software", f"grain_model {__version__}"),
-        ("Weights", "; ".join(_unique(field.weights for field in fields))),
+        ("Weights", "; ".join(_unique(_weights_text(field.summary["weights"]) for field in counted))),
         ("Date", (date or datetime.date.today()).isoformat()),
         ("Operator", operator),
     ]
     if left_out:
         facts.insert(2, ("Left out", "; ".join(f"{Path(failure.file).name}: {failure.reason}" for failure in left_out)))
-    flags = [*repeated_fields(names, [field.digest for field in fields])]
-    flags += [*sizes.flags, *(f"{rule.title}: {flag}" for rule in sizes.rules for flag in rule.flags)]
     return Report(
         title=title,
         headline=_headline(sizes),
         facts=facts,
         rules=_rule_rows(sizes),
         notes=_notes(sizes),
-        warnings=_unique(flags),
+        warnings=_unique([*sizes.flags, *_rule_flags(sizes)]),
         fields=fields,
     )
 
 
 def compose_field(analysis: GrainAnalysis) -> ReportField:
     """Draw and write down what the report says of one field; it holds its pictures packed, and not the analysis."""
-    sizes = analysis.grain_size
-    warnings = [*analysis.remarks, *(f"{rule.title}: {flag}" for rule in sizes.rules for flag in rule.flags)]
     return ReportField(
-        name=analysis.name,
-        count=analysis.count,
-        digest=digest(analysis.micrograph.field),
-        size=replace(sizes, test_lines={}),
-        scale=_scale_text(analysis.um_per_pixel, analysis.scale_source),
-        settings=_settings_text(analysis.settings),
-        weights=_weights_text(analysis.weights),
+        counted=CountedField.of(analysis, analysis.name),
         facts=_field_facts(analysis),
-        rules=_rule_rows(sizes),
-        warnings=_unique(warnings),
+        rules=_rule_rows(analysis.grain_size),
+        warnings=_unique([*analysis.remarks, *_rule_flags(analysis.grain_size)]),
         pictures=_field_pictures(analysis),
     )
 
@@ -274,6 +252,10 @@ def _rule_rows(sizes: GrainSize) -> list[tuple[str, ...]]:
     return rows
 
 
+def _rule_flags(sizes: GrainSize) -> list[str]:
+    return [f"{rule.title}: {flag}" for rule in sizes.rules for flag in rule.flags]
+
+
 def _notes(sizes: GrainSize) -> list[str]:
     notes = []
     if sizes.iso643 is not None:
@@ -315,10 +297,11 @@ def _scale_text(um_per_pixel: float | None, source: str | None) -> str:
     return f"{um_per_pixel:.5g} \N{MICRO SIGN}m per pixel" + (f" ({source})" if source else "")
 
 
-def _settings_text(settings: LabelSettings) -> str:
-    area = settings.min_grain_area
+def _settings_text(settings: dict[str, Any]) -> str:
+    area = settings["min_grain_area"]
     smallest = "by the image's own grains" if area is None else f"{area:g} px"
-    return f"{settings.method}, boundary sensitivity {settings.boundary_sensitivity:g}, smallest grain {smallest}"
+    sensitivity = settings["boundary_sensitivity"]
+    return f"{settings['method']}, boundary sensitivity {sensitivity:g}, smallest grain {smallest}"
 
 
 def _weights_text(weights: dict[str, str | None]) -> str:

@@ -27,7 +27,7 @@ def render_html(report: Report) -> str:
     sections = []
     for field in report.fields:
         sections.append(
-            f"<section><h2>{escape(field.name)}</h2>{_html_facts(field.facts)}{_html_rules(field.rules)}"
+            f"<section><h2>{escape(field.counted.file)}</h2>{_html_facts(field.facts)}{_html_rules(field.rules)}"
             f"{_html_warnings(field.warnings)}{''.join(map(_html_pictures, field.pictures))}</section>"
         )
     return (

@@ -44,7 +44,7 @@ def write_pdf(report: Report, path: str | os.PathLike) -> None:
         page.signature()
         for field in report.fields:
             page.turn()
-            page.text(field.name, size=14, weight="bold")
+            page.text(field.counted.file, size=14, weight="bold")
             page.facts(field.facts)
             page.rules(field.rules)
             page.bullets(field.warnings, "#c8102e")
