@@ -13,7 +13,8 @@ from collections.abc import Sequence
 import numpy as np
 import pandas as pd
 
-from grain_model.grain_size import RULES, g_from_area, g_from_density, g_from_intercept, grain_size
+from grain_model.grain_size import grain_size
+from grain_model.grain_size_result import RULES, g_from_area, g_from_density, g_from_intercept
 from grain_model.measurement import measure_grains
 from train.synthesis import polycrystal
 

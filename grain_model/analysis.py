@@ -14,7 +14,8 @@ import pandas as pd
 
 from .canonical_scale import predict_at_canonical_scale
 from .correction import Edit, replay
-from .grain_size import GrainSize, grain_size
+from .grain_size import grain_size
+from .grain_size_result import GrainSize
 from .image_processing_grain import standardize
 from .instances import BOUNDARY, DEFAULT_SETTINGS, LabelSettings, Method, label_grains, resample
 from .json_file import save_json

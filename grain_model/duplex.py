@@ -71,11 +71,6 @@ class DuplexHint:
     field: int = 1
 
 
-def numbers_coarser(area: np.ndarray | float, mean_area: float) -> np.ndarray:
-    """G numbers by which grains of ``area`` are coarser than ``mean_area``, in the same unit: log2 of the ratio."""
-    return np.log2(np.asarray(area, dtype=float) / mean_area)
-
-
 def duplex_hint(area: np.ndarray) -> DuplexHint:
     """Look for two populations in the area-weighted distribution of grain sizes.
 

@@ -1,7 +1,7 @@
 """Results as files that other tools open: tables, label TIFF, COCO, ImageJ regions, GeoJSON.
 
-`python -m grain_model export IMAGES --out DIR` writes them for images; the functions here for any label image
-and its table. Names in every file are the label ids.
+`python -m grain_model export IMAGES --out DIR` writes them for images; the functions here for analyses. Names in every
+file are the label ids.
 """
 
 from __future__ import annotations
@@ -13,9 +13,8 @@ import re
 import sys
 import zipfile
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import cv2
 import numpy as np
@@ -24,83 +23,34 @@ from tqdm import tqdm
 
 from .batch import Batch, PictureFile, add_image_arguments, make_counter, make_output, refuse
 from .errors import GrainError, MeasurementError, printable
-from .grain_size import GrainSize, grain_size
 from .json_file import save_json
 from .label_tiff import write_label_tiff
-from .measurement import as_label_image, as_scale, column_unit, measure_grains, with_units
+from .measurement import column_unit, with_units
 from .outlines import pixel_on_the_left, signed_area, simple_rings, trace_outlines
 from .version import __version__
 
-
-@dataclass(frozen=True)
-class GrainExport:
-    """What is known of one field when it is written.
-
-    Attributes:
-        name: Name of the image.
-        labels: int32 (H, W).
-        table: Grain table of ``measure_grains``.
-        grain_size: Grain size of the field.
-        um_per_pixel: Scale, None if unknown.
-        scale_source: Where the scale came from.
-        weights: Name and version of the weights, empty where the labels are not the model's.
-        field_box: What of the picture was counted, px: ``top``, ``left``, ``height``, ``width``; None where it is all.
-        history: How the labels were made and what makes them doubtful: ``settings``, ``corrections``, ``warnings`` and
-            ``quality_flags`` as in ``GrainAnalysis.summary``; empty where the labels are not the model's.
-    """
-
-    name: str
-    labels: np.ndarray
-    table: pd.DataFrame
-    grain_size: GrainSize
-    um_per_pixel: float | None = None
-    scale_source: str | None = None
-    weights: dict[str, str | None] | None = None
-    field_box: dict[str, int] | None = None
-    history: dict[str, Any] = field(default_factory=dict)
-
-    @classmethod
-    def of_labels(cls, labels: np.ndarray, um_per_pixel: float | None = None, name: str = "field") -> GrainExport:
-        """Measure a label image from any tool and make it ready to be written."""
-        labels = as_label_image(labels)
-        table = measure_grains(labels, um_per_pixel)
-        return cls(name, labels, table, grain_size(labels, um_per_pixel), as_scale(um_per_pixel))
-
-    @classmethod
-    def of_analysis(cls, analysis: Any) -> GrainExport:
-        """Take over a ``GrainAnalysis``."""
-        summary = analysis.summary()
-        return cls(
-            analysis.name,
-            analysis.labels,
-            analysis.table,
-            analysis.grain_size,
-            analysis.um_per_pixel,
-            analysis.scale_source,
-            dict(analysis.weights),
-            analysis.field_box,
-            {key: summary[key] for key in ("settings", "corrections", "warnings", "quality_flags")},
-        )
+if TYPE_CHECKING:
+    from .analysis import GrainAnalysis
 
 
-def write_csv(export: GrainExport, path: str | os.PathLike) -> None:
+def write_csv(analysis: GrainAnalysis, path: str | os.PathLike) -> None:
     """The grain table, UTF-8, units in the header."""
-    with_units(export.table).to_csv(path, index=False)
+    with_units(analysis.table).to_csv(path, index=False)
 
 
-def write_xlsx(export: GrainExport, path: str | os.PathLike) -> None:
+def write_xlsx(analysis: GrainAnalysis, path: str | os.PathLike) -> None:
     """A workbook with the sheets ``grains`` (units in the header), ``grain size`` and ``origin``.
 
     Where grains were corrected by hand, there is a sheet ``corrections`` with one row a correction.
     """
-    origin = _origin(export)
-    corrections = dict(origin.pop("corrections", {}))
-    edits = corrections.pop("edits", [])
+    origin = _origin(analysis)
+    corrections = origin.pop("corrections")
+    edits = corrections.pop("edits")
     origin |= corrections
     items = [(key, _cell(value)) for key, value in origin.items()]
     sheets = {
-        "grains": with_units(export.table),
-        "grain size": export.grain_size.to_frame(),
+        "grains": with_units(analysis.table),
+        "grain size": analysis.grain_size.to_frame(),
         "origin": pd.DataFrame(items, columns=["item", "value"]),
     }
     if edits:
@@ -117,28 +67,28 @@ def write_xlsx(export: GrainExport, path: str | os.PathLike) -> None:
                         cell.data_type = "s"
 
 
-def write_json(export: GrainExport, path: str | os.PathLike) -> None:
+def write_json(analysis: GrainAnalysis, path: str | os.PathLike) -> None:
     """Everything but the pixels: origin, grain size by every rule, one object a grain, and the unit of each column."""
     content = {
-        **_origin(export),
-        "count": len(export.table),
-        "grain_size": export.grain_size.to_dict(),
-        "units": {name: column_unit(name) for name in export.table.columns},
-        "grains": _records(export.table),
+        **_origin(analysis),
+        "count": len(analysis.table),
+        "grain_size": analysis.grain_size.to_dict(),
+        "units": {name: column_unit(name) for name in analysis.table.columns},
+        "grains": _records(analysis.table),
     }
     save_json(content, path)
 
 
-def write_labels(export: GrainExport, path: str | os.PathLike) -> None:
+def write_labels(analysis: GrainAnalysis, path: str | os.PathLike) -> None:
     """The label image as ImageJ opens it, with its scale in um where it is known; see ``write_label_tiff``."""
-    write_label_tiff(path, export.labels, export.um_per_pixel)
+    write_label_tiff(path, analysis.labels, analysis.um_per_pixel)
 
 
-def write_coco(export: GrainExport, path: str | os.PathLike) -> None:
+def write_coco(analysis: GrainAnalysis, path: str | os.PathLike) -> None:
     """COCO instance annotations: each grain's exact mask as run lengths, its box and area; the id is the label."""
-    height, width = export.labels.shape
+    height, width = analysis.labels.shape
     annotations = []
-    for row, window, grain in _grains(export):
+    for row, window, grain in _grains(analysis):
         top, left = window[0].start, window[1].start
         annotations.append(
             {
@@ -153,17 +103,17 @@ def write_coco(export: GrainExport, path: str | os.PathLike) -> None:
             }
         )
     content = {
-        "info": _origin(export),
+        "info": _origin(analysis),
         "licenses": [],
         "categories": [{"id": 1, "name": "grain", "supercategory": "microstructure"}],
         # The file itself, whichever of its pages it was.
-        "images": [{"id": 1, "file_name": re.sub(r", page \d+$", "", export.name), "height": height, "width": width}],
+        "images": [{"id": 1, "file_name": re.sub(r", page \d+$", "", analysis.name), "height": height, "width": width}],
         "annotations": annotations,
     }
     save_json(content, path)
 
 
-def write_imagej_rois(export: GrainExport, path: str | os.PathLike) -> None:
+def write_imagej_rois(analysis: GrainAnalysis, path: str | os.PathLike) -> None:
     """A zip for ImageJ's ROI Manager: a polygon a grain along its pixels' edges, named by its label.
 
     The polygon is the grain's outer outline; a grain in several pieces gives its largest, and holes are filled, as
@@ -172,7 +122,7 @@ def write_imagej_rois(export: GrainExport, path: str | os.PathLike) -> None:
     import roifile  # late, as only this format needs it
 
     with zipfile.ZipFile(path, "w", zipfile.ZIP_DEFLATED) as archive:
-        for row, window, grain in _grains(export):
+        for row, window, grain in _grains(analysis):
             outline = max(trace_outlines(grain), key=signed_area) + (window[1].start, window[0].start)
             name = str(int(row["label"]))
             region = roifile.ImagejRoi.frompoints(outline, name=name)
@@ -180,14 +130,14 @@ def write_imagej_rois(export: GrainExport, path: str | os.PathLike) -> None:
             archive.writestr(f"{name}.roi", region.tobytes())
 
 
-def write_geojson(export: GrainExport, path: str | os.PathLike) -> None:
+def write_geojson(analysis: GrainAnalysis, path: str | os.PathLike) -> None:
     """Polygons with holes along the pixels' edges, in px from the top left corner, x to the right and y down.
 
     QuPath opens them as annotations; each carries what is a finite number in the grain's row of the table, yes as 1 and
     no as 0, since QuPath refuses a file whose measurements hold anything else.
     """
     features = []
-    for record, (row, window, grain) in zip(_records(export.table), _grains(export), strict=True):
+    for record, (row, window, grain) in zip(_records(analysis.table), _grains(analysis), strict=True):
         offset = (window[1].start, window[0].start)
         # No ring touches itself and no piece hangs together by corners alone: both are invalid in GeoJSON.
         outlines = trace_outlines(grain, corners_join=False)
@@ -205,11 +155,11 @@ def write_geojson(export: GrainExport, path: str | os.PathLike) -> None:
                 },
             }
         )
-    save_json({"type": "FeatureCollection", **_origin(export), "features": features}, path)
+    save_json({"type": "FeatureCollection", **_origin(analysis), "features": features}, path)
 
 
 #: Name of a format on the command line: ending of its file, and what writes it.
-FORMATS: dict[str, tuple[str, Callable[[GrainExport, str | os.PathLike], None]]] = {
+FORMATS: dict[str, tuple[str, Callable[[GrainAnalysis, str | os.PathLike], None]]] = {
     "csv": ("grains.csv", write_csv),
     "xlsx": ("grains.xlsx", write_xlsx),
     "json": ("grains.json", write_json),
@@ -221,12 +171,12 @@ FORMATS: dict[str, tuple[str, Callable[[GrainExport, str | os.PathLike], None]]]
 
 
 def export_grains(
-    export: GrainExport, folder: str | os.PathLike, formats: Sequence[str] = tuple(FORMATS)
+    analysis: GrainAnalysis, folder: str | os.PathLike, formats: Sequence[str] = tuple(FORMATS)
 ) -> dict[str, Path]:
     """Write a field in several formats.
 
     Args:
-        export: The field.
+        analysis: The field.
         folder: Where to; made if it does not exist, files of the same names are replaced.
         formats: Names from FORMATS.
 
@@ -247,7 +197,7 @@ def export_grains(
     for name in formats:
         ending, write = FORMATS[name]
         paths[name] = folder / ending
-        write(export, paths[name])
+        write(analysis, paths[name])
     return paths
 
 
@@ -279,8 +229,7 @@ def run(options: argparse.Namespace) -> int:
         return refuse(str(error))
 
     def export(image: PictureFile) -> list[Path]:
-        counted = GrainExport.of_analysis(count(image))
-        return list(export_grains(counted, options.out / batch.folders[image], options.formats).values())
+        return list(export_grains(count(image), options.out / batch.folders[image], options.formats).values())
 
     with batch.until_interrupted():
         for paths in batch.each(export):
@@ -297,12 +246,12 @@ def _formats(text: str) -> list[str]:
     return names
 
 
-def _grains(export: GrainExport) -> Iterator[tuple[pd.Series, tuple[slice, slice], np.ndarray]]:
+def _grains(analysis: GrainAnalysis) -> Iterator[tuple[pd.Series, tuple[slice, slice], np.ndarray]]:
     """Each grain's row, the window of its bounding box, and its mask in that window."""
-    for _, row in export.table.iterrows():
+    for _, row in analysis.table.iterrows():
         top, left, bottom, right = (int(row[f"bbox-{i}"]) for i in range(4))
         window = (slice(top, bottom), slice(left, right))
-        yield row, window, export.labels[window] == row["label"]
+        yield row, window, analysis.labels[window] == row["label"]
 
 
 def _run_lengths(grain: np.ndarray, top: int, left: int, height: int, width: int) -> list[int]:
@@ -341,16 +290,17 @@ def _records(table: pd.DataFrame) -> list[dict[str, Any]]:
     ]
 
 
-def _origin(export: GrainExport) -> dict[str, Any]:
+def _origin(analysis: GrainAnalysis) -> dict[str, Any]:
     """Where the numbers come from, and what makes them doubtful."""
+    height, width = analysis.labels.shape
+    summary = analysis.summary()
     return {
-        "image": export.name,
-        "height_px": export.labels.shape[0],
-        "width_px": export.labels.shape[1],
-        "field_px": export.field_box,
-        "um_per_pixel": export.um_per_pixel,
-        "scale_source": export.scale_source,
+        "image": analysis.name,
+        "height_px": height,
+        "width_px": width,
+        "field_px": analysis.field_box,
+        "um_per_pixel": analysis.um_per_pixel,
+        "scale_source": analysis.scale_source,
         "software": f"grain_model {__version__}",
-        "weights": export.weights,
-        **export.history,
+        **{key: summary[key] for key in ("weights", "settings", "corrections", "warnings", "quality_flags")},
     }

@@ -13,7 +13,8 @@ import numpy as np
 
 from .batch import Failure, PictureFile
 from .errors import GrainError, printable
-from .grain_size import GrainSize, average_fields
+from .field_mean import average_fields
+from .grain_size_result import GrainSize
 from .json_file import save_json
 
 if TYPE_CHECKING:
@@ -52,6 +53,12 @@ class CountedField:
     grain_size: GrainSize
     digest: str
 
+    @classmethod
+    def of(cls, analysis: GrainAnalysis, file: str, folder: str | None = None) -> CountedField:
+        """Keeps what is needed of an analysis."""
+        size = replace(analysis.grain_size, test_lines={})
+        return cls(file, folder, analysis.summary(), size, digest(analysis.micrograph.field))
+
     @property
     def count(self) -> int:
         """Number of grains."""
@@ -81,14 +88,7 @@ def count_field(image: Image, count: Callable[[Image], GrainAnalysis], folder: P
     analysis = count(image)
     if folder:
         analysis.save(folder)
-    size = replace(analysis.grain_size, test_lines={})
-    return CountedField(
-        printable(str(image)),
-        printable(folder) if folder else None,
-        analysis.summary(),
-        size,
-        digest(analysis.micrograph.field),
-    )
+    return CountedField.of(analysis, printable(str(image)), printable(folder) if folder else None)
 
 
 def digest(pixels: np.ndarray) -> str:

@@ -1,60 +1,27 @@
-"""ASTM grain-size numbers of a label image: E112 (planimetric, intercept), E1382 (mean area), E930, E1181 and ISO 643.
-
-Every rule measures one quantity in pixels (grains per area, mean grain area or mean lineal intercept) and its interval;
-the scale turns it into mm and into the number G. Without a scale the pixel figures remain and G is None.
-"""
+"""ASTM grain size of one field: E112 (planimetric, intercept), E1382 (mean area), E930, E1181, and ISO 643."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from dataclasses import dataclass, field, replace
 from functools import partial
-from typing import Any, Literal
 
 import numpy as np
-import pandas as pd
 from scipy import stats
 from skimage.segmentation import relabel_sequential
 
-from .duplex import ALA_AREA_SHARE, ALA_DIFFERENCE, AlaGrain, DuplexHint, duplex_hint, numbers_coarser
-from .errors import MeasurementError, ScaleError
+from .duplex import ALA_AREA_SHARE, ALA_DIFFERENCE, AlaGrain, duplex_hint
+from .grain_size_result import DEFINITIONS, MEAN_AREA, GrainSize, RuleResult
 from .intercepts import (
     HEYN_SPACING,
     CountedLine,
-    Direction,
     abrams_circles,
     count_directions,
     count_intercepts,
+    elongation_flags,
     heyn_lines,
-    sum_directions,
 )
 from .measurement import as_label_image, as_scale, close_boundaries, grain_boxes, touches_edge
 from .planimetric import PlanimetricCount, count_circle, count_rectangle, field_dispersion
 
-Quantity = Literal["grains per area", "mean grain area", "mean lineal intercept"]
-
-RULES = ("saltykov", "jeffries", "mean_area", "heyn", "abrams")
-TITLES = {
-    "saltykov": "Planimetric, rectangle (Saltykov)",
-    "jeffries": "Planimetric, circle (Jeffries)",
-    "mean_area": "Mean area of whole grains",
-    "heyn": "Intercept, straight lines (Heyn)",
-    "abrams": "Intercept, three circles (Abrams)",
-}
-STANDARDS = {
-    "saltykov": "ASTM E112, rectangular field; ISO 643",
-    "jeffries": "ASTM E112, circular field",
-    "mean_area": "ASTM E1382",
-    "heyn": "ASTM E112; ISO 643",
-    "abrams": "ASTM E112",
-}
-
-#: ASTM E112: grains that a planimetric field should hold.
-MIN_GRAINS = 50
-#: ASTM E112: intercepts that a field should give.
-MIN_INTERCEPTS = 40
-#: ASTM E112: per cent relative accuracy that is acceptable for most purposes.
-ACCEPTABLE_RELATIVE_ACCURACY = 10.0
 #: Fewer grains than this bound nothing.
 MIN_GRAINS_FOR_INTERVAL = 4
 #: From castings with grains of a centimetre to grains of some 50 nm.
@@ -63,272 +30,10 @@ PLAUSIBLE_G = (-10.0, 25.0)
 COVERAGE_FACTOR = 2.15
 #: Blocks a side into which a field is divided for the scatter of its intercepts.
 INTERCEPT_BLOCKS = 4
-#: Powers of a pixel's side that convert each quantity.
-LENGTH_POWERS: dict[str, int] = {"grains per area": -2, "mean grain area": 2, "mean lineal intercept": 1}
 #: Gaps over this share of the field are worth a flag.
-GAP_SHARE = 0.05
-#: Intercepts that are so many times as long in one direction as in another are worth a flag.
-ELONGATED = 1.3
+FLAGGED_GAPS = 0.05
 #: Drawn boundaries over this share of the field are worth a flag.
 BOUNDARY_SHARE = 0.02
-
-
-def g_from_density(per_mm2: float) -> float:
-    """G from grains per mm^2 of section (ASTM E112, planimetric): 3.321928 log10(N_A) - 2.954."""
-    return 3.321928 * float(np.log10(per_mm2)) - 2.954
-
-
-def g_from_area(area_mm2: float) -> float:
-    """G from the mean grain area in mm^2 (ASTM E1382): -3.3223 log10(A) - 2.955."""
-    return -3.3223 * float(np.log10(area_mm2)) - 2.955
-
-
-def g_from_intercept(intercept_mm: float) -> float:
-    """G from the mean lineal intercept in mm (ASTM E112, intercept): -6.643856 log10(l) - 3.288."""
-    return -6.643856 * float(np.log10(intercept_mm)) - 3.288
-
-
-@dataclass(frozen=True)
-class RuleResult:
-    """Grain size by one rule.
-
-    Attributes:
-        rule: One of RULES.
-        quantity: What the rule measures.
-        value_px: That quantity in 1/px^2, px^2 or px; None where nothing could be counted.
-        interval_px: Its 95 % interval in the same unit; None where the counts do not bound it.
-        n: Grains (those cut counted in part) or intercepts that were counted.
-        ci_method: What the interval comes from, in words.
-        um_per_pixel: Scale, None if unknown.
-        flags: What makes the value doubtful, in words.
-        n_inside: Grains wholly inside the counted figure, of the planimetric rules alone, as ASTM E112 reports them.
-        n_cut: Grains that the figure's edge cuts, of the planimetric rules alone.
-        half_width_px: Half of the interval over several fields, which may be wider than the value is high; else None.
-    """
-
-    rule: str
-    quantity: Quantity
-    value_px: float | None
-    interval_px: tuple[float, float] | None
-    n: float
-    ci_method: str
-    um_per_pixel: float | None = None
-    flags: tuple[str, ...] = ()
-    n_inside: int | None = None
-    n_cut: int | None = None
-    half_width_px: float | None = None
-
-    @property
-    def title(self) -> str:
-        """Name of the rule for people."""
-        return TITLES[self.rule]
-
-    @property
-    def standard(self) -> str:
-        """Standard that defines the rule."""
-        return STANDARDS[self.rule]
-
-    @property
-    def unit(self) -> str:
-        """Unit of ``value`` and ``interval``: ``1/mm^2``, ``um^2`` or ``um``, and ``1/px^2``, ``px^2`` or ``px``."""
-        scaled, pixels = {
-            "grains per area": ("1/mm^2", "1/px^2"),
-            "mean grain area": ("um^2", "px^2"),
-            "mean lineal intercept": ("um", "px"),
-        }[self.quantity]
-        return pixels if self.um_per_pixel is None else scaled
-
-    @property
-    def value(self) -> float | None:
-        """The quantity in ``unit``."""
-        return None if self.value_px is None else self.value_px * self._factor
-
-    @property
-    def interval(self) -> tuple[float, float] | None:
-        """The 95 % interval in ``unit``."""
-        if self.interval_px is None:
-            return None
-        return self.interval_px[0] * self._factor, self.interval_px[1] * self._factor
-
-    @property
-    def G(self) -> float | None:
-        """ASTM grain-size number; None without a scale or without a count."""
-        return self._number(self.value_px)
-
-    @property
-    def ci95(self) -> tuple[float, float] | None:
-        """95 % interval in G, low and high; None without a scale or where the counts do not bound it."""
-        if self.interval_px is None or self.um_per_pixel is None:
-            return None
-        ends = [self._number(end) for end in self.interval_px]
-        return min(ends), max(ends)
-
-    @property
-    def relative_accuracy(self) -> float | None:
-        """Per cent relative accuracy (ASTM E112, 15): half the interval over the value, times 100."""
-        if self.half_width_px is not None:
-            return 100 * self.half_width_px / self.value_px
-        if self.interval_px is None:
-            return None
-        low, high = self.interval_px
-        return 50 * (high - low) / self.value_px
-
-    @property
-    def _factor(self) -> float:
-        if self.um_per_pixel is None:
-            return 1.0
-        to_mm2 = 1e6 if self.quantity == "grains per area" else 1.0
-        return self.um_per_pixel ** LENGTH_POWERS[self.quantity] * to_mm2
-
-    def _number(self, value_px: float | None) -> float | None:
-        if value_px is None or self.um_per_pixel is None:
-            return None
-        in_mm = value_px * (self.um_per_pixel / 1000) ** LENGTH_POWERS[self.quantity]
-        convert = {
-            "grains per area": g_from_density,
-            "mean grain area": g_from_area,
-            "mean lineal intercept": g_from_intercept,
-        }
-        return convert[self.quantity](in_mm)
-
-
-@dataclass(frozen=True)
-class GrainSize:
-    """Grain size of one field, or of several, by every rule.
-
-    Attributes:
-        saltykov: Planimetric count in the rectangular field (ASTM E112, ISO 643).
-        jeffries: Planimetric count in the largest circle (ASTM E112).
-        mean_area: Mean area of the grains that do not touch the edge (ASTM E1382).
-        heyn: Straight lines in four directions (ASTM E112, ISO 643).
-        abrams: Three circles (ASTM E112).
-        ala: The largest grain (ASTM E930), of several fields the largest as-large-as one if there is any; None without
-            grains.
-        duplex: Hint of two populations (ASTM E1181), of several fields the clearest.
-        um_per_pixel: Scale, None if unknown; of the first field where fields differ.
-        directions: Counts of Heyn's lines by direction (ASTM E112, 16: grains that are not equiaxed).
-        n_fields: Number of fields.
-        flags: What makes the result doubtful as a whole, in words.
-        test_lines: The counted test lines of ``"heyn"`` and ``"abrams"``, for drawing; empty for several fields.
-        fields: The results of the single fields; empty for one field.
-    """
-
-    saltykov: RuleResult
-    jeffries: RuleResult
-    mean_area: RuleResult
-    heyn: RuleResult
-    abrams: RuleResult
-    ala: AlaGrain | None
-    duplex: DuplexHint
-    um_per_pixel: float | None
-    directions: tuple[Direction, ...] = ()
-    n_fields: int = 1
-    flags: tuple[str, ...] = ()
-    test_lines: dict[str, tuple[CountedLine, ...]] = field(default_factory=dict, repr=False)
-    fields: tuple[GrainSize, ...] = field(default=(), repr=False)
-
-    @property
-    def rules(self) -> tuple[RuleResult, ...]:
-        """The five results in the order of RULES."""
-        return tuple(getattr(self, rule) for rule in RULES)
-
-    @property
-    def N_A_px(self) -> float | None:
-        """Grains per px^2 by Saltykov's rule."""
-        return self.saltykov.value_px
-
-    @property
-    def N_A_mm2(self) -> float | None:
-        """Grains per mm^2 by Saltykov's rule, None without a scale."""
-        return None if self.um_per_pixel is None else self.saltykov.value
-
-    @property
-    def mean_lineal_intercept_px(self) -> float | None:
-        """Mean lineal intercept in px, from the straight lines in four directions."""
-        return self.heyn.value_px
-
-    @property
-    def mean_lineal_intercept_um(self) -> float | None:
-        """Mean lineal intercept in um, None without a scale."""
-        return None if self.um_per_pixel is None else self.heyn.value
-
-    @property
-    def anisotropy(self) -> float | None:
-        """Largest over smallest mean lineal intercept of the four directions; None where one of them has no count."""
-        intercepts = [direction.intercept_px for direction in self.directions]
-        return max(intercepts) / min(intercepts) if intercepts and None not in intercepts else None
-
-    @property
-    def iso643(self) -> float | None:
-        """ISO 643 number: m = 8 * 2^G with Saltykov's grains per mm^2, 0.046 below the ASTM number."""
-        return None if self.N_A_mm2 is None else float(np.log2(self.N_A_mm2 / 8))
-
-    def to_frame(self) -> pd.DataFrame:
-        """One row a rule: standard, quantity, value, unit, G, its interval, %RA, counts and source of the interval."""
-        rows = []
-        for result in self.rules:
-            low, high = result.ci95 or (None, None)
-            rows.append(
-                {
-                    "rule": result.rule,
-                    "standard": result.standard,
-                    "quantity": result.quantity,
-                    "value": result.value,
-                    "unit": result.unit,
-                    "G": result.G,
-                    "G_low": low,
-                    "G_high": high,
-                    "relative_accuracy_percent": result.relative_accuracy,
-                    "n": result.n,
-                    "n_inside": result.n_inside,
-                    "n_cut": result.n_cut,
-                    "interval_from": result.ci_method,
-                }
-            )
-        return pd.DataFrame(rows)
-
-    def to_dict(self) -> dict[str, Any]:
-        """Plain numbers, strings, lists and None, ready for JSON."""
-        rules = {
-            result.rule: {
-                "G": result.G,
-                "ci95": None if result.ci95 is None else list(result.ci95),
-                "n": result.n,
-                "n_inside": result.n_inside,
-                "n_cut": result.n_cut,
-                "quantity": result.quantity,
-                "value": result.value,
-                "interval": None if result.interval is None else list(result.interval),
-                "unit": result.unit,
-                "relative_accuracy_percent": result.relative_accuracy,
-                "standard": result.standard,
-                "interval_from": result.ci_method,
-                "flags": list(result.flags),
-            }
-            for result in self.rules
-        }
-        ala = None if self.ala is None else dict(vars(self.ala))
-        directions = [
-            {
-                "degrees": direction.degrees,
-                "mean_lineal_intercept": direction.intercept_px and direction.intercept_px * self.heyn._factor,
-                "unit": self.heyn.unit,
-                "n": direction.intercepts,
-            }
-            for direction in self.directions
-        ]
-        return {
-            **rules,
-            "directions": directions,
-            "anisotropy": self.anisotropy,
-            "iso643": self.iso643,
-            "ala": ala,
-            "duplex": {**vars(self.duplex), "diameters_px": list(self.duplex.diameters_px or ())},
-            # None stands for a scale that is unknown, and for fields that differ.
-            "um_per_pixel": self.um_per_pixel if len({field.um_per_pixel for field in self.fields}) <= 1 else None,
-            "n_fields": self.n_fields,
-            "flags": list(self.flags),
-        }
 
 
 def grain_size(labels: np.ndarray, um_per_pixel: float | None = None) -> GrainSize:
@@ -339,7 +44,7 @@ def grain_size(labels: np.ndarray, um_per_pixel: float | None = None) -> GrainSi
 
     The intervals of a single field come from how counts scatter: for the planimetric rules from the number of grains
     (see ``field_dispersion``), for the intercepts from blocks of the field or from the placements of the circles, never
-    narrower than the scatter of the grain density implies. Several fields say more: see ``grain_size_fields``.
+    narrower than the scatter of the grain density implies. Several fields say more: see ``field_mean.average_fields``.
 
     Args:
         labels: Integer image (H, W); 0 is boundary, gap or background, each other number one grain in one piece.
@@ -388,129 +93,8 @@ def grain_size(labels: np.ndarray, um_per_pixel: float | None = None) -> GrainSi
         duplex=duplex_hint(area),
         um_per_pixel=um_per_pixel,
         directions=directions,
-        flags=(*_field_flags(closed), *_elongation_flags(directions), *_scale_flags(saltykov.G)),
+        flags=(*_field_flags(closed), *elongation_flags(directions), *_scale_flags(saltykov.G)),
         test_lines={"heyn": heyn, "abrams": abrams},
-    )
-
-
-def grain_size_fields(
-    fields: Sequence[np.ndarray], um_per_pixel: float | Sequence[float | None] | None = None
-) -> GrainSize:
-    """Grain size of several fields of one specimen, with the spread over the fields (ASTM E112, 15).
-
-    N_A, mean areas and intercepts are averaged and only then converted to G; 95 % CI = t(0.975, n - 1) s / sqrt(n) and
-    %RA = 100 CI / mean.
-
-    Args:
-        fields: Label images as for ``grain_size``.
-        um_per_pixel: One scale for all, or one for each; without a scale all fields must have the same pixel size.
-
-    Returns:
-        The averages; ``.fields`` holds the single fields. One field gives the same as ``grain_size``.
-
-    Raises:
-        MeasurementError: No field, a number of scales that differs from the number of fields, or a label image that
-            cannot be measured.
-        ScaleError: A scale is not a positive finite number, or only some fields have one.
-    """
-    fields = list(fields)
-    scales = [um_per_pixel] * len(fields) if um_per_pixel is None or np.isscalar(um_per_pixel) else list(um_per_pixel)
-    if len(scales) != len(fields):
-        raise MeasurementError(
-            f"There are {len(scales)} scales for {len(fields)} fields; one for each field, or none at all, is expected."
-            " Leave the scale out, or give them all the same."
-        )
-    return average_fields([grain_size(labels, scale) for labels, scale in zip(fields, scales, strict=True)])
-
-
-def average_fields(results: Sequence[GrainSize], names: Sequence[str] | None = None) -> GrainSize:
-    """Average the results of single fields as ``grain_size_fields`` does.
-
-    Args:
-        results: One or more fields, all with a scale or all without.
-        names: Their names, for messages and flags; numbers from 1 if left out.
-
-    Raises:
-        MeasurementError: No field.
-        ScaleError: Some fields have a scale and some have none.
-    """
-    results = tuple(results)
-    if not results:
-        raise MeasurementError("There is no field to average; one at least is expected. Count some images first.")
-    names = names or [f"field {number}" for number in range(1, len(results) + 1)]
-    without_scale = [name for name, result in zip(names, results, strict=True) if result.um_per_pixel is None]
-    if 0 < len(without_scale) < len(results):
-        raise ScaleError(
-            f"There is no mean: these fields have no scale and the others have one: {', '.join(without_scale)}. "
-            "A scale for each, or for none, is expected. Give those theirs, or take them apart."
-        )
-    if len(results) == 1:
-        return results[0]
-    first_scale = results[0].um_per_pixel
-    numbered = list(enumerate(results, start=1))
-    largest = [replace(result.ala, field=number) for number, result in numbered if result.ala is not None]
-    # An as-large-as grain is so beside the grains of its own field; another field may have larger ones that are not.
-    ala = max(
-        largest,
-        key=lambda ala: (ala.is_ala, ala.area_px * (results[ala.field - 1].um_per_pixel or 1) ** 2),
-        default=None,
-    )
-    hints = [replace(result.duplex, field=number) for number, result in numbered]
-    duplex = max(hints, key=lambda hint: (hint.is_duplex, hint.difference))
-    directions = tuple(
-        sum_directions(same, [result.um_per_pixel / first_scale if first_scale else 1.0 for result in results])
-        for same in zip(*(result.directions for result in results), strict=True)
-    )
-    flags = [f"{name}: {flag}" for name, result in zip(names, results, strict=True) for flag in result.flags]
-    return GrainSize(
-        **{rule: _average([getattr(result, rule) for result in results], names) for rule in RULES},
-        ala=ala,
-        duplex=duplex,
-        um_per_pixel=first_scale,
-        directions=directions,
-        n_fields=len(results),
-        flags=(*_elongation_flags(directions), *flags),
-        fields=results,
-    )
-
-
-def _average(results: list[RuleResult], names: Sequence[str]) -> RuleResult:
-    """Mean and t interval over fields of one rule, in the pixels of the first field."""
-    first = results[0]
-    counted = [result for result in results if result.value_px is not None]
-    values = np.array([result.value / first._factor for result in counted])
-    total = float(sum(result.n for result in results))
-    flags = list(_too_few(first.rule, total))
-    # More fields mend small numbers, but nothing else that one field suffers from.
-    for name, result in zip(names, results, strict=True):
-        flags += [f"{name}: {flag}" for flag in result.flags if flag not in _too_few(result.rule, result.n)]
-    if len(counted) < len(results):
-        flags.append(f"{len(results) - len(counted)} of {len(results)} fields gave no value and were left out")
-    mean = float(values.mean()) if len(values) else None
-    interval = half = None
-    if len(values) > 1:
-        half = float(stats.t.ppf(0.975, len(values) - 1) * values.std(ddof=1) / np.sqrt(len(values)))
-        if half < mean:
-            interval = (mean - half, mean + half)
-        else:
-            flags.append("the fields differ so much that their interval holds zero; measure more fields")
-        if 100 * half / mean > ACCEPTABLE_RELATIVE_ACCURACY:
-            flags.append(f"relative accuracy {100 * half / mean:.1f} %, over 10 %; measure more fields")
-    source = f"spread over {len(values)} fields, t s / sqrt(n) (ASTM E112, 15)"
-    inside, cut = (
-        None if first.n_inside is None else sum(getattr(result, part) for result in results)
-        for part in ("n_inside", "n_cut")
-    )
-    return replace(
-        first,
-        value_px=mean,
-        interval_px=interval,
-        n=total,
-        ci_method=source,
-        flags=tuple(flags),
-        n_inside=inside,
-        n_cut=cut,
-        half_width_px=half,
     )
 
 
@@ -529,14 +113,13 @@ def _planimetric_result(
     density = count / counted.area_px if count > 0 else None
     half_width = COVERAGE_FACTOR * dispersion / np.sqrt(count) + rim if count >= MIN_GRAINS_FOR_INTERVAL else None
     return RuleResult(
-        rule,
-        "grains per area",
-        density,
-        _log_interval(density, half_width),
-        count,
-        source,
-        um_per_pixel,
-        _too_few(rule, count),
+        rule=rule,
+        value_px=density,
+        interval_px=_log_interval(density, half_width),
+        n=count,
+        ci_method=source,
+        um_per_pixel=um_per_pixel,
+        flags=DEFINITIONS[rule].too_few(count),
         n_inside=counted.inside,
         n_cut=counted.cut,
     )
@@ -545,16 +128,20 @@ def _planimetric_result(
 def _mean_area(areas: np.ndarray, dispersion: float, um_per_pixel: float | None, flags: tuple[str, ...]) -> RuleResult:
     """E1382 mean area of whole grains; the interval is s / sqrt(n) of the areas or that of their number if wider."""
     count = len(areas)
-    source = "the wider of t s / sqrt(n) over the grains' areas and counting statistics"
-    flags = _too_few("mean_area", count) + flags
-    if count == 0:
-        return RuleResult("mean_area", "mean grain area", None, None, 0.0, source, um_per_pixel, flags)
-    mean = float(areas.mean())
+    mean = float(areas.mean()) if count else None
     interval = None
     if count >= MIN_GRAINS_FOR_INTERVAL:
         own = stats.t.ppf(0.975, count - 1) * areas.std(ddof=1) / mean / np.sqrt(count)
         interval = _log_interval(mean, max(own, COVERAGE_FACTOR * dispersion / np.sqrt(count)))
-    return RuleResult("mean_area", "mean grain area", mean, interval, float(count), source, um_per_pixel, flags)
+    return RuleResult(
+        rule="mean_area",
+        value_px=mean,
+        interval_px=interval,
+        n=float(count),
+        ci_method="the wider of t s / sqrt(n) over the grains' areas and counting statistics",
+        um_per_pixel=um_per_pixel,
+        flags=DEFINITIONS["mean_area"].too_few(count) + flags,
+    )
 
 
 def _abrams_result(
@@ -590,26 +177,22 @@ def _intercept_result(
     length = float(sum(line.length_px for line in lines))
     counts, lengths = parts
     counts, lengths = counts[lengths > 0], lengths[lengths > 0]
-    source = f"spread of the intercepts over {len(counts)} {parts_name} of the field, or half that of the grain count"
-    flags = _too_few(rule, intercepts)
-    if intercepts == 0:
-        return RuleResult(rule, "mean lineal intercept", None, None, 0.0, source, um_per_pixel, flags)
     half_width = None
     if len(counts) > 1 and counts.sum() > 0:
         # Ratio estimator: the residuals of the counts about their common rate.
         residuals = counts - lengths * counts.sum() / lengths.sum()
         scatter = np.sqrt((residuals**2).sum() * len(counts) / (len(counts) - 1)) / counts.sum()
         half_width = max(least, stats.t.ppf(0.975, len(counts) - 1) * scatter)
-    intercept = length / intercepts
+    intercept = length / intercepts if intercepts > 0 else None
+    source = f"spread of the intercepts over {len(counts)} {parts_name} of the field, or half that of the grain count"
     return RuleResult(
-        rule,
-        "mean lineal intercept",
-        intercept,
-        _log_interval(intercept, half_width),
-        intercepts,
-        source,
-        um_per_pixel,
-        flags,
+        rule=rule,
+        value_px=intercept,
+        interval_px=_log_interval(intercept, half_width),
+        n=intercepts,
+        ci_method=source,
+        um_per_pixel=um_per_pixel,
+        flags=DEFINITIONS[rule].too_few(intercepts),
     )
 
 
@@ -635,26 +218,17 @@ def _largest_grain(
     if len(area) == 0:
         return None
     largest = int(area.argmax())
-    coarser = numbers_coarser(area, area.sum() / count)
+    coarser = np.log2(area / (area.sum() / count))  # in G numbers
     share = float(area[coarser >= ALA_DIFFERENCE].sum() / area.sum())
     return AlaGrain(
         label=int(ids[largest]),
         area_px=float(area[largest]),
-        G=None if um_per_pixel is None else g_from_area(area[largest] * (um_per_pixel / 1000) ** 2),
+        G=None if um_per_pixel is None else MEAN_AREA.G(area[largest], um_per_pixel),
         difference=float(coarser[largest]),
         area_share=share,
         is_ala=bool(coarser[largest] >= ALA_DIFFERENCE and share <= ALA_AREA_SHARE),
         touches_edge=bool(is_cut[largest]),
     )
-
-
-def _too_few(rule: str, count: float) -> tuple[str, ...]:
-    least, what = {
-        "mean_area": (MIN_GRAINS, "whole grains"),
-        "heyn": (MIN_INTERCEPTS, "intercepts"),
-        "abrams": (MIN_INTERCEPTS, "intercepts"),
-    }.get(rule, (MIN_GRAINS, "grains"))
-    return () if count >= least else (f"{count:g} {what} counted, fewer than {least}; measure more or larger fields",)
 
 
 def _drawn_boundary_flag(labels: np.ndarray, closed: np.ndarray) -> tuple[str, ...]:
@@ -668,22 +242,6 @@ def _drawn_boundary_flag(labels: np.ndarray, closed: np.ndarray) -> tuple[str, .
     )
 
 
-def _elongation_flags(directions: tuple[Direction, ...]) -> tuple[str, ...]:
-    if any(direction.intercept_px is None for direction in directions):
-        return ()
-    long = max(directions, key=lambda direction: direction.intercept_px)
-    short = min(directions, key=lambda direction: direction.intercept_px)
-    ratio = long.intercept_px / short.intercept_px
-    # Crossings scatter less than independent events do.
-    chance = np.exp(3 * np.sqrt(1 / long.intercepts + 1 / short.intercepts))
-    if ratio <= max(ELONGATED, chance):
-        return ()
-    return (
-        f"the grains are elongated: intercepts are {ratio:.1f} times as long at {long.degrees} degrees as at "
-        f"{short.degrees}; one section does not tell their size in space (ASTM E112, grains that are not equiaxed)",
-    )
-
-
 def _scale_flags(G: float | None) -> tuple[str, ...]:
     if G is None or PLAUSIBLE_G[0] <= G <= PLAUSIBLE_G[1]:
         return ()
@@ -694,6 +252,6 @@ def _field_flags(closed: np.ndarray) -> tuple[str, ...]:
     gaps = 1 - np.count_nonzero(closed) / closed.size
     if gaps == 1:
         return ("no grains in the field",)
-    if gaps <= GAP_SHARE:
+    if gaps <= FLAGGED_GAPS:
         return ()
     return (f"{gaps:.0%} of the field is no grain; grains per area count the whole field, so G reads coarser",)

@@ -18,6 +18,8 @@ ABRAMS_DIAMETERS = (1.0, 2 / 3, 1 / 3)
 ABRAMS_PATTERNS, ABRAMS_LEAST_FILLING = 3, 0.6
 #: Steps of their shifts and diameters: fills the cube evenly however many (R3 sequence), and the same each time.
 ABRAMS_STEPS = (0.8191725, 0.6710436, 0.5497005)
+#: Intercepts that are so many times as long in one direction as in another are worth a flag.
+ELONGATED = 1.3
 #: Points a pixel along a circle.
 CIRCLE_SAMPLING = 2
 
@@ -177,6 +179,23 @@ def sum_directions(same: Sequence[Direction], scales: Sequence[float]) -> Direct
     """Add up one direction over several fields, each with the side of its pixels in those of the first."""
     length = sum(direction.length_px * scale for direction, scale in zip(same, scales, strict=True))
     return Direction(same[0].degrees, length, sum(direction.intercepts for direction in same))
+
+
+def elongation_flags(directions: Sequence[Direction]) -> tuple[str, ...]:
+    """Flag of grains that are elongated, by the directions' intercepts; empty where they are not."""
+    if any(direction.intercept_px is None for direction in directions):
+        return ()
+    long = max(directions, key=lambda direction: direction.intercept_px)
+    short = min(directions, key=lambda direction: direction.intercept_px)
+    ratio = long.intercept_px / short.intercept_px
+    # Crossings scatter less than independent events do.
+    chance = np.exp(3 * np.sqrt(1 / long.intercepts + 1 / short.intercepts))
+    if ratio <= max(ELONGATED, chance):
+        return ()
+    return (
+        f"the grains are elongated: intercepts are {ratio:.1f} times as long at {long.degrees} degrees as at "
+        f"{short.degrees}; one section does not tell their size in space (ASTM E112, grains that are not equiaxed)",
+    )
 
 
 def _run_ends(labels: np.ndarray, line: TestLine, where: np.ndarray) -> np.ndarray:

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import functools
 from collections.abc import Callable, Sequence
-from typing import Literal, ParamSpec
+from typing import ParamSpec
 
 import matplotlib
 import numpy as np
@@ -170,22 +170,17 @@ def plot_micrograph(pixels: np.ndarray, um_per_pixel: float | None = None) -> Fi
 
 @_styled
 def plot_marked_grains(
-    pixels: np.ndarray,
-    labels: np.ndarray,
-    ala: AlaGrain | None = None,
-    um_per_pixel: float | None = None,
-    show: Literal["fill", "outlines", "ids"] = "ids",
+    pixels: np.ndarray, labels: np.ndarray, ala: AlaGrain | None = None, um_per_pixel: float | None = None
 ) -> Figure:
-    """The micrograph with its grains, and the largest one marked.
+    """The micrograph with the outlines of its grains, and the largest one marked.
 
     Args:
         pixels: uint8 (H, W, 3).
         labels: int (H, W).
         ala: The largest grain, from ``GrainSize.ala``; drawn with a frame and its G.
         um_per_pixel: Draws a scale bar.
-        show: How the grains are drawn, as for ``render_overlay``.
     """
-    figure, axes = _picture(render_overlay(pixels, labels, show=show), um_per_pixel)
+    figure, axes = _picture(render_overlay(pixels, labels, show="outlines"), um_per_pixel)
     if ala is not None:
         grain = (labels == ala.label).astype(float)
         axes.contour(grain, levels=[0.5], colors=[RED], linewidths=1.8)

@@ -5,7 +5,7 @@ from dataclasses import dataclass
 import cv2
 import numpy as np
 
-from .grain_size import MIN_GRAINS
+from .grain_size_result import MIN_GRAINS
 from .instances import dominant_regions, typical_area
 
 # Below these an analysis says so.

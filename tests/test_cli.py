@@ -16,7 +16,7 @@ from grain_model import analysis as analysis_module
 from grain_model import batch as batch_module
 from grain_model.batch import attempt, find_images, name_folders
 from grain_model.cli import main
-from grain_model.report import compose_field
+from grain_model.report_content import compose_field
 from tests.drawn import draw_grid, predict_drawn
 
 RESULT_FILES = {"mask.png", "overlay.png", "labels.tif", "grains.csv", "summary.json"}

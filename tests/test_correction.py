@@ -13,11 +13,11 @@ from grain_model import analysis as analysis_module
 from grain_model.correction import Edit, apply, describe_edits, replay
 from grain_model.counting import count_grains
 from grain_model.errors import CorrectionError
-from grain_model.export import GrainExport, export_grains
+from grain_model.export import export_grains
 from grain_model.margins import Margins
 from grain_model.micrograph import read_micrograph
 from grain_model.rendering import CHOSEN_COLOUR, CORRECTED_COLOUR, mark_grains
-from grain_model.report import compose_report
+from grain_model.report_content import compose_report
 from tests.drawn import LINE, draw_grid, predict_drawn
 
 STEP = 40 + LINE
@@ -271,7 +271,7 @@ def test_points_that_are_no_places_are_refused(point):
 
 def test_exports_and_report_say_what_was_corrected(analysis, tmp_path):
     corrected = analysis.correct([Edit("merge", (middle(1, 1), middle(1, 2)))])
-    paths = export_grains(GrainExport.of_analysis(corrected), tmp_path)
+    paths = export_grains(corrected, tmp_path)
     assert pd.read_csv(paths["csv"])["corrected"].sum() == 1
     content = json.loads(paths["json"].read_text(encoding="utf-8"))
     assert content["corrections"]["edits"][0]["kind"] == "merge" and content["settings"]["method"] == "watershed"

@@ -25,7 +25,7 @@ from grain_model.analysis import GrainAnalysis
 from grain_model.counting import count_grains
 from grain_model.errors import GrainError, MeasurementError
 from grain_model.export import FORMATS
-from grain_model.grain_size import average_fields
+from grain_model.field_mean import average_fields
 from grain_model.micrograph import read_micrograph
 from grain_model.ui import build_page, endpoints, launch_page, limits, tools
 from grain_model.ui.actions import CountedMicrograph, archive_analysis

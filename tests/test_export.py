@@ -14,11 +14,24 @@ import tifffile
 from matplotlib.path import Path as Polygon
 from scipy.spatial import cKDTree
 
+from grain_model.analysis import GrainAnalysis
+from grain_model.correction import Edit
 from grain_model.errors import MeasurementError
-from grain_model.export import FORMATS, GrainExport, export_grains
+from grain_model.export import FORMATS, export_grains
+from grain_model.micrograph import Micrograph
 from grain_model.outlines import signed_area, trace_outlines
 
 UM = 0.37
+
+
+def analyzed(labels: np.ndarray, um_per_pixel: float | None = None) -> GrainAnalysis:
+    """An analysis with these grains, of which no network was certain."""
+    return GrainAnalysis(
+        Micrograph(np.zeros((*labels.shape, 3), np.uint8), um_per_pixel, name="field.png"),
+        labels.astype(np.int32),
+        confidence=np.full(int(labels.max()), np.nan, np.float32),
+        maps=np.zeros((2, *labels.shape), np.float32),
+    )
 
 
 @pytest.fixture(scope="module")
@@ -27,13 +40,13 @@ def labels():
     pixels = np.indices((90, 130)).reshape(2, -1).T
     drawn = (cKDTree(points).query(pixels)[1].reshape(90, 130) + 1).astype(np.int32)
     drawn[40:50, 60:70] = 0
-    drawn[43:46, 63:66] = 77  # an island, so that ids have gaps
+    drawn[43:46, 63:66] = 41  # an island
     return drawn
 
 
 @pytest.fixture(scope="module")
 def field(labels):
-    return GrainExport.of_labels(labels, UM, "field.png")
+    return analyzed(labels, UM)
 
 
 @pytest.fixture(scope="module")
@@ -68,8 +81,8 @@ def test_geojson_geometry_is_valid_and_exact(seed, tmp_path):
     around[4:12, 4:12] = True
     around[7:9, 7:9] = False
     for grain in (random, around):
-        export = GrainExport.of_labels(grain.astype(int))
-        (feature,) = json.loads(export_grains(export, tmp_path, ["geojson"])["geojson"].read_text())["features"]
+        paths = export_grains(analyzed(grain), tmp_path, ["geojson"])
+        (feature,) = json.loads(paths["geojson"].read_text())["features"]
         geometry = shapely.from_geojson(json.dumps(feature["geometry"]))
         assert geometry.is_valid, shapely.is_valid_reason(geometry)
         y, x = np.indices(grain.shape) + 0.5
@@ -99,14 +112,15 @@ def test_xlsx_sheets(written, field):
 
 
 def test_xlsx_keeps_every_correction_and_takes_no_name_for_a_formula(field, tmp_path):
-    edits = [{"kind": "add", "points": [[float(x), 1234.5] for x in range(20)]} for _ in range(200)]
-    history = {"corrections": {"corrected_grains": 200, "edits": edits}, "warnings": ["a", "b"]}
-    path = export_grains(replace(field, name="=1+A.png", history=history), tmp_path, ["xlsx"])["xlsx"]
+    edits = [Edit("add", tuple((float(x), 1234.5 + number) for x in range(20))) for number in range(200)]
+    micrograph = replace(field.micrograph, name="=1+A.png", notes=("a", "b"))
+    corrected = replace(field, micrograph=micrograph, edits=tuple(edits), corrected_ids=(3, 4))
+    path = export_grains(corrected, tmp_path, ["xlsx"])["xlsx"]
     sheets = pd.read_excel(path, sheet_name=None)
-    assert [json.loads(points) for points in sheets["corrections"]["points"]] == [edit["points"] for edit in edits]
+    points = [edit.to_dict()["points"] for edit in edits]
+    assert [json.loads(text) for text in sheets["corrections"]["points"]] == points
     origin = sheets["origin"].set_index("item")["value"]
-    assert origin["image"] == "=1+A.png" and origin["corrected_grains"] == 200
-    assert history["corrections"]["edits"] == edits
+    assert origin["image"] == "=1+A.png" and origin["corrected_grains"] == 2
 
 
 def test_json_is_strict_and_complete(written, field):
@@ -169,7 +183,7 @@ def test_geojson_polygons_are_exact(written, labels, field):
 
 
 def test_empty_field_gives_every_file(tmp_path):
-    paths = export_grains(GrainExport.of_labels(np.zeros((20, 30), int)), tmp_path)
+    paths = export_grains(analyzed(np.zeros((20, 30), int)), tmp_path)
     assert set(paths) == set(FORMATS) and all(path.stat().st_size > 0 for path in paths.values())
     assert len(pd.read_csv(paths["csv"])) == 0
 

@@ -11,15 +11,9 @@ from skimage.segmentation import relabel_sequential
 
 from grain_model.duplex import duplex_hint
 from grain_model.errors import MeasurementError, ScaleError
-from grain_model.grain_size import (
-    RULES,
-    average_fields,
-    g_from_area,
-    g_from_density,
-    g_from_intercept,
-    grain_size,
-    grain_size_fields,
-)
+from grain_model.field_mean import average_fields
+from grain_model.grain_size import grain_size
+from grain_model.grain_size_result import RULES, GrainSize, g_from_area, g_from_density, g_from_intercept
 from grain_model.intercepts import TestLine as Line
 from grain_model.intercepts import count_intercepts
 from grain_model.measurement import grain_boxes, touches_edge
@@ -49,6 +43,10 @@ def hexagons(pitch: float, side: int) -> np.ndarray:
 
 def voronoi(side: int, count: int, seed: int) -> np.ndarray:
     return lattice_cells(np.random.default_rng(seed).random((count, 2)) * side, side)
+
+
+def mean_of(*fields: np.ndarray) -> GrainSize:
+    return average_fields([grain_size(labels, UM) for labels in fields])
 
 
 def draw_boundaries(labels: np.ndarray, width: int) -> np.ndarray:
@@ -261,9 +259,9 @@ def test_scale_free_result_keeps_pixel_figures():
         assert result.G is None and result.ci95 is None
         assert result.value_px == getattr(scaled, rule).value_px
         assert result.relative_accuracy == pytest.approx(getattr(scaled, rule).relative_accuracy)
-    assert bare.N_A_mm2 is None and bare.mean_lineal_intercept_um is None and bare.iso643 is None
-    assert scaled.mean_lineal_intercept_um == pytest.approx(2 * bare.mean_lineal_intercept_px)
-    assert scaled.N_A_mm2 == pytest.approx(bare.N_A_px * 1e6 / 4)
+    assert bare.N_A_mm2 is None and bare.iso643 is None and bare.heyn.unit == "px"
+    assert scaled.heyn.unit == "um" and scaled.heyn.value == pytest.approx(2 * bare.heyn.value)
+    assert scaled.N_A_mm2 == pytest.approx(bare.saltykov.value_px * 1e6 / 4)
     assert scaled.iso643 == pytest.approx(scaled.saltykov.G - 0.046, abs=0.001)
 
 
@@ -362,26 +360,27 @@ def test_few_grains_are_not_called_elongated_by_chance():
 
 def test_directions_of_fields_add_up_in_the_pixels_of_the_first():
     labels = voronoi(300, 100, 15)
-    both = grain_size_fields([labels, np.kron(labels, np.ones((2, 2), int))], [UM, UM / 2])
+    both = average_fields([grain_size(labels, UM), grain_size(np.kron(labels, np.ones((2, 2), int)), UM / 2)])
     for one, together in zip(both.fields[0].directions, both.directions, strict=True):
         assert together.intercept_px == pytest.approx(one.intercept_px, rel=0.03)
 
 
 def test_elongation_is_judged_on_all_fields_together():
     fields = [np.repeat(voronoi(150, 40, seed), 3, axis=0)[::2] for seed in range(12)]
-    together = grain_size_fields(fields, UM)
+    together = mean_of(*fields)
     assert together.anisotropy == pytest.approx(1.5, rel=0.1)
     assert together.flags[0].startswith("the grains are elongated")
 
 
 def test_fields_of_unlike_scales_have_none_in_common():
     labels = squares(20, 200)
-    assert grain_size_fields([labels, labels], [UM, 2 * UM]).to_dict()["um_per_pixel"] is None
-    assert grain_size_fields([labels, labels], UM).to_dict()["um_per_pixel"] == UM
+    for scale, common in ((2 * UM, None), (UM, UM)):
+        both = average_fields([grain_size(labels, UM), grain_size(labels, scale)])
+        assert both.to_dict()["um_per_pixel"] == common
 
 
 def test_fields_that_differ_much_still_have_a_relative_accuracy():
-    fields = grain_size_fields([squares(10, 300), squares(50, 300)], UM)
+    fields = mean_of(squares(10, 300), squares(50, 300))
     values = np.array([field.saltykov.value for field in fields.fields])
     half = student.ppf(0.975, 1) * values.std(ddof=1) / np.sqrt(2)
     assert half > values.mean() and fields.saltykov.ci95 is None
@@ -392,7 +391,7 @@ def test_ala_grain_is_told_though_another_field_has_larger_grains():
     coarse, fine = squares(60, 600), squares(12, 600)
     fine[200:240, 200:240] = fine.max() + 1  # 11 times the area of its neighbours, half that of the other field's
     for fields, number in (([coarse, fine], 2), ([fine, coarse], 1)):
-        ala = grain_size_fields(fields, UM).ala
+        ala = mean_of(*fields).ala
         assert ala.is_ala and ala.field == number and ala.area_px == 1600
 
 
@@ -405,7 +404,7 @@ def test_duplex_hint():
     assert hint.difference == pytest.approx(np.log2(900 / 40), abs=1.2)
     assert hint.coarse_area_share == pytest.approx(0.5, abs=0.15)
     assert not grain_size(fine, UM).duplex.is_duplex
-    assert grain_size_fields([fine, mixed], UM).duplex == replace(hint, field=2)
+    assert mean_of(fine, mixed).duplex == replace(hint, field=2)
 
 
 def test_wide_distribution_of_one_population_is_rarely_called_duplex():
@@ -421,7 +420,7 @@ def test_interval_names_quadrats_only_where_the_field_has_them():
 
 def test_fields_average_first_and_convert_then():
     fields = [voronoi(400, count, count) for count in (130, 150, 180)]
-    result = grain_size_fields(fields, UM)
+    result = mean_of(*fields)
     densities = np.array([grain_size(labels, UM).saltykov.value for labels in fields])
     half = student.ppf(0.975, 2) * densities.std(ddof=1) / np.sqrt(3)
     assert result.n_fields == 3
@@ -448,19 +447,19 @@ def test_flags_of_fields_name_them():
 def test_fields_of_different_scale_agree():
     labels = voronoi(400, 150, 12)
     enlarged = np.kron(labels, np.ones((2, 2), np.int32))
-    result = grain_size_fields([labels, enlarged], [1.0, 0.5])
+    result = average_fields([grain_size(labels, 1.0), grain_size(enlarged, 0.5)])
     assert result.saltykov.G == pytest.approx(grain_size(labels, 1.0).saltykov.G)
     assert result.mean_area.ci95 == pytest.approx((result.mean_area.G,) * 2)
 
 
 def test_one_field_is_one_field():
     labels = voronoi(300, 100, 13)
-    assert grain_size_fields([labels], UM).saltykov == grain_size(labels, UM).saltykov
+    assert mean_of(labels).saltykov == grain_size(labels, UM).saltykov
 
 
 def test_an_empty_field_is_left_out_and_named():
     fields = [voronoi(400, 150, 14), np.zeros((400, 400), int), voronoi(400, 150, 15)]
-    result = grain_size_fields(fields, UM)
+    result = mean_of(*fields)
     assert any("1 of 3 fields" in flag for flag in result.saltykov.flags)
     assert result.saltykov.G is not None
 
@@ -477,7 +476,7 @@ def test_a_scale_that_gives_absurd_grains_is_doubted():
 def test_what_one_field_suffers_from_is_told_of_the_mean():
     thin = np.kron(voronoi(40, 12, 3), np.ones((10, 10), np.int32))
     wide = np.where(np.isin(np.arange(400) % 10, (0, 1)), 0, thin)
-    result = grain_size_fields([thin, wide], UM)
+    result = mean_of(thin, wide)
     assert any("drawn boundaries" in flag for flag in grain_size(wide, UM).mean_area.flags)
     assert any(flag.startswith("field 2: drawn boundaries") for flag in result.mean_area.flags)
     assert not any(flag.startswith("field 1") for flag in result.mean_area.flags)
@@ -493,10 +492,8 @@ def test_few_whole_grains_give_no_interval():
 def test_wrong_fields_are_refused():
     labels = np.eye(10, dtype=int)
     with pytest.raises(MeasurementError, match="There is no field"):
-        grain_size_fields([])
-    with pytest.raises(MeasurementError, match="one for each field"):
-        grain_size_fields([labels, labels], [1.0])
+        average_fields([])
     with pytest.raises(ScaleError, match="no scale and the others have one: field 2"):
-        grain_size_fields([labels, labels], [1.0, None])
+        average_fields([grain_size(labels, 1.0), grain_size(labels)])
     with pytest.raises(ScaleError):
         grain_size(labels, 0)

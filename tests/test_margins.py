@@ -10,10 +10,10 @@ from grain_model import analysis as analysis_module
 from grain_model.correction import Edit
 from grain_model.counting import count_grains
 from grain_model.errors import CorrectionError
-from grain_model.export import GrainExport, export_grains
+from grain_model.export import export_grains
 from grain_model.margins import Margins, find_margins
 from grain_model.micrograph import MIN_SIDE, read_micrograph
-from grain_model.report import compose_report
+from grain_model.report_content import compose_report
 from tests.drawn import draw_grid, draw_sem, predict_drawn
 
 PICTURE = np.random.default_rng(0).integers(0, 256, (200, 300, 3), np.uint8)
@@ -117,7 +117,7 @@ def test_maps_of_a_reduced_look_give_labels_at_the_field_s_size(monkeypatch, tin
 
 def test_exports_and_report_hold_the_grains_in_their_places(see_the_drawing, tiny_model, tmp_path):
     result = count_grains(framed(draw_grid(4, 5), Margins(30, 12, 50, 9)), 0.5, tiny_model)
-    coco = json.loads(export_grains(GrainExport.of_analysis(result), tmp_path, ["coco"])["coco"].read_text())
+    coco = json.loads(export_grains(result, tmp_path, ["coco"])["coco"].read_text())
     assert coco["info"]["field_px"] == result.field_box
     for row, annotation in zip(result.table.itertuples(), coco["annotations"], strict=True):
         left, top, width, height = annotation["bbox"]

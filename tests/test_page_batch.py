@@ -22,7 +22,8 @@ from grain_model.batch import Failure
 from grain_model.cli import main
 from grain_model.counting import count_grains
 from grain_model.errors import ImageError
-from grain_model.grain_size import grain_size_fields
+from grain_model.field_mean import average_fields
+from grain_model.grain_size import grain_size
 from grain_model.ui import batch_run
 from grain_model.ui.batch_run import CountedBatch, count_batch, open_uploads
 from grain_model.ui.batch_tab import describe_batch, tabulate
@@ -92,7 +93,7 @@ def test_batch_of_five_with_one_corrupt(page, site, tmp_path):
     page.wait_for_selector("#batch-download", state="visible")
 
     analyses = [count_grains(path, 0.5, site.model) for path in paths[:4]]
-    mean = grain_size_fields([analysis.labels for analysis in analyses], 0.5).saltykov
+    mean = average_fields([grain_size(analysis.labels, 0.5) for analysis in analyses]).saltykov
     card = page.locator("#batch-card").inner_text()
     assert f"{sum(analysis.count for analysis in analyses)} grains in 4 files" in card
     assert f"{mean.G:.2f}" in card and f"{mean.ci95[0]:.2f} to {mean.ci95[1]:.2f}" in card

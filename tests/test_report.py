@@ -6,7 +6,6 @@ import datetime
 import re
 import warnings
 from pathlib import Path
-from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -19,34 +18,36 @@ from scipy.spatial import cKDTree
 from grain_model import batch as batch_module
 from grain_model import counting as counting_module
 from grain_model import report as report_module
-from grain_model.analysis import LabelSettings
+from grain_model import report_content, report_pdf
+from grain_model.analysis import GrainAnalysis, LabelSettings
 from grain_model.batch import Failure
 from grain_model.errors import MeasurementError, ScaleError
-from grain_model.grain_size import grain_size
-from grain_model.measurement import measure_grains
-from grain_model.report import PAGE, compose_field, compose_report, write_report
+from grain_model.micrograph import Micrograph
+from grain_model.report import write_report
+from grain_model.report_content import compose_field, compose_report
+from grain_model.report_pdf import PAGE
 
 
-def analyzed(seed: int, um_per_pixel: float | None = 0.5, grains: int = 90, name: str | None = None) -> SimpleNamespace:
-    """Stands in for a GrainAnalysis: what the report reads of one."""
+def analyzed(
+    seed: int,
+    um_per_pixel: float | None = 0.5,
+    grains: int = 90,
+    name: str | None = None,
+    footer_top: int | None = None,
+    notes: tuple[str, ...] = (),
+) -> GrainAnalysis:
+    """An analysis of drawn grains, which lie above the strip if there is one."""
     labels = np.zeros((150, 200), np.int32)
+    field = labels[:footer_top]
     if grains:
-        points = np.random.default_rng(seed).random((grains, 2)) * labels.shape
-        labels += cKDTree(points).query(np.indices(labels.shape).reshape(2, -1).T)[1].reshape(labels.shape) + 1
+        points = np.random.default_rng(seed).random((grains, 2)) * field.shape
+        field += cKDTree(points).query(np.indices(field.shape).reshape(2, -1).T)[1].reshape(field.shape) + 1
     pixels = np.repeat((labels % 9 * 20 + 60).astype(np.uint8)[..., None], 3, axis=2)
-    return SimpleNamespace(
-        name=name or f"field <{seed}>.png",
-        labels=labels,
-        field_labels=labels,
-        count=grains,
-        table=measure_grains(labels, um_per_pixel),
-        grain_size=grain_size(labels, um_per_pixel),
-        um_per_pixel=um_per_pixel,
-        scale_source=None if um_per_pixel is None else "given",
-        remarks=["the scale contradicts the file's by 7 %"] if seed == 0 else [],
-        edits=(),
-        corrected_ids=(),
-        micrograph=SimpleNamespace(pixels=pixels, field=pixels),
+    return GrainAnalysis(
+        Micrograph(pixels, um_per_pixel, name=name or f"field <{seed}>.png", footer_top=footer_top, notes=notes),
+        labels,
+        confidence=np.ones(grains, np.float32),
+        maps=np.zeros((2, *field.shape), np.float32),
         settings=LabelSettings(min_grain_area=40 if seed == 2 else None),
         weights={"name": "embedded", "version": "0.1.0"},
     )
@@ -56,13 +57,14 @@ def analyzed(seed: int, um_per_pixel: float | None = 0.5, grains: int = 90, name
 def coarse_pictures():
     """What is tested is where the pictures go, not how sharp they are."""
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(report_module, "PICTURE_DPI", 50)
+        patch.setattr(report_content, "PICTURE_DPI", 50)
         yield
 
 
 @pytest.fixture(scope="module")
 def report():
-    fields = [analyzed(seed) for seed in range(3)]
+    notes = ("the scale contradicts the file's by 7 %",)
+    fields = [analyzed(0, notes=notes), analyzed(1), analyzed(2)]
     return compose_report(fields, specimen="A & B", operator="N. N.", date=datetime.date(2026, 1, 31))
 
 
@@ -121,16 +123,13 @@ def test_the_micrograph_stands_beside_its_grains(report, tmp_path):
 
 
 def test_a_field_is_measured_without_the_strip_below_it():
-    analysis = analyzed(1)
-    analysis.micrograph.field = analysis.micrograph.field[:120]
-    analysis.field_labels = analysis.labels[:120]
-    field = compose_report([analysis]).fields[0]
+    field = compose_field(analyzed(1, footer_top=120))
     assert dict(field.facts)["Field"].startswith("200 x 120 px, 100 x 60 ")
 
 
 def test_fields_that_are_left_out_or_counted_twice_are_named():
     field = compose_field(analyzed(1))
-    fields = [field, dataclasses.replace(field, name="copy.tif")]
+    fields = [field, dataclasses.replace(field, counted=dataclasses.replace(field.counted, file="copy.tif"))]
     report = compose_report(fields, left_out=[Failure("in/cut.tif", "It is damaged.")])
     assert dict(report.facts)["Left out"] == "cut.tif: It is damaged."
     assert any("copy.tif are the same picture" in warning for warning in report.warnings)
@@ -159,8 +158,8 @@ def test_no_grains_is_said(tmp_path, ending):
 
 def test_long_warnings_and_names_stay_on_pages(tmp_path):
     pdfium = pytest.importorskip("pypdfium2")
-    field = analyzed(2, name="a_very_long_name_" * 12 + ".png")
-    field.remarks = list(f"warning {number}, " + "which goes on for a while, " * 6 for number in range(60))
+    notes = tuple(f"warning {number}, " + "which goes on for a while, " * 6 for number in range(60))
+    field = analyzed(2, name="a_very_long_name_" * 12 + ".png", notes=notes)
     write_report(compose_report([field]), tmp_path / "long.pdf")
     document = pdfium.PdfDocument(tmp_path / "long.pdf")
     text = "".join(page.get_textpage().get_text_range() for page in document)
@@ -183,8 +182,8 @@ def lowest_and_rightmost(path: Path) -> tuple[float, float]:
 
 def test_the_names_of_hundreds_of_fields_stay_on_pages(tmp_path):
     field = compose_field(analyzed(1))
-    names = [f"specimen_A_field_{number:03}.tif" for number in range(300)]
-    fields = [dataclasses.replace(field, name=name, pictures=[]) for name in names]
+    counted = [dataclasses.replace(field.counted, file=f"specimen_A_field_{number:03}.tif") for number in range(300)]
+    fields = [dataclasses.replace(field, counted=one, pictures=[]) for one in counted]
     write_report(compose_report(fields), tmp_path / "many.pdf")
     lowest, rightmost = lowest_and_rightmost(tmp_path / "many.pdf")
     assert lowest > 0.2 and rightmost < PAGE[0] - 0.3
@@ -223,7 +222,7 @@ def test_pdf_takes_what_its_font_lacks_from_an_installed_one(tmp_path, monkeypat
     write_font(tmp_path / "font.ttf", "Font of the test", "\N{CJK UNIFIED IDEOGRAPH-8BD5}")
     monkeypatch.setattr(fontManager, "ttflist", list(fontManager.ttflist))
     fontManager.addfont(tmp_path / "font.ttf")
-    monkeypatch.setattr(report_module, "EAST_ASIAN_FONTS", ("A font that is not installed", "Font of the test"))
+    monkeypatch.setattr(report_pdf, "EAST_ASIAN_FONTS", ("A font that is not installed", "Font of the test"))
     specimen = "no. 1 \N{CJK UNIFIED IDEOGRAPH-8BD5}"
     report = compose_report([analyzed(1)], specimen=specimen)
     with warnings.catch_warnings():

@@ -24,7 +24,7 @@ from gradio.utils import get_upload_folder
 from ..analysis import GrainAnalysis
 from ..correction import Edit, describe_edits
 from ..errors import GrainError, MeasurementError
-from ..grain_size import RuleResult
+from ..grain_size_result import RuleResult
 from ..micrograph import browsers_show
 from ..plots import figure_to_array, plot_size_distribution
 from ..rendering import CHOSEN_COLOUR, OverlayStyle, mark_grains, write_png

@@ -15,7 +15,7 @@ from transformers import PreTrainedModel
 from ..batch import Failure
 from ..errors import GrainError
 from ..fields import CountedField, mean_of_counted
-from ..grain_size import GrainSize, RuleResult
+from ..grain_size_result import GrainSize, RuleResult
 from ..instances import Method
 from ..measurement import as_scale
 from .actions import clear_errors

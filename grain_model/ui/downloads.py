@@ -7,8 +7,9 @@ from typing import Any
 
 import gradio as gr
 
-from ..export import FORMATS, GrainExport, export_grains
-from ..report import compose_report, write_report
+from ..export import FORMATS, export_grains
+from ..report import write_report
+from ..report_content import compose_report
 from .actions import CountedMicrograph, clear_errors, still_there
 from .limits import PRIVATE, REDRAW_QUEUE
 
@@ -45,7 +46,7 @@ def make_file(counted: CountedMicrograph, kind: str) -> str:
         written = folder / REPORTS[kind]
         write_report(compose_report([counted.analysis]), written)
     else:
-        written = export_grains(GrainExport.of_analysis(counted.analysis), folder, [kind])[kind]
+        written = export_grains(counted.analysis, folder, [kind])[kind]
     return str(written.replace(folder / f"{stem}-{FORMATS[kind][0] if kind in FORMATS else REPORTS[kind]}"))
 
 

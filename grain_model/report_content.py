@@ -1,0 +1,314 @@
+"""What a report says of a specimen and of each of its fields: plain text and pictures, for any layout."""
+
+from __future__ import annotations
+
+import datetime
+import io
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+from matplotlib.figure import Figure
+from PIL import Image
+
+from .batch import Failure
+from .correction import describe_edits
+from .fields import CountedField, mean_of_counted
+from .grain_size_result import GrainSize
+from .plots import (
+    LEAST_ASPECT_RATIO,
+    figure_to_array,
+    plot_cumulative,
+    plot_marked_grains,
+    plot_micrograph,
+    plot_orientation_rose,
+    plot_size_distribution,
+    plot_test_lines,
+)
+from .version import __version__
+
+if TYPE_CHECKING:
+    from .analysis import GrainAnalysis
+
+RULE_COLUMNS = ("Rule", "Standard", "Measured", "G", "95 % interval", "%RA", "n")
+PICTURE_DPI = 300
+
+
+@dataclass(frozen=True)
+class Picture:
+    """A picture of the report, packed, since a report of many fields holds all of them until it is written.
+
+    Attributes:
+        caption: What it shows.
+        png: The file's bytes.
+        aspect: Width over height.
+    """
+
+    caption: str
+    png: bytes
+    aspect: float
+
+    @property
+    def pixels(self) -> np.ndarray:
+        """uint8 (H, W, 3), unpacked anew at each call."""
+        return np.asarray(Image.open(io.BytesIO(self.png)))
+
+
+@dataclass(frozen=True)
+class ReportField:
+    """One image of the report.
+
+    Attributes:
+        counted: The image, by its name alone, and its numbers.
+        facts: Pairs of a name and a value.
+        rules: Rows of the grain-size table, in RULE_COLUMNS.
+        warnings: What a reader has to know.
+        pictures: Rows of pictures, each of one height: the micrograph and its grains, test lines, charts.
+    """
+
+    counted: CountedField
+    facts: list[tuple[str, str]]
+    rules: list[tuple[str, ...]]
+    warnings: list[str]
+    pictures: list[list[Picture]]
+
+
+@dataclass(frozen=True)
+class Report:
+    """What a report says.
+
+    Attributes:
+        title: Heading.
+        headline: The result in one sentence.
+        facts: Pairs of a name and a value: specimen, scale, method, software.
+        rules: Rows of the grain-size table over all fields, in RULE_COLUMNS.
+        notes: How the intervals were found, as-large-as grain, duplex hint.
+        warnings: What a reader has to know before signing.
+        fields: The images.
+    """
+
+    title: str
+    headline: str
+    facts: list[tuple[str, str]]
+    rules: list[tuple[str, ...]]
+    notes: list[str]
+    warnings: list[str]
+    fields: list[ReportField]
+
+
+def compose_report(
+    fields: Iterable[GrainAnalysis | ReportField],
+    *,
+    left_out: Sequence[Failure] = (),
+    specimen: str = "",
+    operator: str = "",
+    date: datetime.date | None = None,
+    title: str = "Grain size report",
+) -> Report:
+    """Put a report together.
+
+    Args:
+        fields: The fields of one specimen: analyses, each of which may be forgotten when the next one comes, or what
+            `compose_field` made of them.
+        left_out: Files that were to be fields, too, and why they are not.
+        specimen: Name of the specimen; left to be filled in by hand if empty.
+        operator: Name of the person; likewise.
+        date: Date of the report; today by default.
+        title: Heading.
+
+    Raises:
+        MeasurementError: There is no field.
+        ScaleError: Some fields have a scale and some have none.
+    """
+    fields = [field if isinstance(field, ReportField) else compose_field(field) for field in fields]
+    counted = [field.counted for field in fields]
+    sizes = mean_of_counted(counted)
+    scales = [field.summary["scale"] for field in counted]
+    facts = [
+        ("Specimen", specimen),
+        ("Fields", f"{len(fields)}: {', '.join(field.file for field in counted)}"),
+        ("Grains", f"{sum(field.count for field in counted)} in the fields, those cut by an edge included"),
+        ("Scale", "; ".join(sorted({_scale_text(scale["um_per_pixel"], scale["source"]) for scale in scales}))),
+        ("Grains found by", "; ".join(_unique(_settings_text(field.summary["settings"]) for field in counted))),
+        ("Software", f"grain_model {__version__}"),
+        ("Weights", "; ".join(_unique(_weights_text(field.summary["weights"]) for field in counted))),
+        ("Date", (date or datetime.date.today()).isoformat()),
+        ("Operator", operator),
+    ]
+    if left_out:
+        facts.insert(2, ("Left out", "; ".join(f"{Path(failure.file).name}: {failure.reason}" for failure in left_out)))
+    return Report(
+        title=title,
+        headline=_headline(sizes),
+        facts=facts,
+        rules=_rule_rows(sizes),
+        notes=_notes(sizes),
+        warnings=_unique([*sizes.flags, *_rule_flags(sizes)]),
+        fields=fields,
+    )
+
+
+def compose_field(analysis: GrainAnalysis) -> ReportField:
+    """Draw and write down what the report says of one field; it holds its pictures packed, and not the analysis."""
+    return ReportField(
+        counted=CountedField.of(analysis, analysis.name),
+        facts=_field_facts(analysis),
+        rules=_rule_rows(analysis.grain_size),
+        warnings=_unique([*analysis.remarks, *_rule_flags(analysis.grain_size)]),
+        pictures=_field_pictures(analysis),
+    )
+
+
+def _field_facts(analysis: GrainAnalysis) -> list[tuple[str, str]]:
+    scale, table = analysis.um_per_pixel, analysis.table
+    unit, column = ("\N{MICRO SIGN}m", "equivalent_diameter_area_um") if scale else ("px", "equivalent_diameter_area")
+    whole = table[~table["touches_edge"]]
+    height, width = analysis.field_labels.shape
+    size = f"{width} x {height} px"
+    if scale:
+        size += f", {width * scale:.4g} x {height * scale:.4g} \N{MICRO SIGN}m"
+    facts = [
+        ("Field", size),
+        ("Scale", _scale_text(scale, analysis.scale_source)),
+        ("Grains", f"{analysis.count}, {len(whole)} of them whole"),
+    ]
+    if analysis.edits:
+        drawn = len(analysis.corrected_ids)
+        by_hand = f"{describe_edits(analysis.edits)}; {drawn} grain{'' if drawn == 1 else 's'} drawn by hand"
+        facts.append(("Corrected by hand", by_hand))
+    if len(whole):
+        facts += [
+            ("Diameter (ECD)", f"median {whole[column].median():.3g}, mean {whole[column].mean():.3g} {unit}"),
+            ("Aspect ratio", f"mean {whole['aspect_ratio'].mean():.2f}"),
+        ]
+    return facts
+
+
+def _field_pictures(analysis: GrainAnalysis) -> list[list[Picture]]:
+    """Rows of pictures, each of one height."""
+    pixels, scale = analysis.micrograph.field, analysis.um_per_pixel
+    sizes, table = analysis.grain_size, analysis.table
+    rows = [
+        [
+            ("Micrograph", plot_micrograph(pixels, scale)),
+            (
+                "Grains that were found, and the largest of them",
+                plot_marked_grains(pixels, analysis.field_labels, sizes.ala, scale),
+            ),
+        ],
+        [
+            ("Heyn lines and the boundaries they cross", plot_test_lines(pixels, sizes.test_lines["heyn"], scale)),
+            (
+                "Abrams circles and the boundaries they cross",
+                plot_test_lines(pixels, sizes.test_lines["abrams"], scale),
+            ),
+        ],
+        [
+            ("Grains not cut by the edge, by number and by area", plot_size_distribution(table)),
+            (f"Grains of an aspect ratio of {LEAST_ASPECT_RATIO:g} and more", plot_orientation_rose(table)),
+        ],
+        [("Grains not cut by the edge; dots mark the medians", plot_cumulative(table))],
+    ]
+    return [[_draw(caption, figure) for caption, figure in row] for row in rows]
+
+
+def _draw(caption: str, figure: Figure) -> Picture:
+    pixels = figure_to_array(figure, PICTURE_DPI)
+    buffer = io.BytesIO()
+    Image.fromarray(pixels).save(buffer, "PNG")
+    return Picture(caption, buffer.getvalue(), pixels.shape[1] / pixels.shape[0])
+
+
+def _headline(sizes: GrainSize) -> str:
+    result = sizes.saltykov
+    if result.value is None:
+        return "No grains were found: there is no grain size to report."
+    if result.G is None:
+        return f"No scale is known: {result.value:.3g} grains per px\N{SUPERSCRIPT TWO} and no grain-size number."
+    interval = "" if result.ci95 is None else f" (95 % interval {result.ci95[0]:.1f} to {result.ci95[1]:.1f})"
+    rule = result.title[0].lower() + result.title[1:]
+    return f"ASTM grain size number G = {result.G:.1f}{interval}, {rule}, {result.n:g} grains."
+
+
+def _rule_rows(sizes: GrainSize) -> list[tuple[str, ...]]:
+    rows = []
+    for result in sizes.rules:
+        unit = result.unit.replace("um", "\N{MICRO SIGN}m").replace("^2", "\N{SUPERSCRIPT TWO}")
+        symbol = result.definition.quantity.symbol
+        measured = "\N{EN DASH}" if result.value is None else f"{symbol} = {result.value:.4g} {unit}"
+        rows.append(
+            (
+                result.title,
+                result.standard,
+                measured,
+                "\N{EN DASH}" if result.G is None else f"{result.G:.2f}",
+                "\N{EN DASH}" if result.ci95 is None else f"{result.ci95[0]:.2f} to {result.ci95[1]:.2f}",
+                "\N{EN DASH}" if result.relative_accuracy is None else f"{result.relative_accuracy:.1f}",
+                f"{result.n:g}",
+            )
+        )
+    return rows
+
+
+def _rule_flags(sizes: GrainSize) -> list[str]:
+    return [f"{rule.title}: {flag}" for rule in sizes.rules for flag in rule.flags]
+
+
+def _notes(sizes: GrainSize) -> list[str]:
+    notes = []
+    if sizes.iso643 is not None:
+        notes.append(f"ISO 643 number: {sizes.iso643:.2f} (the ASTM number less 0.046).")
+    for source in _unique([rule.ci_method for rule in sizes.rules]):
+        names = [rule.rule.replace("_", " ") for rule in sizes.rules if rule.ci_method == source]
+        notes.append(f"95 % interval of {', '.join(names)}: {source}.")
+    for rule in (sizes.saltykov, sizes.jeffries):
+        notes.append(f"{rule.title}: {rule.n_inside} grains inside, {rule.n_cut} cut by the edge.")
+    if sizes.ala is not None:
+        number = "" if sizes.ala.G is None else f", G {sizes.ala.G:.1f}"
+        kind = "as-large-as grain (ASTM E930)" if sizes.ala.is_ala else "no as-large-as grain (ASTM E930)"
+        notes.append(
+            f"Largest grain: id {sizes.ala.label} of field {sizes.ala.field}{number}, {sizes.ala.difference:.1f} "
+            f"numbers coarser than the mean of its field: {kind}."
+        )
+    if sizes.anisotropy is not None:
+        unit, factor = ("px", 1.0) if sizes.um_per_pixel is None else ("\N{MICRO SIGN}m", sizes.um_per_pixel)
+        intercepts = ", ".join(
+            f"{direction.intercept_px * factor:.3g} at {direction.degrees}\N{DEGREE SIGN}"
+            for direction in sizes.directions
+        )
+        notes.append(
+            f"Mean lineal intercept by direction, {unit}: {intercepts}; the longest is {sizes.anisotropy:.2f} times "
+            "the shortest."
+        )
+    if sizes.duplex.is_duplex:
+        notes.append(
+            f"Two grain populations in field {sizes.duplex.field}, {sizes.duplex.difference:.1f} numbers apart, the "
+            f"coarse one with {sizes.duplex.coarse_area_share:.0%} of the area: look at ASTM E1181."
+        )
+    notes.append("Intercept numbers lie 0.1 to 0.35 above planimetric ones in most structures; state the rule with G.")
+    return notes
+
+
+def _scale_text(um_per_pixel: float | None, source: str | None) -> str:
+    if um_per_pixel is None:
+        return "unknown"
+    return f"{um_per_pixel:.5g} \N{MICRO SIGN}m per pixel" + (f" ({source})" if source else "")
+
+
+def _settings_text(settings: dict[str, Any]) -> str:
+    area = settings["min_grain_area"]
+    smallest = "by the image's own grains" if area is None else f"{area:g} px"
+    sensitivity = settings["boundary_sensitivity"]
+    return f"{settings['method']}, boundary sensitivity {sensitivity:g}, smallest grain {smallest}"
+
+
+def _weights_text(weights: dict[str, str | None]) -> str:
+    if not weights.get("name"):
+        return "not recorded"
+    return weights["name"] + (f", version {weights['version']}" if weights.get("version") else "")
+
+
+def _unique(texts: Iterable[str]) -> list[str]:
+    return list(dict.fromkeys(texts))
