@@ -175,8 +175,16 @@ class CountedMicrograph:
         return archive_analysis(self.source, *analyses, self.undone)
 
 
-def clear_errors(function: Callable[P, T]) -> Callable[P, T]:
-    """Turns errors into a message on the page; what the project did not foresee goes to the server's log as well."""
+def clear_errors(function: Callable[P, T], *, as_html: bool = True) -> Callable[P, T]:
+    """Turns errors into a message; what the project did not foresee goes to the server's log as well.
+
+    Args:
+        function: what may raise them.
+        as_html: the message is for the page, which takes it for HTML; otherwise it is plain text, for programs.
+
+    Returns:
+        The same function, but for its errors.
+    """
 
     @functools.wraps(function)
     def wrapped(*args: P.args, **kwargs: P.kwargs) -> T:
@@ -184,7 +192,8 @@ def clear_errors(function: Callable[P, T]) -> Callable[P, T]:
             return function(*args, **kwargs)
         except GrainError as error:
             # Visitors know their file by its name, not by its place on the server.
-            message = html.escape(_SERVER_FOLDER.sub("", str(error)))
+            message = _SERVER_FOLDER.sub("", str(error))
+            message = html.escape(message) if as_html else message
             raise gr.Error(message, duration=None, title="That did not work", print_exception=False) from error
         except gr.Error:
             raise
