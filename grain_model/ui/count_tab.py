@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 import gradio as gr
+from gradio.events import Dependency
 from transformers import PreTrainedModel
 
 from ..correction import Edit, describe_edits
@@ -124,7 +125,9 @@ class _CountTab:
         self.model = model
         self.examples = {path.stem: path for path, _ in pictures}
         self._lay_out(pictures)
-        self._bind_entry()
+        counts = self._bind_counting()
+        self._bind_picture(counts)
+        self._bind_settings(counts)
         self._bind_results()
 
     def _lay_out(self, pictures: list[tuple[Path, str]]) -> None:
@@ -156,12 +159,16 @@ class _CountTab:
         filled = [*vars(self.results).values(), *vars(correction).values(), self.question.panel]
         filled += [self.entry.um_per_pixel, *self.entry.label_settings]
         self.filled = [component for component in filled if component is not correction.tool]
-
-    def _bind_entry(self) -> None:
-        entry, results = self.entry, self.results
-        opening = [entry.image, entry.um_per_pixel, self.opened, *vars(self.scale_view).values()]
+        # What a file fills that is opened, and what is emptied before.
+        about_file = [self.entry.um_per_pixel, self.opened, *vars(self.scale_view).values()]
+        self.opening = [self.entry.image, *about_file]
         # Without the picture: an output that is left as it is loses what `lay_out_picture` has set on it.
-        emptied = [*opening[1:], results.panel, results.counted, results.chosen, self.question.panel]
+        results = self.results
+        self.emptied = [*about_file, results.panel, results.counted, results.chosen, self.question.panel]
+
+    def _bind_counting(self) -> list[Dependency]:
+        """Binds what begins a count, and returns the events that run the network."""
+        entry = self.entry
         counting = {
             "inputs": [entry.image, self.opened, *self.stand],
             "outputs": self.filled,
@@ -173,7 +180,7 @@ class _CountTab:
         }
         gr.on(None, self.follow_link, None, [*self.settings, self.linked], **PRIVATE)
         # Only an example sets this state; else the picture stays alone, which may be loading already.
-        of_link = self.linked.change(self.open_linked, [self.linked, self.visit], opening, **PRIVATE).success(
+        of_link = self.linked.change(self.open_linked, [self.linked, self.visit], self.opening, **PRIVATE).success(
             self.count_file, **counting
         )
         # Another picture ends a count, so that its own need not wait; what still comes of it `present` leaves out.
@@ -182,21 +189,29 @@ class _CountTab:
             # Not the count of another example: the browser could end the next one with it.
             chosen = entry.gallery.select(
                 self.open_example,
-                [self.visit, results.counted, entry.um_per_pixel],
-                [entry.image, *emptied],
+                [self.visit, self.results.counted, entry.um_per_pixel],
+                [entry.image, *self.emptied],
                 cancels=counts,
                 **PRIVATE,
             )
             counts.append(chosen.success(self.count_file, **counting, trigger_mode="multiple"))
+        return counts
+
+    def _bind_picture(self, counts: list[Dependency]) -> None:
+        """Binds what a visitor's own picture does; it ends the counts of the one before."""
+        entry = self.entry
         # Bound before forgetting, for which the browser waits: by then the new picture's own count may have begun.
         gr.on([entry.image.upload, entry.image.clear], None, cancels=counts)
         # Forgetting comes first, so that a file that cannot be read leaves nothing of the one before it.
-        left = [self.visit, results.counted]
-        entry.image.upload(self.forget, [*left, entry.image], emptied, **PRIVATE).then(
-            self.open_file, [entry.image, entry.um_per_pixel], opening, **PRIVATE
+        left = [self.visit, self.results.counted]
+        entry.image.upload(self.forget, [*left, entry.image], self.emptied, **PRIVATE).then(
+            self.open_file, [entry.image, entry.um_per_pixel], self.opening, **PRIVATE
         ).failure(lambda: None, None, entry.image, **PRIVATE)
-        entry.image.clear(self.forget, left, emptied, **PRIVATE)
+        entry.image.clear(self.forget, left, self.emptied, **PRIVATE)
 
+    def _bind_settings(self, counts: list[Dependency]) -> None:
+        """Binds what draws the labels anew from maps that are there, as each of the counts does at its end."""
+        entry, results = self.entry, self.results
         redrawing = {
             "inputs": self.stand,
             "outputs": self.filled,
