@@ -271,11 +271,11 @@ def test_corrections_made_while_the_picture_is_counted_again_stay(site, tmp_path
     with gr.Blocks():
         tab = _CountTab([], site.model)
     visit, settings = Visit(path), vars(PageSettings()).values()
-    tab.present(first, Stand.of((visit, None, None, "delete", (), *settings)))
+    tab.present(first, Stand.of(visit, None, None, "delete", (), *settings))
     work = getattr(count_tab_module, while_doing)
 
     def work_while_corrected(*given, **options):
-        tab.correct(Stand.of((visit, first, None, "delete", (), *settings)), Edit("delete", ((10.0, 10.0),)))
+        tab.correct(Stand.of(visit, first, None, "delete", (), *settings), Edit("delete", ((10.0, 10.0),)))
         return work(*given, **options)
 
     told = []

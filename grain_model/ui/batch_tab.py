@@ -98,7 +98,7 @@ class _BatchTab:
                     placeholder="each file's own",
                     elem_id="batch-scale",
                 )
-                self.label_settings = lay_out_label_settings("batch-")
+                self.label_fields = lay_out_label_settings("batch-")
                 with gr.Row():
                     self.start = gr.Button("Count all files", variant="primary", size="lg", elem_id="batch-button")
                     # One while it waits for its turn, which is given up, and one while it counts, which ends in order.
@@ -123,8 +123,9 @@ class _BatchTab:
 
     def _bind(self) -> None:
         # A number without a value is shown as 0 until it is told so.
-        gr.on(None, lambda: [None, None], None, [self.scale, self.label_settings[-1]], **PRIVATE)
+        gr.on(None, lambda: [None, None], None, [self.scale, self.label_fields.min_grain_area], **PRIVATE)
         self.files.change(self.forget, self.upload, [self.panel, self.batch], **PRIVATE)
+        labelling = self.label_fields
         buttons = [self.start, self.give_up, self.stop]
         results = [self.card, self.table, self.download]
         running = (
@@ -132,7 +133,13 @@ class _BatchTab:
             .success(self.begin, None, buttons, **PRIVATE)
             .then(
                 self.run,
-                [self.upload, self.scale, *self.label_settings],
+                [
+                    self.upload,
+                    self.scale,
+                    labelling.method,
+                    labelling.boundary_sensitivity,
+                    labelling.min_grain_area,
+                ],
                 [*results, self.batch, self.give_up, self.stop],
                 show_progress_on=self.card,
                 concurrency_limit=1,

@@ -112,7 +112,17 @@ def lay_out_correction() -> CorrectionView:
             elem_id="correction",
             **CLICKED_PICTURE,
         )
-    return CorrectionView(tool, hint, picture, confirm, clear, undo, redo, reset, gr.State(()))
+    return CorrectionView(
+        tool=tool,
+        hint=hint,
+        picture=picture,
+        confirm=confirm,
+        clear=clear,
+        undo=undo,
+        redo=redo,
+        reset=reset,
+        pending=gr.State(()),
+    )
 
 
 def take_click(

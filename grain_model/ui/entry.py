@@ -14,21 +14,23 @@ from .settings import PageSettings
 
 
 @dataclass(frozen=True)
+class LabelFields:
+    """The components of what draws the labels, named as in `LabelSettings`."""
+
+    method: gr.Radio
+    boundary_sensitivity: gr.Slider
+    min_grain_area: gr.Number
+
+
+@dataclass(frozen=True)
 class Entry:
     """The components to fill in."""
 
     image: gr.Image
     um_per_pixel: gr.Number
-    method: gr.Radio
-    boundary_sensitivity: gr.Slider
-    min_grain_area: gr.Number
+    label_fields: LabelFields
     button: gr.Button
     gallery: gr.Gallery | None
-
-    @property
-    def label_settings(self) -> list[gr.components.Component]:
-        """What draws the labels, in the order of `PageSettings`."""
-        return [self.method, self.boundary_sensitivity, self.min_grain_area]
 
 
 def list_examples(folder: Path | None) -> list[tuple[Path, str]]:
@@ -82,7 +84,7 @@ def lay_out_scale() -> gr.Number:
     )
 
 
-def lay_out_label_settings(prefix: str = "") -> tuple[gr.Radio, gr.Slider, gr.Number]:
+def lay_out_label_settings(prefix: str = "") -> LabelFields:
     """Lays out what draws the labels: method, boundary sensitivity, smallest grain.
 
     Args:
@@ -112,7 +114,7 @@ def lay_out_label_settings(prefix: str = "") -> tuple[gr.Radio, gr.Slider, gr.Nu
             minimum=0,
             elem_id=f"{prefix}smallest-grain",
         )
-    return method, boundary_sensitivity, min_grain_area
+    return LabelFields(method, boundary_sensitivity, min_grain_area)
 
 
 def lay_out_gallery(pictures: list[tuple[Path, str]]) -> gr.Gallery | None:

@@ -27,17 +27,12 @@ CLICKED_PICTURE: dict[str, Any] = {**PICTURE, "buttons": ["fullscreen"], "elem_c
 
 @dataclass(frozen=True)
 class Display:
-    """How results are shown; none of it changes the labels."""
+    """The components of how results are shown, named as in `PageSettings`; none of them changes the labels."""
 
     show: gr.Radio
     opacity: gr.Slider
     edge_rule: gr.Radio
     compare: gr.Checkbox
-
-    @property
-    def all(self) -> list[gr.components.Component]:
-        """In the order of `PageSettings`."""
-        return [self.show, self.opacity, self.edge_rule, self.compare]
 
 
 @dataclass(frozen=True)
