@@ -22,10 +22,14 @@ from grain_model.counting import count_grains
 from grain_model.micrograph import read_micrograph
 from grain_model.ui import build_page
 from grain_model.ui import count_tab as count_tab_module
-from grain_model.ui.actions import archive_analysis, describe_count, grain_table, open_micrograph, plot_distribution
+from grain_model.ui.card import describe_count
 from grain_model.ui.correction_view import undo
 from grain_model.ui.count_tab import CORRECTED_MEANWHILE, Stand, Visit, _CountTab
-from grain_model.ui.entry import list_examples
+from grain_model.ui.counted import archive_analysis
+from grain_model.ui.examples import list_examples
+from grain_model.ui.grain_table import grain_table
+from grain_model.ui.opened import open_micrograph
+from grain_model.ui.results import plot_distribution
 from grain_model.ui.settings import PageSettings
 from tests.browser import Site, needs_chromium, serve, write_grid
 from tests.drawn import draw_grid

@@ -19,9 +19,9 @@ from ..fields import CountedField, mean_of_counted
 from ..grain_size import GrainSize, RuleResult
 from ..instances import Method
 from ..measurement import as_scale
-from .actions import clear_errors
 from .batch_run import BatchUpload, CountedBatch, count_batch, open_uploads
 from .entry import lay_out_label_settings
+from .errors import clear_errors
 from .limits import BATCH_QUEUE, MAX_UPLOAD_BYTES, PRIVATE, count_upload
 from .results import Updates
 

@@ -10,8 +10,8 @@ import gradio as gr
 import numpy as np
 
 from ..correction import POINTS_NEEDED, Edit
-from .actions import CountedMicrograph
 from .clicks import Point, clicked_point, draw_points, enlargement
+from .counted import CountedMicrograph
 from .results import CLICKED_PICTURE, Updates, overlay_path
 from .settings import PageSettings
 

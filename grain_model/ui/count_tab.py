@@ -15,19 +15,15 @@ from transformers import PreTrainedModel
 
 from ..correction import Edit, describe_edits
 from ..errors import ImageError
-from .actions import (
-    CountedMicrograph,
-    OpenedMicrograph,
-    archive_analysis,
-    clear_errors,
-    open_micrograph,
-    still_there,
-)
 from .clicks import Point
 from .correction_view import lay_out_correction, redo, reset, take_click, undo
-from .entry import Entry, lay_out_gallery, lay_out_label_settings, lay_out_picture, lay_out_scale, list_examples
+from .counted import CountedMicrograph, archive_analysis, still_there
+from .entry import Entry, lay_out_gallery, lay_out_label_settings, lay_out_picture, lay_out_scale
+from .errors import clear_errors
+from .examples import list_examples
 from .limits import MODEL_QUEUE, PRIVATE, REDRAW_QUEUE, count_upload
 from .link_view import add_link_view
+from .opened import OpenedMicrograph, open_micrograph
 from .results import Results, Updates, lay_out_display, lay_out_downloads, lay_out_pictures, lay_out_table
 from .scale_view import add_scale_view
 from .settings import LinkedPage, PageSettings, read_link

@@ -9,7 +9,8 @@ import gradio as gr
 
 from ..export import FORMATS, GrainExport, export_grains
 from ..report import compose_report, write_report
-from .actions import CountedMicrograph, clear_errors, still_there
+from .counted import CountedMicrograph, still_there
+from .errors import clear_errors
 from .limits import PRIVATE, REDRAW_QUEUE
 
 REPORTS = {"report-pdf": "report.pdf", "report-html": "report.html"}

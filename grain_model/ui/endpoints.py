@@ -28,9 +28,10 @@ from ..export import FORMATS
 from ..fields import describe_fields
 from ..instances import METHODS, Method
 from ..measurement import as_scale
-from .actions import CountedMicrograph, archive_analysis, clear_errors
 from .batch_run import count_batch, open_uploads
+from .counted import CountedMicrograph, archive_analysis
 from .downloads import KINDS, make_file
+from .errors import clear_errors
 from .limits import BATCH_QUEUE, MODEL_QUEUE, count_upload
 
 KEPT_SECONDS = 3600

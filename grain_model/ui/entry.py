@@ -9,7 +9,6 @@ import gradio as gr
 from gradio.data_classes import ImageData
 
 from ..instances import METHODS
-from .actions import read_true_counts
 from .settings import PageSettings
 
 
@@ -31,25 +30,6 @@ class Entry:
     label_fields: LabelFields
     button: gr.Button
     gallery: gr.Gallery | None
-
-
-def list_examples(folder: Path | None) -> list[tuple[Path, str]]:
-    """Lists the example micrographs.
-
-    Args:
-        folder: holds `*.png` and, for their true counts, what `read_true_counts` reads.
-
-    Returns:
-        Path and caption of each, by name; nothing where there is no folder.
-    """
-    if folder is None or not folder.is_dir():
-        return []
-    true_counts = read_true_counts(folder)
-    captions = {}
-    for path in sorted(folder.glob("*.png")):
-        style = path.stem.replace("_", " ").replace("-", " ")
-        captions[path] = f"{style}: true count {true_counts[path.name]}" if path.name in true_counts else style
-    return list(captions.items())
 
 
 def lay_out_picture() -> gr.Image:

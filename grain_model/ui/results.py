@@ -6,10 +6,15 @@ from dataclasses import dataclass
 from typing import Any
 
 import gradio as gr
+import numpy as np
 
+from ..analysis import GrainAnalysis
+from ..plots import figure_to_array, plot_size_distribution
 from ..rendering import OVERLAY_STYLES
-from .actions import CountedMicrograph, describe_count, grain_table, plot_distribution
+from .card import describe_count
+from .counted import CountedMicrograph
 from .downloads import add_downloads
+from .grain_table import grain_table
 from .settings import EDGE_RULES, PageSettings
 
 Updates = dict[gr.components.Component, Any]
@@ -108,6 +113,18 @@ def overlay_path(counted: CountedMicrograph, settings: PageSettings, chosen: int
     """Draws the overlay as the settings say: path of a PNG."""
     name = f"overlay-{settings.show}-{settings.opacity:g}-{chosen or 'none'}"
     return counted.keep_picture(name, lambda: counted.overlay(settings.show, settings.opacity, chosen))
+
+
+def plot_distribution(analysis: GrainAnalysis) -> np.ndarray:
+    """Draws the size distribution of the whole grains.
+
+    Args:
+        analysis: the count.
+
+    Returns:
+        uint8 (H, W, 3), dark on white; the style sheet adapts it to a dark page.
+    """
+    return figure_to_array(plot_size_distribution(analysis.table), dpi=200)
 
 
 def lay_out_pictures() -> tuple[gr.Image, gr.Image, gr.ImageSlider, gr.HTML]:

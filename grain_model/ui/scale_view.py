@@ -13,9 +13,10 @@ from gradio.events import Dependency
 
 from ..errors import ImageError, ScaleError
 from ..scale_suggestion import ScaleSuggestion, suggest_scale
-from .actions import OpenedMicrograph, clear_errors
 from .clicks import Point, clicked_point, draw_points, enlargement
+from .errors import clear_errors
 from .limits import PRIVATE, read_upload
+from .opened import OpenedMicrograph
 from .results import CLICKED_PICTURE
 
 HINT = "Click both ends of the scale bar, type its length, and press *Use this scale*."
