@@ -279,7 +279,7 @@ def test_corrections_made_while_the_picture_is_counted_again_stay(site, tmp_path
     work = getattr(count_tab_module, while_doing)
 
     def work_while_corrected(*given, **options):
-        tab.correct(Stand.of(visit, first, None, "delete", (), *settings), Edit("delete", ((10.0, 10.0),)))
+        tab.correct(first, Stand.of(visit, first, None, "delete", (), *settings), Edit("delete", ((10.0, 10.0),)))
         return work(*given, **options)
 
     told = []

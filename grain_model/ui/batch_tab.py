@@ -25,7 +25,7 @@ from .errors import clear_errors
 from .limits import BATCH_QUEUE, MAX_UPLOAD_BYTES, PRIVATE, count_upload
 from .results import Updates
 
-TABLE_COLUMNS = {
+FIELD_COLUMNS = {
     "file": "144px",
     "grains": "80px",
     "G": "64px",
@@ -111,11 +111,11 @@ class _BatchTab:
         with gr.Column(visible=False, elem_id="batch-results") as self.panel:
             self.card = gr.HTML(container=True, elem_id="batch-card")
             self.table = gr.Dataframe(
-                headers=list(TABLE_COLUMNS),
+                headers=list(FIELD_COLUMNS),
                 label="Files",
                 interactive=False,
                 wrap=True,
-                column_widths=list(TABLE_COLUMNS.values()),
+                column_widths=list(FIELD_COLUMNS.values()),
                 max_height=420,
                 elem_id="batch-table",
             )
@@ -236,7 +236,7 @@ def describe_batch(batch: CountedBatch) -> str:
     if not batch.fields:
         return _card(f"No file could be counted{stopped}", failures=batch.failures)
     grains = sum(field.count for field in batch.fields)
-    title = f"{grains} grains in {_number(len(batch.fields), 'file')}{stopped}"
+    title = f"{grains} grains in {_plural(len(batch.fields), 'file')}{stopped}"
     try:
         mean = mean_of_counted(batch.fields)
     except GrainError as error:
@@ -251,9 +251,9 @@ def tabulate(fields: Sequence[CountedField]) -> pd.DataFrame:
         fields: the images that were counted.
 
     Returns:
-        One row a file, in `TABLE_COLUMNS`; G by the planimetric rule of Saltykov.
+        One row a file, in `FIELD_COLUMNS`; G by the planimetric rule of Saltykov.
     """
-    return pd.DataFrame([_table_row(field) for field in fields], columns=list(TABLE_COLUMNS))
+    return pd.DataFrame([_table_row(field) for field in fields], columns=list(FIELD_COLUMNS))
 
 
 def _table_row(field: CountedField) -> list[Any]:
@@ -283,7 +283,7 @@ def _rules_table(mean: GrainSize) -> str:
         + "</tr>"
         for rule in mean.rules
     )
-    what = f"Mean of {_number(mean.n_fields, 'field')}"
+    what = f"Mean of {_plural(mean.n_fields, 'field')}"
     remarks = [] if mean.um_per_pixel else ["There is no G without a scale."]
     remarks += [f"{flag}." for flag in mean.flags]
     remarks += [f"{mean.saltykov.title}: {flag}." for flag in mean.saltykov.flags]
@@ -299,7 +299,7 @@ def _interval(size: RuleResult) -> str:
     return "" if size.ci95 is None else f"{size.ci95[0]:.2f} to {size.ci95[1]:.2f}"
 
 
-def _number(count: int, noun: str) -> str:
+def _plural(count: int, noun: str) -> str:
     return f"{count} {noun}" if count == 1 else f"{count} {noun}s"
 
 

@@ -170,8 +170,7 @@ def reset(counted: CountedMicrograph) -> CountedMicrograph:
 def _draw_pending(
     counted: CountedMicrograph, settings: PageSettings, chosen: int | None, tool: str | None, pending: Sequence[Point]
 ) -> Any:
-    plain = overlay_path(counted, settings, chosen)
     if not pending and enlargement(counted.analysis.labels.shape) == 1:
-        return plain
+        return overlay_path(counted, settings, chosen)
     overlay = counted.overlay(settings.show, settings.opacity, chosen)
     return draw_points(overlay, pending, closed=tool == "add")

@@ -464,18 +464,18 @@ class _CountTab:
         counted = still_there(now.counted)
         points, edit = take_click(counted, now.tool, now.pending, place.index)
         if edit:
-            return self.correct(now, edit)
+            return self.correct(counted, now, edit)
         return self.correction.present(counted, now.settings, now.chosen, now.tool, points)
 
     @clear_errors
     def confirm(self, *stand: Any) -> Updates:
         """Corrects by the points that are set."""
         now = Stand.of(*stand)
-        return self.correct(now, Edit(now.tool, now.pending))
+        edit = Edit(now.tool, now.pending)
+        return self.correct(still_there(now.counted), now, edit)
 
-    def correct(self, now: Stand, edit: Edit) -> Updates:
+    def correct(self, counted: CountedMicrograph, now: Stand, edit: Edit) -> Updates:
         """Corrects the grains; what was undone before cannot be made again."""
-        counted = still_there(now.counted)
         return self.present_step(counted.correct((*counted.analysis.edits, edit)), now)
 
     def stepping(self, step: Callable[[CountedMicrograph], CountedMicrograph]) -> Callable[..., Updates]:
