@@ -122,10 +122,10 @@ class _BatchTab:
             self.download = gr.DownloadButton("Download all results (zip)", visible=False, elem_id="batch-download")
 
     def _bind(self) -> None:
+        label_fields = self.label_fields
         # A number without a value is shown as 0 until it is told so.
-        gr.on(None, lambda: [None, None], None, [self.scale, self.label_fields.min_grain_area], **PRIVATE)
+        gr.on(None, lambda: [None, None], None, [self.scale, label_fields.min_grain_area], **PRIVATE)
         self.files.change(self.forget, self.upload, [self.panel, self.batch], **PRIVATE)
-        labelling = self.label_fields
         buttons = [self.start, self.give_up, self.stop]
         results = [self.card, self.table, self.download]
         running = (
@@ -136,9 +136,9 @@ class _BatchTab:
                 [
                     self.upload,
                     self.scale,
-                    labelling.method,
-                    labelling.boundary_sensitivity,
-                    labelling.min_grain_area,
+                    label_fields.method,
+                    label_fields.boundary_sensitivity,
+                    label_fields.min_grain_area,
                 ],
                 [*results, self.batch, self.give_up, self.stop],
                 show_progress_on=self.card,
