@@ -28,7 +28,7 @@ from grain_model.export import FORMATS
 from grain_model.field_mean import average_fields
 from grain_model.micrograph import read_micrograph
 from grain_model.ui import build_page, endpoints, launch_page, limits, tools
-from grain_model.ui.actions import CountedMicrograph, archive_analysis
+from grain_model.ui.counted import CountedMicrograph, archive_analysis
 from grain_model.ui.endpoints import RecentResults
 from tests.browser import Site, serve, write_grid
 from tests.drawn import draw_grid

@@ -22,10 +22,14 @@ from grain_model.counting import count_grains
 from grain_model.micrograph import read_micrograph
 from grain_model.ui import build_page
 from grain_model.ui import count_tab as count_tab_module
-from grain_model.ui.actions import archive_analysis, describe_count, grain_table, open_micrograph, plot_distribution
+from grain_model.ui.card import describe_count
 from grain_model.ui.correction_view import undo
 from grain_model.ui.count_tab import CORRECTED_MEANWHILE, Stand, Visit, _CountTab
-from grain_model.ui.entry import list_examples
+from grain_model.ui.counted import archive_analysis
+from grain_model.ui.examples import list_examples
+from grain_model.ui.grain_table import grain_table
+from grain_model.ui.opened import open_micrograph
+from grain_model.ui.results import plot_distribution
 from grain_model.ui.settings import PageSettings
 from tests.browser import Site, needs_chromium, serve, write_grid
 from tests.drawn import draw_grid
@@ -271,11 +275,11 @@ def test_corrections_made_while_the_picture_is_counted_again_stay(site, tmp_path
     with gr.Blocks():
         tab = _CountTab([], site.model)
     visit, settings = Visit(path), vars(PageSettings()).values()
-    tab.present(first, Stand.of((visit, None, None, "delete", (), *settings)))
+    tab.present(first, Stand.of(visit, None, None, "delete", (), *settings))
     work = getattr(count_tab_module, while_doing)
 
     def work_while_corrected(*given, **options):
-        tab.correct(Stand.of((visit, first, None, "delete", (), *settings)), Edit("delete", ((10.0, 10.0),)))
+        tab.correct(first, Stand.of(visit, first, None, "delete", (), *settings), Edit("delete", ((10.0, 10.0),)))
         return work(*given, **options)
 
     told = []

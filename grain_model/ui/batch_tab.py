@@ -12,19 +12,20 @@ import gradio as gr
 import pandas as pd
 from transformers import PreTrainedModel
 
+from ..analysis import LabelSettings
 from ..batch import Failure
 from ..errors import GrainError
 from ..fields import CountedField, mean_of_counted
 from ..grain_size_result import GrainSize, RuleResult
 from ..instances import Method
 from ..measurement import as_scale
-from .actions import clear_errors
 from .batch_run import BatchUpload, CountedBatch, count_batch, open_uploads
 from .entry import lay_out_label_settings
+from .errors import clear_errors
 from .limits import BATCH_QUEUE, MAX_UPLOAD_BYTES, PRIVATE, count_upload
-from .settings import PageSettings
+from .results import Updates
 
-TABLE_COLUMNS = {
+FIELD_COLUMNS = {
     "file": "144px",
     "grains": "80px",
     "G": "64px",
@@ -67,102 +68,154 @@ def build_batch_tab(model: str | os.PathLike | PreTrainedModel | None) -> None:
     Args:
         model: what `load_model` takes.
     """
-    with gr.Row():
-        with gr.Column(scale=3, min_width=300):
-            files = gr.File(
-                label=f"Micrographs or zips (≤ {MAX_UPLOAD_BYTES // 1024**2} MB each)",
-                file_count="multiple",
-                type="filepath",
-                height=300,
-                elem_id="batch-files",
-            )
-        with gr.Column(scale=2, min_width=300):
-            scale = gr.Number(
-                label="Scale of all files (µm per pixel)",
-                info="Leave it empty to take each file's own.",
-                placeholder="each file's own",
-                elem_id="batch-scale",
-            )
-            label_settings = lay_out_label_settings("batch-")
-            with gr.Row():
-                start = gr.Button("Count all files", variant="primary", size="lg", elem_id="batch-button")
-                # One while it waits for its turn, which is given up, and one while it counts, which ends in order.
-                give_up, stop = (
-                    gr.Button("Stop", variant="stop", size="lg", visible=False, elem_id=elem_id)
-                    for elem_id in ("batch-give-up", "batch-stop")
-                )
-    with gr.Column(visible=False, elem_id="batch-results") as panel:
-        card = gr.HTML(container=True, elem_id="batch-card")
-        table = gr.Dataframe(
-            headers=list(TABLE_COLUMNS),
-            label="Files",
-            interactive=False,
-            wrap=True,
-            column_widths=list(TABLE_COLUMNS.values()),
-            max_height=420,
-            elem_id="batch-table",
-        )
-        download = gr.DownloadButton("Download all results (zip)", visible=False, elem_id="batch-download")
-    upload, batch = gr.State(None), gr.State(None)
+    _BatchTab(model)
 
-    def forget(running: BatchUpload | None) -> list[Any]:
+
+class _BatchTab:
+    """The tab's components and what their events do; all that belongs to a visitor is in the states."""
+
+    def __init__(self, model: str | os.PathLike | PreTrainedModel | None) -> None:
+        self.model = model
+        self._lay_out_entry()
+        self._lay_out_results()
+        self.upload, self.batch = gr.State(None), gr.State(None)
+        self._bind()
+
+    def _lay_out_entry(self) -> None:
+        with gr.Row():
+            with gr.Column(scale=3, min_width=300):
+                self.files = gr.File(
+                    label=f"Micrographs or zips (≤ {MAX_UPLOAD_BYTES // 1024**2} MB each)",
+                    file_count="multiple",
+                    type="filepath",
+                    height=300,
+                    elem_id="batch-files",
+                )
+            with gr.Column(scale=2, min_width=300):
+                self.scale = gr.Number(
+                    label="Scale of all files (µm per pixel)",
+                    info="Leave it empty to take each file's own.",
+                    placeholder="each file's own",
+                    elem_id="batch-scale",
+                )
+                self.label_fields = lay_out_label_settings("batch-")
+                with gr.Row():
+                    self.start = gr.Button("Count all files", variant="primary", size="lg", elem_id="batch-button")
+                    # One while it waits for its turn, which is given up, and one while it counts, which ends in order.
+                    self.give_up, self.stop = (
+                        gr.Button("Stop", variant="stop", size="lg", visible=False, elem_id=elem_id)
+                        for elem_id in ("batch-give-up", "batch-stop")
+                    )
+
+    def _lay_out_results(self) -> None:
+        with gr.Column(visible=False, elem_id="batch-results") as self.panel:
+            self.card = gr.HTML(container=True, elem_id="batch-card")
+            self.table = gr.Dataframe(
+                headers=list(FIELD_COLUMNS),
+                label="Files",
+                interactive=False,
+                wrap=True,
+                column_widths=list(FIELD_COLUMNS.values()),
+                max_height=420,
+                elem_id="batch-table",
+            )
+            self.download = gr.DownloadButton("Download all results (zip)", visible=False, elem_id="batch-download")
+
+    def _bind(self) -> None:
+        label_fields = self.label_fields
+        # A number without a value is shown as 0 until it is told so.
+        gr.on(None, lambda: [None, None], None, [self.scale, label_fields.min_grain_area], **PRIVATE)
+        self.files.change(self.forget, self.upload, [self.panel, self.batch], **PRIVATE)
+        buttons = [self.start, self.give_up, self.stop]
+        results = [self.card, self.table, self.download]
+        running = (
+            self.start.click(self.prepare, [self.files, self.scale], [self.upload, self.panel, *results], **PRIVATE)
+            .success(self.begin, None, buttons, **PRIVATE)
+            .then(
+                self.run,
+                [
+                    self.upload,
+                    self.scale,
+                    label_fields.method,
+                    label_fields.boundary_sensitivity,
+                    label_fields.min_grain_area,
+                ],
+                [*results, self.batch, self.give_up, self.stop],
+                show_progress_on=self.card,
+                concurrency_limit=1,
+                concurrency_id=BATCH_QUEUE,
+                **PRIVATE,
+            )
+        )
+        ending = {"fn": self.end, "inputs": None, "outputs": [*buttons, self.upload], **PRIVATE}
+        running.then(**ending)
+        self.stop.click(self.stop_counting, self.batch, [self.card, self.stop], **PRIVATE)
+        given_up = _card("Stopped before the first file")
+        self.give_up.click(lambda: given_up, None, self.card, cancels=running, **PRIVATE).then(**ending)
+
+    def forget(self, running: BatchUpload | None) -> Updates:
+        """Takes the results of other files away."""
         # A batch that runs counts the files that it began with; others are for the next one.
-        return [gr.skip(), gr.skip()] if running else [gr.Column(visible=False), None]
+        return gr.skip() if running else {self.panel: gr.Column(visible=False), self.batch: None}
 
     @clear_errors
-    def prepare(paths: list[str] | None, um_per_pixel: float | None) -> list[Any]:
+    def prepare(self, paths: list[str] | None, um_per_pixel: float | None) -> Updates:
+        """Opens the files, and shows that they wait for their turn."""
         as_scale(um_per_pixel)
         opened = open_uploads(paths)
-        waiting = _card("Waiting for its turn", failures=opened.failures, unfinished=True)
-        return [opened, gr.Column(visible=True), waiting, tabulate([]), gr.DownloadButton(visible=False)]
+        return {
+            self.upload: opened,
+            self.panel: gr.Column(visible=True),
+            self.card: _card("Waiting for its turn", failures=opened.failures, unfinished=True),
+            self.table: tabulate([]),
+            self.download: gr.DownloadButton(visible=False),
+        }
+
+    def begin(self) -> Updates:
+        """Offers to give the place in the queue up."""
+        return {
+            self.start: gr.Button(interactive=False),
+            self.give_up: gr.Button(visible=True),
+            self.stop: gr.Button(interactive=True),
+        }
 
     def run(
+        self,
         opened: BatchUpload,
         um_per_pixel: float | None,
         method: Method,
         boundary_sensitivity: float,
         min_grain_area: float | None,
         progress: gr.Progress = gr.Progress(),  # noqa: B008  gradio looks for it among the defaults
-    ) -> Iterator[list[Any]]:
-        settings = PageSettings(None, method, boundary_sensitivity, min_grain_area).label_settings
-        count = partial(count_upload, um_per_pixel=um_per_pixel, model=model, **vars(settings))
+    ) -> Iterator[Updates]:
+        """Counts the files, and shows after each what there is by then."""
+        settings = LabelSettings(method, boundary_sensitivity, min_grain_area)
+        count = partial(count_upload, um_per_pixel=um_per_pixel, model=self.model, **vars(settings))
         for counted in count_batch(opened, count):
             if counted.current:
                 progress((counted.done, counted.total), desc=counted.current, unit="files")
-            buttons = gr.Button(visible=False), gr.Button(visible=True)
-            yield [describe_batch(counted), tabulate(counted.fields), counted, _button(counted), *buttons]
+            yield {
+                self.card: describe_batch(counted),
+                self.table: tabulate(counted.fields),
+                self.download: gr.DownloadButton(value=counted.archive, visible=counted.archive is not None),
+                self.batch: counted,
+                self.give_up: gr.Button(visible=False),
+                self.stop: gr.Button(visible=True),
+            }
 
-    def stop_counting(counted: CountedBatch) -> list[Any]:
+    def stop_counting(self, counted: CountedBatch) -> Updates:
+        """Lets no other file begin."""
         counted.is_stopped = True
-        return [describe_batch(counted), gr.Button(interactive=False)]
+        return {self.card: describe_batch(counted), self.stop: gr.Button(interactive=False)}
 
-    def begin() -> list[Any]:
-        return [gr.Button(interactive=False), gr.Button(visible=True), gr.Button(interactive=True)]
-
-    def end() -> list[Any]:
-        return [gr.Button(interactive=True), gr.Button(visible=False), gr.Button(visible=False), None]
-
-    # A number without a value is shown as 0 until it is told so.
-    gr.on(None, lambda: [None, None], None, [scale, label_settings[-1]], **PRIVATE)
-    files.change(forget, upload, [panel, batch], **PRIVATE)
-    running = (
-        start.click(prepare, [files, scale], [upload, panel, card, table, download], **PRIVATE)
-        .success(begin, None, [start, give_up, stop], **PRIVATE)
-        .then(
-            run,
-            [upload, scale, *label_settings],
-            [card, table, batch, download, give_up, stop],
-            show_progress_on=card,
-            concurrency_limit=1,
-            concurrency_id=BATCH_QUEUE,
-            **PRIVATE,
-        )
-    )
-    ended = [start, give_up, stop, upload]
-    running.then(end, None, ended, **PRIVATE)
-    stop.click(stop_counting, batch, [card, stop], **PRIVATE)
-    given_up = _card("Stopped before the first file")
-    give_up.click(lambda: given_up, None, card, cancels=running, **PRIVATE).then(end, None, ended, **PRIVATE)
+    def end(self) -> Updates:
+        """Offers to count the next batch."""
+        return {
+            self.start: gr.Button(interactive=True),
+            self.give_up: gr.Button(visible=False),
+            self.stop: gr.Button(visible=False),
+            self.upload: None,
+        }
 
 
 def describe_batch(batch: CountedBatch) -> str:
@@ -183,7 +236,7 @@ def describe_batch(batch: CountedBatch) -> str:
     if not batch.fields:
         return _card(f"No file could be counted{stopped}", failures=batch.failures)
     grains = sum(field.count for field in batch.fields)
-    title = f"{grains} grains in {_number(len(batch.fields), 'file')}{stopped}"
+    title = f"{grains} grains in {_plural(len(batch.fields), 'file')}{stopped}"
     try:
         mean = mean_of_counted(batch.fields)
     except GrainError as error:
@@ -198,9 +251,9 @@ def tabulate(fields: Sequence[CountedField]) -> pd.DataFrame:
         fields: the images that were counted.
 
     Returns:
-        One row a file, in `TABLE_COLUMNS`; G by the planimetric rule of Saltykov.
+        One row a file, in `FIELD_COLUMNS`; G by the planimetric rule of Saltykov.
     """
-    return pd.DataFrame([_table_row(field) for field in fields], columns=list(TABLE_COLUMNS))
+    return pd.DataFrame([_table_row(field) for field in fields], columns=list(FIELD_COLUMNS))
 
 
 def _table_row(field: CountedField) -> list[Any]:
@@ -230,7 +283,7 @@ def _rules_table(mean: GrainSize) -> str:
         + "</tr>"
         for rule in mean.rules
     )
-    what = f"Mean of {_number(mean.n_fields, 'field')}"
+    what = f"Mean of {_plural(mean.n_fields, 'field')}"
     remarks = [] if mean.um_per_pixel else ["There is no G without a scale."]
     remarks += [f"{flag}." for flag in mean.flags]
     remarks += [f"{mean.saltykov.title}: {flag}." for flag in mean.saltykov.flags]
@@ -246,7 +299,7 @@ def _interval(size: RuleResult) -> str:
     return "" if size.ci95 is None else f"{size.ci95[0]:.2f} to {size.ci95[1]:.2f}"
 
 
-def _number(count: int, noun: str) -> str:
+def _plural(count: int, noun: str) -> str:
     return f"{count} {noun}" if count == 1 else f"{count} {noun}s"
 
 
@@ -260,7 +313,3 @@ def _card(title: str, content: str = "", failures: Sequence[Failure] = (), unfin
         + (f'<ul class="notes" aria-label="Files that failed">{failed}</ul>' if failed else "")
         + "</div>"
     )
-
-
-def _button(batch: CountedBatch) -> gr.DownloadButton:
-    return gr.DownloadButton(value=batch.archive, visible=batch.archive is not None)

@@ -10,8 +10,8 @@ import gradio as gr
 import numpy as np
 
 from ..correction import POINTS_NEEDED, Edit
-from .actions import CountedMicrograph
 from .clicks import Point, clicked_point, draw_points, enlargement
+from .counted import CountedMicrograph
 from .results import CLICKED_PICTURE, Updates, overlay_path
 from .settings import PageSettings
 
@@ -112,7 +112,17 @@ def lay_out_correction() -> CorrectionView:
             elem_id="correction",
             **CLICKED_PICTURE,
         )
-    return CorrectionView(tool, hint, picture, confirm, clear, undo, redo, reset, gr.State(()))
+    return CorrectionView(
+        tool=tool,
+        hint=hint,
+        picture=picture,
+        confirm=confirm,
+        clear=clear,
+        undo=undo,
+        redo=redo,
+        reset=reset,
+        pending=gr.State(()),
+    )
 
 
 def take_click(
@@ -160,8 +170,7 @@ def reset(counted: CountedMicrograph) -> CountedMicrograph:
 def _draw_pending(
     counted: CountedMicrograph, settings: PageSettings, chosen: int | None, tool: str | None, pending: Sequence[Point]
 ) -> Any:
-    plain = overlay_path(counted, settings, chosen)
     if not pending and enlargement(counted.analysis.labels.shape) == 1:
-        return plain
+        return overlay_path(counted, settings, chosen)
     overlay = counted.overlay(settings.show, settings.opacity, chosen)
     return draw_points(overlay, pending, closed=tool == "add")

@@ -4,29 +4,26 @@ from __future__ import annotations
 
 import html
 import os
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass, replace
+from collections.abc import Callable
+from dataclasses import dataclass, fields, replace
 from pathlib import Path
 from typing import Any
 
 import gradio as gr
+from gradio.events import Dependency
 from transformers import PreTrainedModel
 
 from ..correction import Edit, describe_edits
 from ..errors import ImageError
-from .actions import (
-    CountedMicrograph,
-    OpenedMicrograph,
-    archive_analysis,
-    clear_errors,
-    open_micrograph,
-    still_there,
-)
 from .clicks import Point
 from .correction_view import lay_out_correction, redo, reset, take_click, undo
-from .entry import Entry, lay_out_gallery, lay_out_label_settings, lay_out_picture, lay_out_scale, list_examples
+from .counted import CountedMicrograph, archive_analysis, still_there
+from .entry import Entry, lay_out_gallery, lay_out_label_settings, lay_out_picture, lay_out_scale
+from .errors import clear_errors
+from .examples import list_examples
 from .limits import MODEL_QUEUE, PRIVATE, REDRAW_QUEUE, count_upload
 from .link_view import add_link_view
+from .opened import OpenedMicrograph, open_micrograph
 from .results import Results, Updates, lay_out_display, lay_out_downloads, lay_out_pictures, lay_out_table
 from .scale_view import add_scale_view
 from .settings import LinkedPage, PageSettings, read_link
@@ -93,9 +90,17 @@ class Stand:
     settings: PageSettings
 
     @classmethod
-    def of(cls, values: Sequence[Any]) -> Stand:
-        """From the components' values, in the order of the attributes and of `PageSettings`."""
-        return cls(*values[:5], PageSettings(*values[5:]))
+    def of(
+        cls,
+        visit: Visit,
+        counted: CountedMicrograph | None,
+        chosen: int | None,
+        tool: str,
+        pending: tuple[Point, ...],
+        *settings: Any,
+    ) -> Stand:
+        """From the components' values; those of the settings come in the order of `PageSettings`."""
+        return cls(visit, counted, chosen, tool, pending, PageSettings(*settings))
 
 
 @dataclass(frozen=True)
@@ -114,7 +119,7 @@ def lay_out_question() -> Question:
         with gr.Row():
             keep = gr.Button("Keep the corrections", variant="primary", size="md", elem_id="keep-corrections")
             discard = gr.Button("Discard them and count anew", size="md", elem_id="discard-corrections")
-    return Question(panel, discard, keep)
+    return Question(panel=panel, discard=discard, keep=keep)
 
 
 class _CountTab:
@@ -123,45 +128,72 @@ class _CountTab:
     def __init__(self, pictures: list[tuple[Path, str]], model: str | os.PathLike | PreTrainedModel | None) -> None:
         self.model = model
         self.examples = {path.stem: path for path, _ in pictures}
-        self._lay_out(pictures)
-        self._bind_entry()
+        self.visit, self.opened, self.linked = gr.State(Visit()), gr.State(None), gr.State(None)
+        self._lay_out_entry(pictures)
+        self._lay_out_results()
+        self._list_components()
+        counts = self._bind_counting()
+        self._bind_picture(counts)
+        self._bind_settings(counts)
         self._bind_results()
 
-    def _lay_out(self, pictures: list[tuple[Path, str]]) -> None:
-        self.opened, self.linked, counted = gr.State(None), gr.State(None), gr.State(None)
-        self.visit = gr.State(Visit())
+    def _lay_out_entry(self, pictures: list[tuple[Path, str]]) -> None:
         with gr.Row(elem_id="entry"):
             with gr.Column(scale=3, min_width=300):
                 image = lay_out_picture()
             with gr.Column(scale=2, min_width=300):
                 scale = lay_out_scale()
                 self.scale_view, self.scale_used = add_scale_view(self.opened, scale)
-                label_settings = lay_out_label_settings()
+                label_fields = lay_out_label_settings()
                 button = gr.Button("Count grains", variant="primary", size="lg", elem_id="count-button")
                 gallery = lay_out_gallery(pictures)
-        self.entry = Entry(image, scale, *label_settings, button, gallery)
+        self.entry = Entry(image=image, um_per_pixel=scale, label_fields=label_fields, button=button, gallery=gallery)
         self.question = lay_out_question()
+
+    def _lay_out_results(self) -> None:
+        counted = gr.State(None)
         with gr.Column(visible=False, elem_id="results") as panel:
-            pictures_and_card = lay_out_pictures()
+            mask, overlay, slider, card = lay_out_pictures()
             self.display = lay_out_display()
             self.correction = lay_out_correction()
-            plot_and_table = lay_out_table()
-            downloads = lay_out_downloads(counted)
-            self.settings = [self.entry.um_per_pixel, *self.entry.label_settings, *self.display.all]
-            add_link_view(self.opened, self.settings)
-        self.results = Results(panel, *pictures_and_card, *plot_and_table, *downloads, counted, gr.State(None))
-        # What every handler of a count takes and may fill.
-        correction = self.correction
-        self.stand = [self.visit, counted, self.results.chosen, correction.tool, correction.pending, *self.settings]
-        filled = [*vars(self.results).values(), *vars(correction).values(), self.question.panel]
-        filled += [self.entry.um_per_pixel, *self.entry.label_settings]
-        self.filled = [component for component in filled if component is not correction.tool]
+            plot, table = lay_out_table()
+            download, made = lay_out_downloads(counted)
+            named = {"um_per_pixel": self.entry.um_per_pixel, **vars(self.entry.label_fields), **vars(self.display)}
+            # In the order of `PageSettings`.
+            self.settings = {field.name: named[field.name] for field in fields(PageSettings)}
+            add_link_view(self.opened, list(self.settings.values()))
+        self.results = Results(
+            panel=panel,
+            mask=mask,
+            overlay=overlay,
+            slider=slider,
+            card=card,
+            plot=plot,
+            table=table,
+            download=download,
+            made=made,
+            counted=counted,
+            chosen=gr.State(None),
+        )
 
-    def _bind_entry(self) -> None:
-        entry, results = self.entry, self.results
-        opening = [entry.image, entry.um_per_pixel, self.opened, *vars(self.scale_view).values()]
+    def _list_components(self) -> None:
+        """Lists what handlers take and may fill."""
+        entry, results, correction, question = self.entry, self.results, self.correction, self.question
+        # Every handler of a count takes these, in the order of `Stand.of`, and may fill the others.
+        page = [self.visit, results.counted, results.chosen, correction.tool, correction.pending]
+        self.stand = [*page, *self.settings.values()]
+        filled = [*vars(results).values(), *vars(correction).values(), question.panel]
+        filled += [entry.um_per_pixel, *vars(entry.label_fields).values()]
+        self.filled = [component for component in filled if component is not correction.tool]
+        # What a file fills that is opened, and what is emptied before.
+        about_file = [entry.um_per_pixel, self.opened, *vars(self.scale_view).values()]
+        self.opening = [entry.image, *about_file]
         # Without the picture: an output that is left as it is loses what `lay_out_picture` has set on it.
-        emptied = [*opening[1:], results.panel, results.counted, results.chosen, self.question.panel]
+        self.emptied = [*about_file, results.panel, results.counted, results.chosen, question.panel]
+
+    def _bind_counting(self) -> list[Dependency]:
+        """Binds what begins a count, and returns the events that run the network."""
+        entry = self.entry
         counting = {
             "inputs": [entry.image, self.opened, *self.stand],
             "outputs": self.filled,
@@ -171,9 +203,9 @@ class _CountTab:
             "show_progress_on": entry.image,
             **PRIVATE,
         }
-        gr.on(None, self.follow_link, None, [*self.settings, self.linked], **PRIVATE)
+        gr.on(None, self.follow_link, None, [*self.settings.values(), self.linked], **PRIVATE)
         # Only an example sets this state; else the picture stays alone, which may be loading already.
-        of_link = self.linked.change(self.open_linked, [self.linked, self.visit], opening, **PRIVATE).success(
+        of_link = self.linked.change(self.open_linked, [self.linked, self.visit], self.opening, **PRIVATE).success(
             self.count_file, **counting
         )
         # Another picture ends a count, so that its own need not wait; what still comes of it `present` leaves out.
@@ -182,21 +214,29 @@ class _CountTab:
             # Not the count of another example: the browser could end the next one with it.
             chosen = entry.gallery.select(
                 self.open_example,
-                [self.visit, results.counted, entry.um_per_pixel],
-                [entry.image, *emptied],
+                [self.visit, self.results.counted, entry.um_per_pixel],
+                [entry.image, *self.emptied],
                 cancels=counts,
                 **PRIVATE,
             )
             counts.append(chosen.success(self.count_file, **counting, trigger_mode="multiple"))
+        return counts
+
+    def _bind_picture(self, counts: list[Dependency]) -> None:
+        """Binds what a visitor's own picture does; it ends the counts of the one before."""
+        entry = self.entry
         # Bound before forgetting, for which the browser waits: by then the new picture's own count may have begun.
         gr.on([entry.image.upload, entry.image.clear], None, cancels=counts)
         # Forgetting comes first, so that a file that cannot be read leaves nothing of the one before it.
-        left = [self.visit, results.counted]
-        entry.image.upload(self.forget, [*left, entry.image], emptied, **PRIVATE).then(
-            self.open_file, [entry.image, entry.um_per_pixel], opening, **PRIVATE
+        left = [self.visit, self.results.counted]
+        entry.image.upload(self.forget, [*left, entry.image], self.emptied, **PRIVATE).then(
+            self.open_file, [entry.image, entry.um_per_pixel], self.opening, **PRIVATE
         ).failure(lambda: None, None, entry.image, **PRIVATE)
-        entry.image.clear(self.forget, left, emptied, **PRIVATE)
+        entry.image.clear(self.forget, left, self.emptied, **PRIVATE)
 
+    def _bind_settings(self, counts: list[Dependency]) -> None:
+        """Binds what draws the labels anew from maps that are there, as each of the counts does at its end."""
+        entry, results, label_fields = self.entry, self.results, self.entry.label_fields
         redrawing = {
             "inputs": self.stand,
             "outputs": self.filled,
@@ -205,8 +245,9 @@ class _CountTab:
             "show_progress_on": [results.overlay, results.card],
             **PRIVATE,
         }
-        given, area = ([field.submit, field.blur] for field in (entry.um_per_pixel, entry.min_grain_area))
-        gr.on([entry.method.input, entry.boundary_sensitivity.release, *given, *area], self.redraw, **redrawing)
+        given, area = ([field.submit, field.blur] for field in (entry.um_per_pixel, label_fields.min_grain_area))
+        drawn = [label_fields.method.input, label_fields.boundary_sensitivity.release]
+        gr.on([*drawn, *given, *area], self.redraw, **redrawing)
         gr.on(
             given,
             self.show_own_scale,
@@ -219,7 +260,7 @@ class _CountTab:
         kept = self.question.keep.click(
             self.restore,
             results.counted,
-            [*entry.label_settings, self.question.panel],
+            [*vars(label_fields).values(), self.question.panel],
             show_progress="hidden",
             **PRIVATE,
         )
@@ -290,7 +331,7 @@ class _CountTab:
         if link.ignored:
             told = html.escape(" ".join(link.ignored))
             gr.Warning(f"{told} That part of the link was ignored.", title="The link does not fit", duration=None)
-        settings = dict(zip(self.settings, vars(link.settings).values(), strict=True))
+        settings = {self.settings[name]: value for name, value in vars(link.settings).items()}
         return {**settings, self.linked: link if link.example else None}
 
     def open_linked(self, link: LinkedPage, visit: Visit) -> Updates:
@@ -305,7 +346,7 @@ class _CountTab:
     @clear_errors
     def count_file(self, path: str | None, file: OpenedMicrograph | None, *stand: Any) -> Updates:
         """Runs the network, unless that would discard corrections of this very picture: then it asks."""
-        now = Stand.of(stand)
+        now = Stand.of(*stand)
         if path is None:
             raise ImageError(NO_IMAGE)
         # The page may show a copy; the count belongs to the file itself.
@@ -336,7 +377,7 @@ class _CountTab:
 
     def catch_up(self, *stand: Any) -> Updates:
         """Brings a count to the settings that were changed while it ran."""
-        now = Stand.of(stand)
+        now = Stand.of(*stand)
         return gr.skip() if now.counted is None or now.counted.analysis.edits else self.redraw(*stand)
 
     def take_up(self, now: Stand) -> Updates:
@@ -351,7 +392,7 @@ class _CountTab:
     @clear_errors
     def redraw(self, *stand: Any) -> Updates:
         """Brings the results to the settings, from the maps that are already there."""
-        now = Stand.of(stand)
+        now = Stand.of(*stand)
         counted, wanted = now.counted, now.settings
         if counted is None:
             # Nothing is counted yet, or not any more: then the page must not show what the settings no longer fit.
@@ -377,7 +418,7 @@ class _CountTab:
     @clear_errors
     def discard(self, *stand: Any) -> Updates:
         """Draws the labels by the settings, without the corrections."""
-        now = Stand.of(stand)
+        now = Stand.of(*stand)
         counted = still_there(now.counted)
         analysis = counted.uncorrected.relabel(**vars(now.settings.label_settings))
         return self.present(archive_analysis(counted.source, analysis), now)
@@ -389,12 +430,12 @@ class _CountTab:
 
     def settings_of(self, counted: CountedMicrograph) -> Updates:
         """The settings that a count was labelled with."""
-        return dict(zip(self.entry.label_settings, vars(counted.analysis.settings).values(), strict=True))
+        return {self.settings[name]: value for name, value in vars(counted.analysis.settings).items()}
 
     @clear_errors
     def show_again(self, *stand: Any) -> Updates:
         """Shows the same grains in another way."""
-        return self.show_stand(Stand.of(stand))
+        return self.show_stand(Stand.of(*stand))
 
     def show_stand(self, now: Stand) -> Updates:
         """Shows the grains as the page stands."""
@@ -407,34 +448,34 @@ class _CountTab:
     @clear_errors
     def choose(self, place: gr.SelectData, *stand: Any) -> Updates:
         """Marks the grain whose row of the table was chosen."""
-        now = replace(Stand.of(stand), chosen=int(place.row_value[0]))
+        now = replace(Stand.of(*stand), chosen=int(place.row_value[0]))
         return {**self.show_stand(now), self.results.chosen: now.chosen}
 
     @clear_errors
     def clear_points(self, *stand: Any) -> Updates:
         """Takes up a tool, or takes its points away."""
-        now = replace(Stand.of(stand), pending=())
+        now = replace(Stand.of(*stand), pending=())
         return self.correction.present(still_there(now.counted), now.settings, now.chosen, now.tool)
 
     @clear_errors
     def click(self, place: gr.SelectData, *stand: Any) -> Updates:
         """Takes a click in the picture of the correction: a correction, or a point on the way to one."""
-        now = Stand.of(stand)
+        now = Stand.of(*stand)
         counted = still_there(now.counted)
         points, edit = take_click(counted, now.tool, now.pending, place.index)
         if edit:
-            return self.correct(now, edit)
+            return self.correct(counted, now, edit)
         return self.correction.present(counted, now.settings, now.chosen, now.tool, points)
 
     @clear_errors
     def confirm(self, *stand: Any) -> Updates:
         """Corrects by the points that are set."""
-        now = Stand.of(stand)
-        return self.correct(now, Edit(now.tool, now.pending))
+        now = Stand.of(*stand)
+        edit = Edit(now.tool, now.pending)
+        return self.correct(still_there(now.counted), now, edit)
 
-    def correct(self, now: Stand, edit: Edit) -> Updates:
+    def correct(self, counted: CountedMicrograph, now: Stand, edit: Edit) -> Updates:
         """Corrects the grains; what was undone before cannot be made again."""
-        counted = still_there(now.counted)
         return self.present_step(counted.correct((*counted.analysis.edits, edit)), now)
 
     def stepping(self, step: Callable[[CountedMicrograph], CountedMicrograph]) -> Callable[..., Updates]:
@@ -442,7 +483,7 @@ class _CountTab:
 
         @clear_errors
         def take_step(*stand: Any) -> Updates:
-            now = Stand.of(stand)
+            now = Stand.of(*stand)
             return self.present_step(step(still_there(now.counted)), now)
 
         return take_step

@@ -10,7 +10,8 @@ import gradio as gr
 from ..export import FORMATS, export_grains
 from ..report import write_report
 from ..report_content import compose_report
-from .actions import CountedMicrograph, clear_errors, still_there
+from .counted import CountedMicrograph, still_there
+from .errors import clear_errors
 from .limits import PRIVATE, REDRAW_QUEUE
 
 REPORTS = {"report-pdf": "report.pdf", "report-html": "report.html"}

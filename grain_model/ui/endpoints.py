@@ -8,7 +8,6 @@ A batch comes as a zip, because gradio's MCP server takes no list of files.
 from __future__ import annotations
 
 import functools
-import html
 import os
 import secrets
 import threading
@@ -18,7 +17,7 @@ from collections import OrderedDict
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
-from typing import Any, ParamSpec, TypeVar
+from typing import Any
 
 import gradio as gr
 from transformers import PreTrainedModel
@@ -29,19 +28,19 @@ from ..export import FORMATS
 from ..fields import describe_fields
 from ..instances import METHODS, Method
 from ..measurement import as_scale
-from .actions import CountedMicrograph, archive_analysis, clear_errors
 from .batch_run import count_batch, open_uploads
+from .counted import CountedMicrograph, archive_analysis
 from .downloads import KINDS, make_file
+from .errors import clear_errors
 from .limits import BATCH_QUEUE, MODEL_QUEUE, count_upload
-
-P = ParamSpec("P")
-T = TypeVar("T")
 
 KEPT_SECONDS = 3600
 """How long a result can be named."""
 
 KEPT_PIXELS = 40_000_000
 """Results are forgotten, the oldest first, when they hold more pixels than this together; one takes about 20 bytes."""
+
+_plain_errors = functools.partial(clear_errors, as_html=False)
 
 
 class RecentResults:
@@ -96,21 +95,6 @@ class RecentResults:
             pixels -= oldest.analysis.labels.size
 
 
-def plain_errors(function: Callable[P, T]) -> Callable[P, T]:
-    """Turns the project's errors into an answer that says what was wrong, as text: `clear_errors` is for HTML."""
-    shown = clear_errors(function)
-
-    @functools.wraps(function)
-    def wrapped(*args: P.args, **kwargs: P.kwargs) -> T:
-        try:
-            return shown(*args, **kwargs)
-        except gr.Error as error:
-            error.message = html.unescape(error.message)
-            raise
-
-    return wrapped
-
-
 class _Endpoints:
     """What the endpoints do.
 
@@ -129,7 +113,7 @@ class _Endpoints:
         mask, overlay = str(counted.saved / "mask.png"), str(counted.saved / "overlay.png")
         return analysis.summary(), mask, overlay, counted.archive, self._results.keep(counted)
 
-    @plain_errors
+    @_plain_errors
     def count(
         self,
         image: str,
@@ -156,7 +140,7 @@ class _Endpoints:
         options = vars(LabelSettings(method, boundary_sensitivity, min_grain_area))
         return self._answer("count", image, count_upload(image, um_per_pixel, self._model, **options))
 
-    @plain_errors
+    @_plain_errors
     def settings(
         self,
         result: str,
@@ -184,7 +168,7 @@ class _Endpoints:
         analysis = replace(analysis, micrograph=analysis.micrograph.with_scale(um_per_pixel))
         return self._answer("settings", earlier.source, analysis)
 
-    @plain_errors
+    @_plain_errors
     def batch(
         self,
         archive: str,
@@ -214,7 +198,7 @@ class _Endpoints:
         self._written["batch"] = counted
         return describe_fields(counted.fields, counted.failures), counted.archive
 
-    @plain_errors
+    @_plain_errors
     def export(self, result: str, formats: list[str]) -> str:
         """Writes the grains of an earlier result in the formats of other tools.
 

@@ -9,8 +9,16 @@ import gradio as gr
 from gradio.data_classes import ImageData
 
 from ..instances import METHODS
-from .actions import read_true_counts
 from .settings import PageSettings
+
+
+@dataclass(frozen=True)
+class LabelFields:
+    """The components of what draws the labels, named as in `LabelSettings`."""
+
+    method: gr.Radio
+    boundary_sensitivity: gr.Slider
+    min_grain_area: gr.Number
 
 
 @dataclass(frozen=True)
@@ -19,35 +27,9 @@ class Entry:
 
     image: gr.Image
     um_per_pixel: gr.Number
-    method: gr.Radio
-    boundary_sensitivity: gr.Slider
-    min_grain_area: gr.Number
+    label_fields: LabelFields
     button: gr.Button
     gallery: gr.Gallery | None
-
-    @property
-    def label_settings(self) -> list[gr.components.Component]:
-        """What draws the labels, in the order of `PageSettings`."""
-        return [self.method, self.boundary_sensitivity, self.min_grain_area]
-
-
-def list_examples(folder: Path | None) -> list[tuple[Path, str]]:
-    """Lists the example micrographs.
-
-    Args:
-        folder: holds `*.png` and, for their true counts, what `read_true_counts` reads.
-
-    Returns:
-        Path and caption of each, by name; nothing where there is no folder.
-    """
-    if folder is None or not folder.is_dir():
-        return []
-    true_counts = read_true_counts(folder)
-    captions = {}
-    for path in sorted(folder.glob("*.png")):
-        style = path.stem.replace("_", " ").replace("-", " ")
-        captions[path] = f"{style}: true count {true_counts[path.name]}" if path.name in true_counts else style
-    return list(captions.items())
 
 
 def lay_out_picture() -> gr.Image:
@@ -82,7 +64,7 @@ def lay_out_scale() -> gr.Number:
     )
 
 
-def lay_out_label_settings(prefix: str = "") -> tuple[gr.Radio, gr.Slider, gr.Number]:
+def lay_out_label_settings(prefix: str = "") -> LabelFields:
     """Lays out what draws the labels: method, boundary sensitivity, smallest grain.
 
     Args:
@@ -112,7 +94,7 @@ def lay_out_label_settings(prefix: str = "") -> tuple[gr.Radio, gr.Slider, gr.Nu
             minimum=0,
             elem_id=f"{prefix}smallest-grain",
         )
-    return method, boundary_sensitivity, min_grain_area
+    return LabelFields(method, boundary_sensitivity, min_grain_area)
 
 
 def lay_out_gallery(pictures: list[tuple[Path, str]]) -> gr.Gallery | None:

@@ -6,8 +6,8 @@ from typing import Any
 
 import gradio as gr
 
-from .actions import OpenedMicrograph
 from .limits import PRIVATE
+from .opened import OpenedMicrograph
 from .settings import PageSettings, write_link
 
 OWN_PICTURE = "Your own picture is not part of the link: it opens the page with these settings only."

@@ -6,10 +6,15 @@ from dataclasses import dataclass
 from typing import Any
 
 import gradio as gr
+import numpy as np
 
+from ..analysis import GrainAnalysis
+from ..plots import figure_to_array, plot_size_distribution
 from ..rendering import OVERLAY_STYLES
-from .actions import CountedMicrograph, describe_count, grain_table, plot_distribution
+from .card import describe_count
+from .counted import CountedMicrograph
 from .downloads import add_downloads
+from .grain_table import grain_table
 from .settings import EDGE_RULES, PageSettings
 
 Updates = dict[gr.components.Component, Any]
@@ -27,17 +32,12 @@ CLICKED_PICTURE: dict[str, Any] = {**PICTURE, "buttons": ["fullscreen"], "elem_c
 
 @dataclass(frozen=True)
 class Display:
-    """How results are shown; none of it changes the labels."""
+    """The components of how results are shown, named as in `PageSettings`; none of them changes the labels."""
 
     show: gr.Radio
     opacity: gr.Slider
     edge_rule: gr.Radio
     compare: gr.Checkbox
-
-    @property
-    def all(self) -> list[gr.components.Component]:
-        """In the order of `PageSettings`."""
-        return [self.show, self.opacity, self.edge_rule, self.compare]
 
 
 @dataclass(frozen=True)
@@ -113,6 +113,18 @@ def overlay_path(counted: CountedMicrograph, settings: PageSettings, chosen: int
     """Draws the overlay as the settings say: path of a PNG."""
     name = f"overlay-{settings.show}-{settings.opacity:g}-{chosen or 'none'}"
     return counted.keep_picture(name, lambda: counted.overlay(settings.show, settings.opacity, chosen))
+
+
+def plot_distribution(analysis: GrainAnalysis) -> np.ndarray:
+    """Draws the size distribution of the whole grains.
+
+    Args:
+        analysis: the count.
+
+    Returns:
+        uint8 (H, W, 3), dark on white; the style sheet adapts it to a dark page.
+    """
+    return figure_to_array(plot_size_distribution(analysis.table), dpi=200)
 
 
 def lay_out_pictures() -> tuple[gr.Image, gr.Image, gr.ImageSlider, gr.HTML]:

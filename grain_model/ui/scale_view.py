@@ -13,9 +13,10 @@ from gradio.events import Dependency
 
 from ..errors import ImageError, ScaleError
 from ..scale_suggestion import ScaleSuggestion, suggest_scale
-from .actions import OpenedMicrograph, clear_errors
 from .clicks import Point, clicked_point, draw_points, enlargement
+from .errors import clear_errors
 from .limits import PRIVATE, read_upload
+from .opened import OpenedMicrograph
 from .results import CLICKED_PICTURE
 
 HINT = "Click both ends of the scale bar, type its length, and press *Use this scale*."
@@ -116,7 +117,7 @@ def add_scale_view(opened: gr.State, um_per_pixel: gr.Number) -> tuple[ScaleView
         can_read = importlib.util.find_spec("rapidocr") is not None
         read = gr.Button("Read the printed length", size="md", visible=can_read, elem_id="read-scale")
         accept = gr.Button("Use what was read", size="md", visible=False, elem_id="use-suggested")
-    view = ScaleView(picture, state, gr.State(()), accept, gr.State(None))
+    view = ScaleView(picture=picture, state=state, points=gr.State(()), accept=accept, suggested=gr.State(None))
 
     def click(file: OpenedMicrograph | None, points: tuple[Point, ...], place: gr.SelectData) -> list[Any]:
         if file is None:

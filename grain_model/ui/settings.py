@@ -111,7 +111,7 @@ def read_link(query: Mapping[str, str], examples: Collection[str]) -> LinkedPage
     return LinkedPage(example, settings, tuple(ignored))
 
 
-def _number(low: float, high: float = math.inf) -> Any:
+def _number_within(low: float, high: float = math.inf) -> Any:
     def read(text: str) -> float:
         value = float(text)
         if not low <= value <= high or not math.isfinite(value):
@@ -131,12 +131,12 @@ def _one_of(choices: Collection[str]) -> Any:
 
 
 _READERS = {
-    "um_per_pixel": _number(1e-6),
+    "um_per_pixel": _number_within(1e-6),
     "method": _one_of(METHODS),
-    "boundary_sensitivity": _number(0.05, 0.95),
-    "min_grain_area": _number(0),
+    "boundary_sensitivity": _number_within(0.05, 0.95),
+    "min_grain_area": _number_within(0),
     "show": _one_of(OVERLAY_STYLES),
-    "opacity": _number(0, 1),
+    "opacity": _number_within(0, 1),
     "edge_rule": _one_of(EDGE_RULES),
     "compare": lambda text: _one_of("01")(text) == "1",
 }

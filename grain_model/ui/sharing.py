@@ -29,7 +29,8 @@ from ..json_file import save_json
 from ..label_tiff import write_label_tiff
 from ..rendering import write_png
 from ..version import __version__
-from .actions import CountedMicrograph, clear_errors
+from .counted import CountedMicrograph
+from .errors import clear_errors
 from .limits import PRIVATE
 
 if TYPE_CHECKING:

@@ -1,0 +1,95 @@
+"""The card of one micrograph: the count, and the figures and remarks that belong to it."""
+
+from __future__ import annotations
+
+import html
+
+import numpy as np
+
+from ..analysis import GrainAnalysis
+from ..correction import describe_edits
+from ..grain_size_result import RuleResult
+
+
+def describe_count(analysis: GrainAnalysis, edge_rule: str = "all", true_count: str | None = None) -> str:
+    """Writes the card with the count and the figures that belong to it.
+
+    Args:
+        analysis: the count.
+        edge_rule: which grains count, one of `EDGE_RULES`; planimetric G goes with all grains and with halves, and
+            mean-area G (ASTM E1382) with whole grains only.
+        true_count: of an example whose grains are known.
+
+    Returns:
+        HTML.
+    """
+    cut = analysis.table["touches_edge"].to_numpy(bool)
+    sizes = analysis.grain_size
+    number, noun, size = {
+        "all": (analysis.count, "grain", sizes.saltykov),
+        "whole": (int((~cut).sum()), "whole grain", sizes.mean_area),
+        "half": (sizes.saltykov.n, "grain, those cut as half", sizes.saltykov),
+    }[edge_rule]
+    unit, diameters = ecd(analysis)
+    diameters = diameters[~cut] if edge_rule == "whole" else diameters
+    rule = "mean area, E1382" if edge_rule == "whole" else "planimetric"
+    rows = [("true count, all grains", true_count)] if true_count else []
+    rows.append((f"ASTM G, {rule}", _size_text(size)))
+    if len(diameters):
+        rows.append(("mean diameter (ECD)", f"{diameters.mean():.3g} {unit}"))
+    if analysis.count:
+        rows.append(("cut by the edge", f"{int(cut.sum())}"))
+    if analysis.edits:
+        rows.append(("corrected by hand", _correction_text(analysis)))
+    rows.append(("scale", _scale_text(analysis)))
+    title = noun if number == 1 else noun.replace("grain", "grains")
+    remarks = analysis.remarks
+    if edge_rule == "whole":  # what the other rule's flags say, the remarks say already
+        remarks = [*remarks, *(f"{size.title}: {flag}." for flag in size.flags)]
+    return _card(f"{number:g}", title, rows, remarks)
+
+
+def ecd(analysis: GrainAnalysis) -> tuple[str, np.ndarray]:
+    """Takes the equivalent circular diameters in the best unit that there is.
+
+    Args:
+        analysis: the count.
+
+    Returns:
+        `"µm"` or `"px"`, and float (count,).
+    """
+    if analysis.um_per_pixel is None:
+        return "px", analysis.table["equivalent_diameter_area"].to_numpy()
+    return "µm", analysis.table["equivalent_diameter_area_um"].to_numpy()
+
+
+def _size_text(size: RuleResult) -> str:
+    if size.G is None:
+        return "needs the scale" if size.um_per_pixel is None else "no grains"
+    if size.ci95 is None:
+        return f"{size.G:.2f}"
+    # On a phone the interval goes to the next line as a whole.
+    low, high = size.ci95
+    return f"{size.G:.2f} ({low:.2f}\N{NO-BREAK SPACE}to\N{NO-BREAK SPACE}{high:.2f})"
+
+
+def _correction_text(analysis: GrainAnalysis) -> str:
+    drawn, edits = len(analysis.corrected_ids), describe_edits(analysis.edits)
+    return f"{drawn} grain{'' if drawn == 1 else 's'} ({edits})" if drawn else edits
+
+
+def _scale_text(analysis: GrainAnalysis) -> str:
+    if analysis.um_per_pixel is None:
+        return "not known"
+    return f"{analysis.um_per_pixel:.4g} µm/px ({analysis.scale_source})"
+
+
+def _card(count: str, noun: str, rows: list[tuple[str, str]], notes: list[str]) -> str:
+    figures = "".join(f"<dt>{html.escape(name)}</dt><dd>{html.escape(value)}</dd>" for name, value in rows)
+    remarks = "".join(f"<li>{html.escape(note)}</li>" for note in notes)
+    return (
+        '<div class="count-card" role="status">'
+        f'<div class="count"><strong data-testid="count">{count}</strong>'
+        f"<span>{html.escape(noun)}</span></div>"
+        f"<dl>{figures}</dl>" + (f'<ul class="notes">{remarks}</ul>' if notes else "") + "</div>"
+    )

@@ -1,0 +1,148 @@
+"""A count, of a visitor's session or of a program, and its files, which go when it does."""
+
+from __future__ import annotations
+
+import shutil
+import tempfile
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+import numpy as np
+
+from ..analysis import GrainAnalysis
+from ..correction import Edit
+from ..errors import MeasurementError
+from ..rendering import CHOSEN_COLOUR, OverlayStyle, mark_grains, write_png
+from .examples import read_true_counts
+
+AWAY_TOO_LONG = (
+    "The server has let go of the count that this page shows: the page was away for over an hour, or the server began "
+    "anew. What is shown can be read, but no more be changed or made into files. Count again for that."
+)
+
+
+@dataclass(frozen=True)
+class CountedMicrograph:
+    """A count in a visitor's session, and its files, which go when it does.
+
+    Attributes:
+        source: the file that was counted.
+        analysis: its grains.
+        folder: owns the files.
+        saved: folder in it with what `GrainAnalysis.save` wrote.
+        archive: zip of `saved`.
+        uncorrected: the grains as the network found them, from which corrections are made anew.
+        undone: corrections that were undone, the last one first.
+    """
+
+    source: str
+    analysis: GrainAnalysis
+    folder: tempfile.TemporaryDirectory
+    saved: Path
+    archive: str
+    uncorrected: GrainAnalysis
+    undone: tuple[Edit, ...] = ()
+
+    @property
+    def true_count(self) -> str | None:
+        """How many grains there truly are, where the file is an example."""
+        source = Path(self.source)
+        return read_true_counts(source.parent).get(source.name)
+
+    def overlay(self, show: OverlayStyle, opacity: float, chosen: int | None = None) -> np.ndarray:
+        """Draws the overlay.
+
+        Args:
+            show: see `render_overlay`.
+            opacity: see `render_overlay`.
+            chosen: label of a grain to mark.
+
+        Returns:
+            uint8 (H, W, 3).
+        """
+        drawn = self.analysis.overlay(show=show, alpha=opacity)
+        return drawn if chosen is None else mark_grains(drawn, self.analysis.labels, [chosen], CHOSEN_COLOUR)
+
+    def keep_picture(self, name: str, draw: Callable[[], np.ndarray]) -> str:
+        """Keeps a picture that belongs to the count; drawn at the first time only.
+
+        Args:
+            name: of the picture.
+            draw: gives uint8 (H, W, 3).
+
+        Returns:
+            Path of a PNG.
+        """
+        path = Path(self.folder.name) / f"{name}.png"
+        if not path.exists():
+            write_png(path, draw())
+        return str(path)
+
+    def correct(self, edits: Sequence[Edit], undone: Sequence[Edit] = ()) -> CountedMicrograph:
+        """Corrects the network's grains by hand, instead of the corrections so far.
+
+        Args:
+            edits: all corrections.
+            undone: see the attribute.
+
+        Returns:
+            The new count with files of its own.
+
+        Raises:
+            CorrectionError: if a correction does not fit the grains that are there.
+        """
+        edits, done = tuple(edits), self.analysis.edits
+        # Those before stand already, so that a hundredth click takes no longer than the first.
+        goes_on = edits[: len(done)] == done
+        start, further = (self.analysis, edits[len(done) :]) if goes_on else (self.uncorrected, edits)
+        corrected = start.correct(further) if further else start
+        return archive_analysis(self.source, corrected, self.uncorrected, tuple(undone))
+
+    def rescale(self, um_per_pixel: float | None) -> CountedMicrograph:
+        """Takes another scale; everything else stays.
+
+        Args:
+            um_per_pixel: scale, `None` for the file's own or none.
+
+        Returns:
+            The new count with files of its own.
+
+        Raises:
+            ScaleError: if it is no positive length.
+        """
+        micrograph = self.analysis.micrograph.with_scale(um_per_pixel)
+        analyses = (replace(analysis, micrograph=micrograph) for analysis in (self.analysis, self.uncorrected))
+        return archive_analysis(self.source, *analyses, self.undone)
+
+
+def still_there(counted: CountedMicrograph | None) -> CountedMicrograph:
+    """The count that a page shows, if the server still has it.
+
+    Raises:
+        MeasurementError: if it has not.
+    """
+    if counted is None:
+        raise MeasurementError(AWAY_TOO_LONG)
+    return counted
+
+
+def archive_analysis(
+    source: str, analysis: GrainAnalysis, uncorrected: GrainAnalysis | None = None, undone: tuple[Edit, ...] = ()
+) -> CountedMicrograph:
+    """Writes the files of an analysis and packs them.
+
+    Args:
+        source: the file that was counted.
+        analysis: the count.
+        uncorrected: the same before corrections by hand; the analysis itself if left out.
+        undone: see `CountedMicrograph`.
+
+    Returns:
+        The analysis with the path of a zip of what `GrainAnalysis.save` writes.
+    """
+    folder = tempfile.TemporaryDirectory(prefix="grain_model-")
+    stem = Path(analysis.name).stem or "grains"
+    saved = analysis.save(Path(folder.name) / stem)
+    archive = shutil.make_archive(str(Path(folder.name) / f"{stem}-grains"), "zip", root_dir=saved)
+    return CountedMicrograph(source, analysis, folder, saved, archive, uncorrected or analysis, undone)
