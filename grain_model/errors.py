@@ -20,7 +20,7 @@ class ImageError(GrainError, ValueError):
 
 
 class ScaleError(GrainError, ValueError):
-    """The scale (um per pixel) is no positive, finite length."""
+    """The scale (um per pixel) is no length that a pixel of a micrograph can have."""
 
 
 class ModelError(GrainError):

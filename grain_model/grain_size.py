@@ -19,8 +19,9 @@ from .intercepts import (
     elongation_flags,
     heyn_lines,
 )
-from .measurement import as_label_image, as_scale, close_boundaries, grain_boxes, touches_edge
+from .measurement import as_label_image, close_boundaries, grain_boxes, touches_edge
 from .planimetric import PlanimetricCount, count_circle, count_rectangle, field_dispersion
+from .scale import as_scale
 
 #: Fewer grains than this bound nothing.
 MIN_GRAINS_FOR_INTERVAL = 4

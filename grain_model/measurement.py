@@ -13,11 +13,10 @@ from scipy.fft import irfft2, next_fast_len, rfft2
 from scipy.ndimage import find_objects
 from skimage.segmentation import relabel_sequential
 
-from .errors import MeasurementError, ScaleError
+from .errors import MeasurementError
 from .instances import touching
+from .scale import as_scale
 
-#: Bounds of a scale, um per pixel.
-SMALLEST_SCALE, LARGEST_SCALE = 1e-6, 1e6
 #: Zero runs up to twice this distance (px) between two grains are a drawn boundary; wider ones are pores or gaps.
 BOUNDARY_REACH = 3
 #: Length of the test vectors of the Crofton perimeter as a fraction of the grain's equivalent diameter,
@@ -155,27 +154,6 @@ def as_label_image(labels: np.ndarray) -> np.ndarray:
             "expected. Set what is no grain to 0 and renumber with skimage.segmentation.relabel_sequential."
         )
     return np.ascontiguousarray(labels, dtype=np.int32)
-
-
-def as_scale(um_per_pixel: float | None) -> float | None:
-    """Check a scale in um per pixel and return it as a float, None for none.
-
-    Raises:
-        ScaleError: Not a number of 1e-6 to 1e6 um: an atom has 1e-4 um, and a pixel of 1 m sees no grains.
-    """
-    if um_per_pixel is None:
-        return None
-    try:
-        value = float(um_per_pixel)
-    except (TypeError, ValueError):
-        value = float("nan")
-    if not SMALLEST_SCALE <= value <= LARGEST_SCALE:
-        raise ScaleError(
-            f"The scale is {um_per_pixel!r}; a positive number of um per pixel, {SMALLEST_SCALE:g} to "
-            f"{LARGEST_SCALE:g}, is expected. Divide the length of the "
-            "scale bar in um by its length in pixels, or leave the scale out."
-        )
-    return value
 
 
 def close_boundaries(labels: np.ndarray, reach: float = BOUNDARY_REACH) -> np.ndarray:

@@ -15,8 +15,8 @@ from PIL import Image, UnidentifiedImageError
 from .errors import ImageError, printable
 from .footer import MAX_FOOTER, find_footer
 from .margins import Margins, find_frame, find_margins, inside
-from .measurement import as_scale
 from .pixels import check_picture, from_pil, is_see_through, to_rgb, turn_upright
+from .scale import as_scale
 from .scale_metadata import PixelSize, read_pixel_size
 
 if TYPE_CHECKING:

@@ -18,7 +18,7 @@ from ..errors import GrainError
 from ..fields import CountedField, mean_of_counted
 from ..grain_size_result import GrainSize, RuleResult
 from ..instances import Method
-from ..measurement import as_scale
+from ..scale import as_scale
 from .batch_run import BatchUpload, CountedBatch, count_batch, open_uploads
 from .entry import lay_out_label_settings
 from .errors import clear_errors

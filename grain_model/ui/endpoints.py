@@ -27,7 +27,7 @@ from ..errors import ImageError, MeasurementError
 from ..export import FORMATS
 from ..fields import describe_fields
 from ..instances import METHODS, Method
-from ..measurement import as_scale
+from ..scale import as_scale
 from .batch_run import count_batch, open_uploads
 from .counted import CountedMicrograph, archive_analysis
 from .downloads import KINDS, make_file
