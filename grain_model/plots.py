@@ -6,9 +6,7 @@ into pixels. All share one style.
 
 from __future__ import annotations
 
-import functools
-from collections.abc import Callable, Sequence
-from typing import ParamSpec
+from collections.abc import Sequence
 
 import matplotlib
 import numpy as np
@@ -53,23 +51,8 @@ PICTURE_WIDTH = 4.2
 
 _DIRECTION_COLOURS = {0: BLUE, 45: ORANGE, 90: "#2a8f5b", 135: "#8a4fa3"}
 
-Parameters = ParamSpec("Parameters")
 
-
-def _styled(plot: Callable[Parameters, Figure]) -> Callable[Parameters, Figure]:
-    """Draw in STYLE; what matplotlib would look up later, when the figure is rendered, is drawn once here."""
-
-    @functools.wraps(plot)
-    def styled(*args: Parameters.args, **kwargs: Parameters.kwargs) -> Figure:
-        with matplotlib.rc_context(STYLE):
-            figure = plot(*args, **kwargs)
-            FigureCanvasAgg(figure).draw()
-            return figure
-
-    return styled
-
-
-@_styled
+@matplotlib.rc_context(STYLE)
 def plot_size_distribution(table: pd.DataFrame) -> Figure:
     """Share of the grains, and of their area, over the logarithm of the equivalent diameter, with a log-normal fit.
 
@@ -100,7 +83,7 @@ def plot_size_distribution(table: pd.DataFrame) -> Figure:
     return figure
 
 
-@_styled
+@matplotlib.rc_context(STYLE)
 def plot_cumulative(table: pd.DataFrame) -> Figure:
     """Cumulative share of the grains, and of their area, up to each equivalent diameter.
 
@@ -128,7 +111,7 @@ def plot_cumulative(table: pd.DataFrame) -> Figure:
     return figure
 
 
-@_styled
+@matplotlib.rc_context(STYLE)
 def plot_orientation_rose(table: pd.DataFrame) -> Figure:
     """Directions of the grains' major axes, weighted by area.
 
@@ -157,7 +140,7 @@ def plot_orientation_rose(table: pd.DataFrame) -> Figure:
     return figure
 
 
-@_styled
+@matplotlib.rc_context(STYLE)
 def plot_micrograph(pixels: np.ndarray, um_per_pixel: float | None = None) -> Figure:
     """The micrograph as it was counted.
 
@@ -168,7 +151,7 @@ def plot_micrograph(pixels: np.ndarray, um_per_pixel: float | None = None) -> Fi
     return _picture(pixels, um_per_pixel)[0]
 
 
-@_styled
+@matplotlib.rc_context(STYLE)
 def plot_marked_grains(
     pixels: np.ndarray, labels: np.ndarray, ala: AlaGrain | None = None, um_per_pixel: float | None = None
 ) -> Figure:
@@ -194,7 +177,7 @@ def plot_marked_grains(
     return figure
 
 
-@_styled
+@matplotlib.rc_context(STYLE)
 def plot_test_lines(pixels: np.ndarray, lines: Sequence[CountedLine], um_per_pixel: float | None = None) -> Figure:
     """The micrograph with the test lines of an intercept rule and a dot on each boundary they cross.
 
@@ -216,8 +199,9 @@ def plot_test_lines(pixels: np.ndarray, lines: Sequence[CountedLine], um_per_pix
     return figure
 
 
+@matplotlib.rc_context(STYLE)
 def figure_to_array(figure: Figure, dpi: int = 150) -> np.ndarray:
-    """Draw a figure: uint8 (H, W, 3)."""
+    """Draw a figure: uint8 (H, W, 3). Only now does matplotlib look up some of its style."""
     figure.set_dpi(dpi)
     canvas = FigureCanvasAgg(figure)
     canvas.draw()
