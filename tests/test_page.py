@@ -316,7 +316,7 @@ def test_a_page_whose_count_is_gone_says_so_and_hides_what_no_longer_fits(site):
         tab = _CountTab([], site.model)
     stand = (Visit(), None, None, "delete", (), *vars(PageSettings(2.0)).values())
     assert not tab.redraw(*stand)[tab.results.panel].visible
-    for change in (tab.show_again, tab.clear_points, tab.stepping(undo), tab.discard):
+    for change in (tab.show_again, tab.clear_points, tab.confirm, tab.stepping(undo), tab.discard):
         with pytest.raises(gr.Error, match="Count again"):
             change(*stand)
 

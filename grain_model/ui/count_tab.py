@@ -471,8 +471,8 @@ class _CountTab:
     def confirm(self, *stand: Any) -> Updates:
         """Corrects by the points that are set."""
         now = Stand.of(*stand)
-        edit = Edit(now.tool, now.pending)
-        return self.correct(still_there(now.counted), now, edit)
+        counted = still_there(now.counted)
+        return self.correct(counted, now, Edit(now.tool, now.pending))
 
     def correct(self, counted: CountedMicrograph, now: Stand, edit: Edit) -> Updates:
         """Corrects the grains; what was undone before cannot be made again."""
