@@ -39,14 +39,14 @@ Disturbed = tuple[np.ndarray, np.ndarray]
 def covered(
     image: np.ndarray, labels: np.ndarray, cover: np.ndarray, level: float, rng: np.random.Generator
 ) -> Disturbed:
-    """Lays something without grains over a part of the picture, bool (H, W)."""
+    """Lay something without grains over a part of the picture, bool (H, W)."""
     flat = np.float32(level) + 4 * rng.standard_normal((*cover.shape, 1), dtype=np.float32)
     left = connected_components(np.where(cover, 0, labels), background=0, connectivity=1)
     return np.where(cover[..., None], flat, image), left.astype(np.int32)
 
 
 def warped(image: np.ndarray, labels: np.ndarray, matrix: np.ndarray) -> Disturbed:
-    """Maps the picture to other places; what comes from outside is black and no grain."""
+    """Map the picture to other places; what comes from outside is black and no grain."""
     size = labels.shape[::-1]
     moved = cv2.warpPerspective(image, matrix, size, flags=cv2.INTER_CUBIC)
     nearest = cv2.warpPerspective(labels.astype(np.float32), matrix, size, flags=cv2.INTER_NEAREST)
@@ -128,7 +128,7 @@ def stained(image: np.ndarray, labels: np.ndarray, rng: np.random.Generator) -> 
 
 
 def light(share: Callable[[np.ndarray, np.ndarray], np.ndarray]) -> Callable[..., Disturbed]:
-    """Multiplies by a pattern of row and column, both float (H, W) in -1..1."""
+    """Multiply by a pattern of row and column, both float (H, W) in -1..1."""
 
     def lit(image: np.ndarray, labels: np.ndarray, rng: np.random.Generator) -> Disturbed:
         row, column = (2 * axis / SIDE - 1 for axis in np.indices(labels.shape, np.float32))
@@ -138,7 +138,7 @@ def light(share: Callable[[np.ndarray, np.ndarray], np.ndarray]) -> Callable[...
 
 
 def pixels(change: Callable[[np.ndarray], np.ndarray]) -> Callable[..., Disturbed]:
-    """Changes the picture and not its labels."""
+    """Change the picture and not its labels."""
     return lambda image, labels, rng: (change(image), labels)
 
 
@@ -187,10 +187,10 @@ def undisturbed_pictures() -> Iterator[tuple[int, SyntheticMicrograph]]:
 
 
 def main(arguments: list[str] | None = None) -> int:
-    """Counts and prints.
+    """Count and print.
 
     Args:
-        arguments: as typed; `None` takes those of the process.
+        arguments: As typed; `None` takes those of the process.
 
     Returns:
         Exit code: 0.

@@ -19,7 +19,7 @@ from grain_model.measurement import measure_grains
 from train.synthesis import polycrystal
 
 UM_PER_PIXEL = 0.5
-#: Directions in which the true boundary length is counted, as whole-pixel vectors (down, right).
+# Directions in which the true boundary length is counted, as whole-pixel vectors (down, right).
 DIRECTIONS = ((0, 1), (1, 2), (1, 1), (2, 1), (1, 0), (2, -1), (1, -1), (1, -2))
 NAIVE = "naive mean ECD"
 
@@ -54,7 +54,7 @@ def true_boundary_length(labels: np.ndarray) -> float:
 
 
 def _crossings_per_length(labels: np.ndarray, stride: int) -> float:
-    """Boundaries per px, the mean over directions, seen by steps of ``stride`` times the vectors of DIRECTIONS."""
+    """Boundaries per px, the mean over directions, seen by steps of `stride` times the vectors of DIRECTIONS."""
     height, width = labels.shape
     rates, angles = [], []
     for down, right in np.multiply(sorted(DIRECTIONS, key=lambda vector: np.arctan2(*vector)), stride):
@@ -88,7 +88,7 @@ def measure_once(rng: np.random.Generator, side: int, diameter: float) -> dict[s
 
 
 def bias_table(count: int = 30, side: int = 1000, diameter: float = 36.0, seed: int = 0) -> pd.DataFrame:
-    """Bias and scatter in G of each rule against its truth over ``count`` polycrystals.
+    """Bias and scatter in G of each rule against its truth over `count` polycrystals.
 
     Returns:
         One row a rule: its truth, mean bias, standard error of that mean, and standard deviation of a single field.

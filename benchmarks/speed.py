@@ -42,10 +42,10 @@ RATIO_GOAL = 2.5
 
 
 def main(arguments: list[str] | None = None) -> int:
-    """Measures and prints.
+    """Measure and print.
 
     Args:
-        arguments: as typed; `None` takes those of the process.
+        arguments: As typed; `None` takes those of the process.
 
     Returns:
         Exit code: 0 when the ratio stays below the goal, else 1.
@@ -83,7 +83,7 @@ def main(arguments: list[str] | None = None) -> int:
 
 
 def find_example() -> Path:
-    """Finds the first of the project's examples that measures 400x300."""
+    """Find the first of the project's examples that measures 400x300."""
     for path in sorted(EXAMPLES.glob("*.png")):
         with Image.open(path) as image:
             if image.size == EXAMPLE_SIZE:
@@ -92,11 +92,11 @@ def find_example() -> Path:
 
 
 def stages_of(path: Path, model: PreTrainedModel) -> dict[str, Callable[[], object]]:
-    """Cuts counting, and what a user asks for afterwards, into stages that run alone.
+    """Cut counting, and what a user asks for afterwards, into stages that run alone.
 
     Args:
-        path: the micrograph.
-        model: the network.
+        path: The micrograph.
+        model: The network.
 
     Returns:
         Name and function of each stage, in order; those in brackets are no part of `count_grains`.
@@ -124,12 +124,12 @@ def stages_of(path: Path, model: PreTrainedModel) -> dict[str, Callable[[], obje
 
 
 def print_backends(path: Path, model: PreTrainedModel, repeats: int) -> None:
-    """Times counting with the network in onnxruntime, on the CPU, beside counting with torch.
+    """Time counting with the network in onnxruntime, on the CPU, beside counting with torch.
 
     Args:
-        path: the micrograph.
-        model: the network; exported into a temporary folder.
-        repeats: rounds.
+        path: The micrograph.
+        model: The network; exported into a temporary folder.
+        repeats: Rounds.
     """
     with tempfile.TemporaryDirectory() as folder:
         try:
@@ -150,11 +150,11 @@ def print_backends(path: Path, model: PreTrainedModel, repeats: int) -> None:
 
 
 def backbone_pass(path: Path, model: PreTrainedModel) -> Callable[[], object]:
-    """Prepares one forward pass of the backbone alone over the whole picture, padded to its patches as in the model.
+    """Prepare one forward pass of the backbone alone over the whole picture, padded to its patches as in the model.
 
     Args:
-        path: the micrograph.
-        model: the network with that backbone.
+        path: The micrograph.
+        model: The network with that backbone.
 
     Returns:
         The pass.
@@ -171,11 +171,11 @@ def backbone_pass(path: Path, model: PreTrainedModel) -> Callable[[], object]:
 
 
 def measure(functions: dict[str, Callable[[], object]], repeats: int) -> dict[str, float]:
-    """Times functions in turns, so that a slow spell of the machine falls on all of them.
+    """Time functions in turns, so that a slow spell of the machine falls on all of them.
 
     Args:
-        functions: what to time, by name.
-        repeats: rounds, after two to warm up.
+        functions: What to time, by name.
+        repeats: Rounds, after two to warm up.
 
     Returns:
         Median seconds of each.
@@ -199,7 +199,7 @@ def device_name(model: PreTrainedModel) -> str:
 
 
 def peak_memory() -> float:
-    """Returns the most memory that the process has held so far, MiB."""
+    """Return the most memory that the process has held so far, MiB."""
     peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
     return peak / 2**20 if sys.platform == "darwin" else peak / 2**10
 

@@ -36,18 +36,18 @@ class GrainAnalysis:
     microscope may have put under it, and without blank margins.
 
     Attributes:
-        micrograph: the picture, its name and its scale.
+        micrograph: The picture, its name and its scale.
         labels: int32 (H, W) at the image's own size, 1..count without gaps, 0 = boundary, gap or not a grain, and
             everywhere outside the field.
         confidence: float32 (count,), 0 to 1, the network's own certainty of each grain; NaN for a grain corrected by
             hand, of which the network has none and which a person's 1 would make look measured.
         maps: float32 (C, h, w), 0 to 1: grain interior, grain boundary, and what else the model gives, at the size of
             the field, or smaller where the grains are so large that the network read it reduced.
-        settings: how the labels were drawn from the maps.
-        flags: what makes this result doubtful as a whole, in words; empty when nothing does.
-        weights: name and version of the weights that were used.
-        edits: the corrections by hand that are in the labels, in their order.
-        corrected_ids: labels of the grains that a correction made: merged, split or added.
+        settings: How the labels were drawn from the maps.
+        flags: What makes this result doubtful as a whole, in words; empty when nothing does.
+        weights: Name and version of the weights that were used.
+        edits: The corrections by hand that are in the labels, in their order.
+        corrected_ids: Labels of the grains that a correction made: merged, split or added.
     """
 
     micrograph: Micrograph
@@ -151,10 +151,10 @@ class GrainAnalysis:
         return self.micrograph.margins.top, self.micrograph.margins.left
 
     def overlay(self, *, alpha: float = 0.35, show: OverlayStyle = "fill") -> np.ndarray:
-        """Draws the grains over the micrograph.
+        """Draw the grains over the micrograph.
 
         Args:
-            alpha: opacity of the colour, 0 to 1.
+            alpha: Opacity of the colour, 0 to 1.
             show: `"fill"`, `"outlines"`, `"ids"` or `"confidence"`; see `render_overlay`.
 
         Returns:
@@ -170,35 +170,35 @@ class GrainAnalysis:
         boundary_sensitivity: float = 0.5,
         min_grain_area: float | None = None,
     ) -> GrainAnalysis:
-        """Draws the labels anew from the same maps, without running the network.
+        """Draw the labels anew from the same maps, without running the network.
 
         Args:
-            method: see `LabelSettings`.
-            boundary_sensitivity: see `LabelSettings`.
-            min_grain_area: see `LabelSettings`.
+            method: See `LabelSettings`.
+            boundary_sensitivity: See `LabelSettings`.
+            min_grain_area: See `LabelSettings`.
 
         Returns:
             A new analysis of the same micrograph, without corrections; this one stays as it is.
 
         Raises:
-            MeasurementError: if a setting does not fit; see `LabelSettings`.
+            MeasurementError: If a setting does not fit; see `LabelSettings`.
         """
         settings = LabelSettings(method, boundary_sensitivity, min_grain_area)
         drawn = _labelled(self.micrograph, self.maps, settings)
         return replace(self, settings=settings, edits=(), corrected_ids=(), **drawn)
 
     def correct(self, edits: Iterable[Edit]) -> GrainAnalysis:
-        """Corrects the grains by hand; everything measured follows.
+        """Correct the grains by hand; everything measured follows.
 
         Args:
-            edits: what to do, in this order; see `Edit`.
+            edits: What to do, in this order; see `Edit`.
 
         Returns:
             A new analysis of the same micrograph with labels 1..count without gaps; this one stays as it is, so undoing
             the last edit is correcting anew without it.
 
         Raises:
-            CorrectionError: if an edit does not fit the grains that are there.
+            CorrectionError: If an edit does not fit the grains that are there.
         """
         edits = tuple(edits)
         corrected = replay(self.field_labels, edits, self._field_start)
@@ -216,7 +216,7 @@ class GrainAnalysis:
         )
 
     def summary(self) -> dict[str, Any]:
-        """Collects the result as plain values for JSON: numbers, strings, lists and None, no NaN.
+        """Collect the result as plain values for JSON: numbers, strings, lists and None, no NaN.
 
         Returns:
             Count, image and its counted field, scale, settings, corrections by hand, grain size by each rule, warnings,
@@ -244,13 +244,13 @@ class GrainAnalysis:
         }
 
     def save(self, folder: str | os.PathLike) -> Path:
-        """Writes the result as files that other tools open.
+        """Write the result as files that other tools open.
 
         `mask.png` (0/255), `overlay.png`, `labels.tif` (uint16, or uint32 above 65535 grains, with the scale set for
         ImageJ), `grains.csv` (one row a grain, units in the header) and `summary.json`.
 
         Args:
-            folder: where to; made if it does not exist, files of these names are replaced.
+            folder: Where to; made if it does not exist, files of these names are replaced.
 
         Returns:
             The folder.
@@ -275,14 +275,14 @@ def analyze(
     settings: LabelSettings,
     progress: Callable[[int, int], None] | None = None,
 ) -> GrainAnalysis:
-    """Runs a network over a micrograph and draws the labels; `count_grains` without reading and loading.
+    """Run a network over a micrograph and draw the labels; `count_grains` without reading and loading.
 
     Args:
-        micrograph: the picture.
-        network: a grain model, or the same exported to ONNX.
-        weights: their name and version.
-        settings: how the labels are drawn.
-        progress: see `count_grains`.
+        micrograph: The picture.
+        network: A grain model, or the same exported to ONNX.
+        weights: Their name and version.
+        settings: How the labels are drawn.
+        progress: See `count_grains`.
     """
     maps = predict_at_canonical_scale(network, standardize(micrograph.field), progress=progress)
     return GrainAnalysis(
@@ -295,7 +295,7 @@ def analyze(
 
 
 def _labelled(micrograph: Micrograph, maps: np.ndarray, settings: LabelSettings) -> dict[str, Any]:
-    """Computes what follows from the maps: labels, confidence and quality flags."""
+    """Compute what follows from the maps: labels, confidence and quality flags."""
     labels, confidence = label_grains(maps, settings, size=micrograph.field.shape[:2])
     flags = assess_quality(micrograph.field, labels, maps[BOUNDARY], confidence)
     return {"labels": _on_whole_picture(labels, micrograph), "confidence": confidence, "flags": flags}

@@ -14,37 +14,37 @@ Number = TypeVar("Number", int, float)
 
 
 def positive_number(text: str) -> float:
-    """Reads a finite number above 0."""
+    """Read a finite number above 0."""
     return _read(text, float, lambda number: 0 < number < math.inf, "finite number above 0, such as 0.25")
 
 
 def non_negative_number(text: str) -> float:
-    """Reads a finite number from 0 up."""
+    """Read a finite number from 0 up."""
     return _read(text, float, lambda number: 0 <= number < math.inf, "finite number from 0 up, such as 40")
 
 
 def share(text: str) -> float:
-    """Reads a number from 0 to 1."""
+    """Read a number from 0 to 1."""
     return _read(text, float, lambda number: 0 <= number <= 1, "number from 0 to 1, such as 0.5")
 
 
 def positive_integer(text: str) -> int:
-    """Reads a whole number from 1 up."""
+    """Read a whole number from 1 up."""
     return _read(text, _whole, lambda number: number >= 1, "whole number from 1 up, such as 1")
 
 
 def natural_number(text: str) -> int:
-    """Reads a whole number from 0 up."""
+    """Read a whole number from 0 up."""
     return _read(text, _whole, lambda number: number >= 0, "whole number from 0 up, such as 0")
 
 
 def page_number(text: str) -> int | str:
-    """Reads the number of a page, from 0 up, or "all"."""
+    """Read the number of a page, from 0 up, or "all"."""
     return ALL_PAGES if text == ALL_PAGES else natural_number(text)
 
 
 def kernel_side(text: str) -> int:
-    """Reads the side of a kernel with a centre: an odd number of pixels from 3 up."""
+    """Read the side of a kernel with a centre: an odd number of pixels from 3 up."""
     return _read(
         text, _whole, lambda number: number >= 3 and number % 2 == 1, "odd number of pixels from 3 up, such as 5"
     )

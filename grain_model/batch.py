@@ -61,8 +61,8 @@ class PictureFile:
     """A file, or one page of it, as one image.
 
     Attributes:
-        path: the file.
-        page: see `read_micrograph`.
+        path: The file.
+        page: See `read_micrograph`.
     """
 
     path: Path
@@ -86,10 +86,10 @@ class Failure:
 
 
 def add_image_arguments(parser: argparse.ArgumentParser) -> None:
-    """Declares what every command takes: images, their scale, the model, what runs it, the settings, and no bar.
+    """Declare what every command takes: images, their scale, the model, what runs it, the settings, and no bar.
 
     Args:
-        parser: of one command.
+        parser: Of one command.
     """
     parser.add_argument("images", nargs="+", type=Path, metavar="IMAGE_OR_FOLDER", help="images, or folders of images")
     parser.add_argument(
@@ -134,14 +134,14 @@ class Batch:
     """The images that a command was given, and what became of them.
 
     Args:
-        options: of `add_image_arguments`.
+        options: Of `add_image_arguments`.
 
     Attributes:
-        images: the files, or all their pages, each once.
-        folders: name of the result folder of each image; see `name_folders`.
-        failures: what could not be done, so far.
-        is_interrupted: whether Ctrl-C ended it.
-        done: number of images so far at which the action did not fail.
+        images: The files, or all their pages, each once.
+        folders: Name of the result folder of each image; see `name_folders`.
+        failures: What could not be done, so far.
+        is_interrupted: Whether Ctrl-C ended it.
+        done: Number of images so far at which the action did not fail.
     """
 
     def __init__(self, options: argparse.Namespace) -> None:
@@ -159,7 +159,7 @@ class Batch:
 
     @contextmanager
     def until_interrupted(self) -> Iterator[None]:
-        """Ends what is done inside at Ctrl-C, and says so; what was done until then is kept."""
+        """End what is done inside at Ctrl-C, and say so; what was done until then is kept."""
         try:
             yield
         except KeyboardInterrupt:
@@ -167,10 +167,10 @@ class Batch:
             print(f"Interrupted after {self.done} of {len(self.images)} images.", file=sys.stderr)
 
     def each(self, action: Callable[[PictureFile], T]) -> Iterator[T]:
-        """Does something with every image; one bad file loses nothing of the others.
+        """Do something with every image; one bad file loses nothing of the others.
 
         Args:
-            action: what is done.
+            action: What is done.
 
         Yields:
             What the action returned, of the images at which it did not fail.
@@ -184,7 +184,7 @@ class Batch:
                 yield outcome
 
     def name_failures(self) -> None:
-        """Prints each failure on stderr."""
+        """Print each failure on stderr."""
         for failure in self.failures:
             print(f"{failure.file}: {failure.reason}", file=sys.stderr)
 
@@ -197,10 +197,10 @@ class Batch:
 
 
 def list_images(paths: Sequence[Path]) -> tuple[list[Path], list[Failure]]:
-    """Lists the images that the paths of a command line stand for, each once.
+    """List the images that the paths of a command line stand for, each once.
 
     Args:
-        paths: files and folders.
+        paths: Files and folders.
 
     Returns:
         The images, without the texts that a microscope wrote beside them; and what is not among them: folders that
@@ -221,10 +221,10 @@ def list_images(paths: Sequence[Path]) -> tuple[list[Path], list[Failure]]:
 
 
 def find_images(path: Path) -> list[Path]:
-    """Lists the images that a path of the command line stands for.
+    """List the images that a path of the command line stands for.
 
     Args:
-        path: a file, existing or not, stands for itself; a folder for all images in it and in the folders below,
+        path: A file, existing or not, stands for itself; a folder for all images in it and in the folders below,
             without what is hidden and without the pictures that an earlier run wrote.
 
     Returns:
@@ -249,7 +249,7 @@ def name_folders(images: Sequence[str]) -> list[str]:
     """Names a result folder for each image: the file's name, numbered from the second of the same name on.
 
     Args:
-        images: names of files, maybe the same in different folders.
+        images: Names of files, maybe the same in different folders.
 
     Returns:
         One name an image, no two alike even where the file system ignores case.
@@ -266,11 +266,11 @@ def name_folders(images: Sequence[str]) -> list[str]:
 
 
 def make_output(folder: Path, names: Iterable[str]) -> str | None:
-    """Makes the folder for the results, before the first image is counted.
+    """Make the folder for the results, before the first image is counted.
 
     Args:
-        folder: where to.
-        names: of the folders that will be made in it.
+        folder: Where to.
+        names: Of the folders that will be made in it.
 
     Returns:
         What is wrong with it, in words, or None.
@@ -295,14 +295,14 @@ def make_output(folder: Path, names: Iterable[str]) -> str | None:
 
 
 def load_quietly(model: str | None, backend: str = "torch") -> PreTrainedModel | OnnxNetwork:
-    """Loads a model without the progress bar of its library, which would stand between ours and the output.
+    """Load a model without the progress bar of its library, which would stand between ours and the output.
 
     Args:
-        model: folder or Hub id, for onnx also an exported file; `None` for the embedded weights.
-        backend: what is to run it, `"torch"` or `"onnx"`.
+        model: Folder or Hub id, for onnx also an exported file; `None` for the embedded weights.
+        backend: What is to run it, `"torch"` or `"onnx"`.
 
     Raises:
-        ModelError: if it cannot be loaded.
+        ModelError: If it cannot be loaded.
     """
     from transformers.utils import logging as transformers_logging
 
@@ -313,13 +313,13 @@ def load_quietly(model: str | None, backend: str = "torch") -> PreTrainedModel |
 
 
 def make_counter(options: argparse.Namespace) -> Callable[[PictureFile], GrainAnalysis]:
-    """Makes what counts an image by the options of `add_image_arguments`; the model is loaded once.
+    """Make what counts an image by the options of `add_image_arguments`; the model is loaded once.
 
     Args:
-        options: of the command line.
+        options: Of the command line.
 
     Raises:
-        ModelError: if the model cannot be loaded.
+        ModelError: If the model cannot be loaded.
     """
     from .counting import count_grains
 
@@ -347,11 +347,11 @@ def make_counter(options: argparse.Namespace) -> Callable[[PictureFile], GrainAn
 
 
 def _show_progress(images: Sequence[PictureFile], quiet: bool) -> Iterator[PictureFile]:
-    """Goes through the images with a bar on stderr that names the present one.
+    """Go through the images with a bar on stderr that names the present one.
 
     Args:
-        images: what is gone through.
-        quiet: no bar.
+        images: What is gone through.
+        quiet: No bar.
 
     Yields:
         Each image.
@@ -363,11 +363,11 @@ def _show_progress(images: Sequence[PictureFile], quiet: bool) -> Iterator[Pictu
 
 
 def attempt(image: Path | PictureFile, action: Callable[[], T]) -> T | Failure:
-    """Does something with one image; whatever goes wrong stays with that image.
+    """Do something with one image; whatever goes wrong stays with that image.
 
     Args:
-        image: the file, or a page of it.
-        action: what is done.
+        image: The file, or a page of it.
+        action: What is done.
 
     Returns:
         What the action returns, or why it failed.
@@ -389,7 +389,7 @@ def attempt(image: Path | PictureFile, action: Callable[[], T]) -> T | Failure:
 
 
 def refuse(message: str) -> int:
-    """Prints a fault of usage on stderr and returns its exit code."""
+    """Print a fault of usage on stderr and return its exit code."""
     print(f"python -m grain_model: error: {message}", file=sys.stderr)
     return EXIT_USAGE
 

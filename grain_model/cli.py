@@ -36,10 +36,10 @@ OTHER_COMMANDS = {
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
-    """Runs the command line.
+    """Run the command line.
 
     Args:
-        arguments: as typed; `None` takes those of the process.
+        arguments: As typed; `None` takes those of the process.
 
     Returns:
         Exit code: 0 done, 1 some files failed (each is named on stderr), 2 wrong usage, 130 interrupted.

@@ -21,20 +21,20 @@ from .measurement import BOUNDARY_REACH
 EditKind = Literal["delete", "merge", "split", "add"]
 EDIT_KINDS: tuple[str, ...] = get_args(EditKind)
 
-#: Points that an edit needs: at least, and at most (None for any number).
+# Points that an edit needs: at least, and at most (None for any number).
 POINTS_NEEDED: dict[str, tuple[int, int | None]] = {
     "delete": (1, 1),
     "merge": (2, 2),
     "split": (2, None),
     "add": (3, None),
 }
-#: Two grains are merged over a gap of up to this part of the smaller one's equivalent diameter,
+# Two grains are merged over a gap of up to this part of the smaller one's equivalent diameter,
 GAP_SHARE = 0.25
-#: or over a drawn boundary, which may be so wide (px) in any grain.
+# or over a drawn boundary, which may be so wide (px) in any grain.
 LINE_WIDTH = 2.0 * BOUNDARY_REACH
-#: A line is taken to go on by this part of its end segments: hands stop short of a boundary.
+# A line is taken to go on by this part of its end segments: hands stop short of a boundary.
 OVERSHOOT = 0.1
-#: A piece below this share of the grain is no part of a cut but a speck at its ragged edge.
+# A piece below this share of the grain is no part of a cut but a speck at its ragged edge.
 SPECK_SHARE = 0.01
 
 
@@ -48,7 +48,7 @@ class Edit:
         points: x (column) and y (row) in px from the picture's top left pixel: one, two, at least two, at least three.
 
     Raises:
-        CorrectionError: if the kind is unknown, the number of points does not fit it, or a point is no place.
+        CorrectionError: If the kind is unknown, the number of points does not fit it, or a point is no place.
     """
 
     kind: EditKind
@@ -92,18 +92,18 @@ class CorrectedLabels:
 
 
 def replay(labels: np.ndarray, edits: Iterable[Edit], start: tuple[int, int] = (0, 0)) -> CorrectedLabels:
-    """Applies edits one after the other and numbers the grains anew.
+    """Apply edits one after the other and number the grains anew.
 
     Args:
         labels: int (H, W), 0 = not a grain.
-        edits: in the order in which they were made.
-        start: row and column of the picture at which the labels begin.
+        edits: In the order in which they were made.
+        start: Row and column of the picture at which the labels begin.
 
     Returns:
         The corrected labels, and which of the grains are the old ones.
 
     Raises:
-        CorrectionError: if an edit does not fit the labels.
+        CorrectionError: If an edit does not fit the labels.
     """
     first_new = next_id = int(labels.max(initial=0)) + 1
     for edit in edits:
@@ -115,19 +115,19 @@ def replay(labels: np.ndarray, edits: Iterable[Edit], start: tuple[int, int] = (
 
 
 def apply(labels: np.ndarray, edit: Edit, new_id: int | None = None, start: tuple[int, int] = (0, 0)) -> np.ndarray:
-    """Applies one edit. The grains that it makes get new numbers; all others keep theirs, so gaps may arise.
+    """Apply one edit. The grains that it makes get new numbers; all others keep theirs, so gaps may arise.
 
     Args:
         labels: int (H, W), 0 = not a grain.
-        edit: what to do.
-        new_id: number of the first new grain; above all others by default.
-        start: as in `replay`.
+        edit: What to do.
+        new_id: Number of the first new grain; above all others by default.
+        start: As in `replay`.
 
     Returns:
         A new label image.
 
     Raises:
-        CorrectionError: if the edit does not fit the labels.
+        CorrectionError: If the edit does not fit the labels.
     """
     new_id = int(labels.max(initial=0)) + 1 if new_id is None else new_id
     corrected = labels.copy()
@@ -147,7 +147,7 @@ def apply(labels: np.ndarray, edit: Edit, new_id: int | None = None, start: tupl
 
 
 def describe_edits(edits: Iterable[Edit]) -> str:
-    """Says in words what was corrected, such as "2 deleted, 1 split"; "" for nothing."""
+    """Say in words what was corrected, such as "2 deleted, 1 split"; "" for nothing."""
     verbs = {"delete": "deleted", "merge": "merged", "split": "split", "add": "added"}
     counts = Counter(edit.kind for edit in edits)
     return ", ".join(f"{counts[kind]} {verbs[kind]}" for kind in EDIT_KINDS if counts[kind])

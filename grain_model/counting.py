@@ -30,29 +30,29 @@ def count_grains(
     backend: Backend = "torch",
     progress: Callable[[int, int], None] | None = None,
 ) -> GrainAnalysis:
-    """Finds, counts and measures the grains of a micrograph.
+    """Find, count and measure the grains of a micrograph.
 
     Args:
-        image: path, PIL image, numpy array (H, W) or (H, W, 3) of 8 or 16 bit or float, or a `Micrograph` already read.
-        um_per_pixel: scale in um per pixel; wins over one found in the file.
-        model: folder, Hub id or a loaded model; `None` uses the embedded weights, with no network. A file that
+        image: Path, PIL image, numpy array (H, W) or (H, W, 3) of 8 or 16 bit or float, or a `Micrograph` already read.
+        um_per_pixel: Scale in um per pixel; wins over one found in the file.
+        model: Folder, Hub id or a loaded model; `None` uses the embedded weights, with no network. A file that
             `export_onnx` wrote, or what `load_onnx` returned, runs by onnxruntime whatever the backend.
         method: `"watershed"` separates grains that touch, `"components"` is plain connected components.
         boundary_sensitivity: 0 to 1; higher draws boundaries from weaker evidence, so it splits more.
-        min_grain_area: see `LabelSettings`.
-        backend: what runs the network: `"torch"`, or `"onnx"` (onnxruntime, on the CPU), which exports the model on
+        min_grain_area: See `LabelSettings`.
+        backend: What runs the network: `"torch"`, or `"onnx"` (onnxruntime, on the CPU), which exports the model on
             first use; see `load_onnx`.
-        progress: called with the tiles done and the tiles in all where a picture is so large that it is read in tiles;
+        progress: Called with the tiles done and the tiles in all where a picture is so large that it is read in tiles;
             they begin anew where it is read once more at another size.
 
     Returns:
         The analysis: `.count`, `.labels`, `.mask`, `.table`, `.grain_size`, `.overlay()`, `.save(folder)`.
 
     Raises:
-        ImageError: if the image cannot be read.
-        ScaleError: if `um_per_pixel` is not from 1e-6 to 1e6 um.
-        MeasurementError: if a setting does not fit; see `LabelSettings`.
-        ModelError: if the model cannot be loaded, or the backend is unknown or not installed.
+        ImageError: If the image cannot be read.
+        ScaleError: If `um_per_pixel` is not from 1e-6 to 1e6 um.
+        MeasurementError: If a setting does not fit; see `LabelSettings`.
+        ModelError: If the model cannot be loaded, or the backend is unknown or not installed.
     """
     settings = LabelSettings(method, boundary_sensitivity, min_grain_area)
     micrograph = image if isinstance(image, Micrograph) else read_micrograph(image, um_per_pixel)
@@ -65,17 +65,17 @@ def count_grains(
 def load_network(
     model: str | os.PathLike | PreTrainedModel | OnnxNetwork | None, backend: Backend = "torch"
 ) -> tuple[PreTrainedModel | OnnxNetwork, dict[str, str | None]]:
-    """Loads a model for what is to run it.
+    """Load a model for what is to run it.
 
     Args:
-        model: see `count_grains`.
-        backend: see `count_grains`.
+        model: See `count_grains`.
+        backend: See `count_grains`.
 
     Returns:
         The network, and the name and version of its weights.
 
     Raises:
-        ModelError: if the model cannot be loaded, or the backend is unknown or not installed.
+        ModelError: If the model cannot be loaded, or the backend is unknown or not installed.
     """
     if backend == "onnx" or isinstance(model, OnnxNetwork) or is_onnx_file(model):
         network = load_onnx(model)

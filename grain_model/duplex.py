@@ -8,21 +8,21 @@ import numpy as np
 from scipy.signal import find_peaks
 from scipy.stats import gaussian_kde
 
-#: ASTM E930: a grain is as-large-as when it is this many G numbers coarser than the mean ...
+# ASTM E930: a grain is as-large-as when it is this many G numbers coarser than the mean ...
 ALA_DIFFERENCE = 3.0
-#: ... and such grains cover no more than this share of the area.
+# ... and such grains cover no more than this share of the area.
 ALA_AREA_SHARE = 0.05
-#: Two peaks are two populations when they are this many G numbers apart,
+# Two peaks are two populations when they are this many G numbers apart,
 DUPLEX_DIFFERENCE = 2.0
-#: the valley between them is lower than this share of the lower peak,
+# the valley between them is lower than this share of the lower peak,
 DUPLEX_VALLEY = 0.6
-#: and each side of the valley holds this share of the area
+# and each side of the valley holds this share of the area
 DUPLEX_AREA_SHARE = 0.1
-#: and so many grains: one or two large grains make a peak of their own in any wide distribution.
+# and so many grains: one or two large grains make a peak of their own in any wide distribution.
 DUPLEX_POPULATION = 5
-#: Standard deviation, in G numbers, of the kernel that smooths the distribution.
+# Standard deviation, in G numbers, of the kernel that smooths the distribution.
 DUPLEX_SMOOTHING = 0.5
-#: Fewer grains show no distribution.
+# Fewer grains show no distribution.
 DUPLEX_GRAINS = 50
 
 

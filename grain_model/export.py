@@ -39,9 +39,9 @@ def write_csv(analysis: GrainAnalysis, path: str | os.PathLike) -> None:
 
 
 def write_xlsx(analysis: GrainAnalysis, path: str | os.PathLike) -> None:
-    """A workbook with the sheets ``grains`` (units in the header), ``grain size`` and ``origin``.
+    """A workbook with the sheets `grains` (units in the header), `grain size` and `origin`.
 
-    Where grains were corrected by hand, there is a sheet ``corrections`` with one row a correction.
+    Where grains were corrected by hand, there is a sheet `corrections` with one row a correction.
     """
     origin = _origin(analysis)
     corrections = origin.pop("corrections")
@@ -80,7 +80,7 @@ def write_json(analysis: GrainAnalysis, path: str | os.PathLike) -> None:
 
 
 def write_labels(analysis: GrainAnalysis, path: str | os.PathLike) -> None:
-    """The label image as ImageJ opens it, with its scale in um where it is known; see ``write_label_tiff``."""
+    """The label image as ImageJ opens it, with its scale in um where it is known; see `write_label_tiff`."""
     write_label_tiff(path, analysis.labels, analysis.um_per_pixel)
 
 
@@ -158,7 +158,7 @@ def write_geojson(analysis: GrainAnalysis, path: str | os.PathLike) -> None:
     save_json({"type": "FeatureCollection", **_origin(analysis), "features": features}, path)
 
 
-#: Name of a format on the command line: ending of its file, and what writes it.
+# Name of a format on the command line: ending of its file, and what writes it.
 FORMATS: dict[str, tuple[str, Callable[[GrainAnalysis, str | os.PathLike], None]]] = {
     "csv": ("grains.csv", write_csv),
     "xlsx": ("grains.xlsx", write_xlsx),
@@ -202,7 +202,7 @@ def export_grains(
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
-    """Declare the options of ``python -m grain_model export``."""
+    """Declare the options of `python -m grain_model export`."""
     add_image_arguments(parser)
     parser.add_argument("--out", type=Path, required=True, metavar="DIR", help="files go to DIR/<image name>/")
     parser.add_argument(

@@ -12,7 +12,7 @@ from .errors import MeasurementError, ScaleError
 from .grain_size_result import RULES, GrainSize, RuleResult
 from .intercepts import elongation_flags, sum_directions
 
-#: ASTM E112: per cent relative accuracy that is acceptable for most purposes.
+# ASTM E112: per cent relative accuracy that is acceptable for most purposes.
 ACCEPTABLE_RELATIVE_ACCURACY = 10.0
 
 
@@ -27,7 +27,7 @@ def average_fields(results: Sequence[GrainSize], names: Sequence[str] | None = N
         names: Their names, for messages and flags; numbers from 1 if left out.
 
     Returns:
-        The averages; ``.fields`` holds the single fields. One field gives itself.
+        The averages; `.fields` holds the single fields. One field gives itself.
 
     Raises:
         MeasurementError: No field.

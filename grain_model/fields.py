@@ -40,11 +40,11 @@ class CountedField:
     """What is kept of an image when its pixels, labels and maps are not: a few kilobytes.
 
     Attributes:
-        file: the image.
-        folder: where its results were written, if they were.
-        summary: see `GrainAnalysis.summary`.
-        grain_size: its grain size, without the test lines.
-        digest: of its pixels; see `digest`.
+        file: The image.
+        folder: Where its results were written, if they were.
+        summary: See `GrainAnalysis.summary`.
+        grain_size: Its grain size, without the test lines.
+        digest: Of its pixels; see `digest`.
     """
 
     file: str
@@ -55,7 +55,7 @@ class CountedField:
 
     @classmethod
     def of(cls, analysis: GrainAnalysis, file: str, folder: str | None = None) -> CountedField:
-        """Keeps what is needed of an analysis."""
+        """Keep what is needed of an analysis."""
         size = replace(analysis.grain_size, test_lines={})
         return cls(file, folder, analysis.summary(), size, digest(analysis.micrograph.field))
 
@@ -75,15 +75,15 @@ class CountedField:
 
 
 def count_field(image: Image, count: Callable[[Image], GrainAnalysis], folder: Path | None = None) -> CountedField:
-    """Counts one image and writes its results.
+    """Count one image and write its results.
 
     Args:
-        image: the file, or a page of it.
-        count: counts it.
-        folder: where `GrainAnalysis.save` writes to; `None` writes nothing.
+        image: The file, or a page of it.
+        count: Counts it.
+        folder: Where `GrainAnalysis.save` writes to; `None` writes nothing.
 
     Raises:
-        GrainError: as `count` does.
+        GrainError: As `count` does.
     """
     analysis = count(image)
     if folder:
@@ -92,16 +92,16 @@ def count_field(image: Image, count: Callable[[Image], GrainAnalysis], folder: P
 
 
 def digest(pixels: np.ndarray) -> str:
-    """Tells pixels, uint8 (H, W, 3), from others."""
+    """Tell pixels, uint8 (H, W, 3), from others."""
     return hashlib.sha256(np.ascontiguousarray(pixels)).hexdigest()
 
 
 def repeated_fields(names: Sequence[str], digests: Sequence[str]) -> tuple[str, ...]:
-    """Says which fields are one picture under several names, which would make a mean look surer than it is.
+    """Say which fields are one picture under several names, which would make a mean look surer than it is.
 
     Args:
-        names: of the fields.
-        digests: of their pixels.
+        names: Of the fields.
+        digests: Of their pixels.
 
     Returns:
         One sentence a picture.
@@ -117,11 +117,11 @@ def repeated_fields(names: Sequence[str], digests: Sequence[str]) -> tuple[str, 
 
 
 def describe_fields(fields: Sequence[CountedField], failures: Sequence[Failure]) -> dict[str, Any]:
-    """Collects a batch as plain values for JSON.
+    """Collect a batch as plain values for JSON.
 
     Args:
-        fields: the images that were counted.
-        failures: those that were not.
+        fields: The images that were counted.
+        failures: Those that were not.
 
     Returns:
         `results`, one object a counted image; `failed`, file and reason of each other; `mean`, with `n_fields` and
@@ -140,14 +140,14 @@ def describe_fields(fields: Sequence[CountedField], failures: Sequence[Failure])
 
 
 def mean_of_counted(fields: Sequence[CountedField]) -> GrainSize:
-    """Averages the grain size of counted images as fields of one specimen; see `average_fields`.
+    """Average the grain size of counted images as fields of one specimen; see `average_fields`.
 
     Args:
-        fields: the images.
+        fields: The images.
 
     Raises:
-        MeasurementError: if there is no field.
-        ScaleError: if some fields have a scale and some have none.
+        MeasurementError: If there is no field.
+        ScaleError: If some fields have a scale and some have none.
     """
     names = [field.file for field in fields]
     mean = average_fields([field.grain_size for field in fields], names)
@@ -155,15 +155,15 @@ def mean_of_counted(fields: Sequence[CountedField]) -> GrainSize:
 
 
 def write_fields(folder: Path, fields: Sequence[CountedField], failures: Sequence[Failure]) -> None:
-    """Writes what a batch gave beside the images' own folders.
+    """Write what a batch gave beside the images' own folders.
 
     `summary.csv` has a row an image, those that failed last, with the reason; `summary.json` holds what
     `describe_fields` collects.
 
     Args:
-        folder: where to, which exists.
-        fields: the images that were counted.
-        failures: those that were not.
+        folder: Where to, which exists.
+        fields: The images that were counted.
+        failures: Those that were not.
     """
     # First, since it is the table that is likely to be open elsewhere and not to be written.
     save_json(describe_fields(fields, failures), folder / "summary.json")

@@ -34,9 +34,9 @@ class ScaleBar:
     """A scale bar as drawn.
 
     Attributes:
-        left: first column, px.
-        row: row of its line, px from the top of the whole picture.
-        length: from end to end, px.
+        left: First column, px.
+        row: Row of its line, px from the top of the whole picture.
+        length: From end to end, px.
     """
 
     left: int
@@ -45,7 +45,7 @@ class ScaleBar:
 
 
 def find_footer(pixels: np.ndarray) -> int | None:
-    """Finds the strip with text and scale bar that scanning electron microscopes put under their pictures.
+    """Find the strip with text and scale bar that scanning electron microscopes put under their pictures.
 
     A strip goes over the whole width, has a background of one grey level with empty margins, carries text, and
     ends in a straight line against a picture that is not of that grey.
@@ -69,13 +69,13 @@ def find_footer(pixels: np.ndarray) -> int | None:
 
 
 def find_scale_bar(pixels: np.ndarray, footer_top: int) -> ScaleBar | None:
-    """Finds the scale bar in the strip under a picture.
+    """Find the scale bar in the strip under a picture.
 
     Knows a solid bar, a line with or without upright ends, and a line broken by the printed length in its middle.
 
     Args:
         pixels: uint8 (H, W, 3).
-        footer_top: first row of the strip, from `find_footer`.
+        footer_top: First row of the strip, from `find_footer`.
 
     Returns:
         The longest bar; None if there is none.

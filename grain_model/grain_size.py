@@ -23,17 +23,17 @@ from .measurement import as_label_image, close_boundaries, grain_boxes, touches_
 from .planimetric import PlanimetricCount, count_circle, count_rectangle, field_dispersion
 from .scale import as_scale
 
-#: Fewer grains than this bound nothing.
+# Fewer grains than this bound nothing.
 MIN_GRAINS_FOR_INTERVAL = 4
-#: From castings with grains of a centimetre to grains of some 50 nm.
+# From castings with grains of a centimetre to grains of some 50 nm.
 PLAUSIBLE_G = (-10.0, 25.0)
-#: Simulated counts are slightly wider than the dispersion says; this much makes 95 % of them fall into the interval.
+# Simulated counts are slightly wider than the dispersion says; this much makes 95 % of them fall into the interval.
 COVERAGE_FACTOR = 2.15
-#: Blocks a side into which a field is divided for the scatter of its intercepts.
+# Blocks a side into which a field is divided for the scatter of its intercepts.
 INTERCEPT_BLOCKS = 4
-#: Gaps over this share of the field are worth a flag.
+# Gaps over this share of the field are worth a flag.
 FLAGGED_GAPS = 0.05
-#: Drawn boundaries over this share of the field are worth a flag.
+# Drawn boundaries over this share of the field are worth a flag.
 BOUNDARY_SHARE = 0.02
 
 
@@ -44,8 +44,8 @@ def grain_size(labels: np.ndarray, um_per_pixel: float | None = None) -> GrainSi
     runs of 0 are pores or gaps. The labels are measured as given and N_A refers to the whole field, gaps included.
 
     The intervals of a single field come from how counts scatter: for the planimetric rules from the number of grains
-    (see ``field_dispersion``), for the intercepts from blocks of the field or from the placements of the circles, never
-    narrower than the scatter of the grain density implies. Several fields say more: see ``field_mean.average_fields``.
+    (see `field_dispersion`), for the intercepts from blocks of the field or from the placements of the circles, never
+    narrower than the scatter of the grain density implies. Several fields say more: see `field_mean.average_fields`.
 
     Args:
         labels: Integer image (H, W); 0 is boundary, gap or background, each other number one grain in one piece.
@@ -56,7 +56,7 @@ def grain_size(labels: np.ndarray, um_per_pixel: float | None = None) -> GrainSi
 
     Raises:
         MeasurementError: The label image has the wrong shape, type or range.
-        ScaleError: ``um_per_pixel`` is not a positive finite number.
+        ScaleError: `um_per_pixel` is not a positive finite number.
     """
     labels = as_label_image(labels)
     um_per_pixel = as_scale(um_per_pixel)
@@ -100,7 +100,7 @@ def grain_size(labels: np.ndarray, um_per_pixel: float | None = None) -> GrainSi
 
 
 def _log_interval(value: float | None, half_width: float | None) -> tuple[float, float] | None:
-    """Interval of a positive value whose logarithm is known to ``half_width``."""
+    """Interval of a positive value whose logarithm is known to `half_width`."""
     if value is None or half_width is None:
         return None
     return float(value * np.exp(-half_width)), float(value * np.exp(half_width))

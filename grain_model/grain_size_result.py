@@ -16,9 +16,9 @@ import pandas as pd
 from .duplex import AlaGrain, DuplexHint
 from .intercepts import CountedLine, Direction
 
-#: ASTM E112: grains that a planimetric field should hold.
+# ASTM E112: grains that a planimetric field should hold.
 MIN_GRAINS = 50
-#: ASTM E112: intercepts that a field should give.
+# ASTM E112: intercepts that a field should give.
 MIN_INTERCEPTS = 40
 
 
@@ -47,8 +47,8 @@ class Quantity:
         unit: Unit where there is a scale.
         unit_px: Unit where there is none.
         power: Power of a length that it is.
-        per_um: Number of ``unit`` in um^``power``.
-        to_G: G of a value in mm^``power``.
+        per_um: Number of `unit` in um^`power`.
+        to_G: G of a value in mm^`power`.
     """
 
     name: str
@@ -60,11 +60,11 @@ class Quantity:
     to_G: Callable[[float], float]
 
     def factor(self, um_per_pixel: float) -> float:
-        """What a value in px^``power`` is multiplied by to be in ``unit``."""
+        """What a value in px^`power` is multiplied by to be in `unit`."""
         return um_per_pixel**self.power * self.per_um
 
     def G(self, value_px: float, um_per_pixel: float) -> float:
-        """ASTM grain-size number of a value in px^``power``."""
+        """ASTM grain-size number of a value in px^`power`."""
         return self.to_G(value_px * (um_per_pixel / 1000) ** self.power)
 
 
@@ -112,7 +112,7 @@ DEFINITIONS = {
 }
 RULES = tuple(DEFINITIONS)
 
-#: Columns of the table of all rules.
+# Columns of the table of all rules.
 FRAME_COLUMNS = (
     *("rule", "standard", "quantity", "value", "unit", "G", "G_low", "G_high"),
     *("relative_accuracy_percent", "n", "n_inside", "n_cut", "interval_from"),
@@ -169,23 +169,23 @@ class RuleResult:
 
     @property
     def unit(self) -> str:
-        """Unit of ``value`` and ``interval``: ``1/mm^2``, ``um^2`` or ``um``, and ``1/px^2``, ``px^2`` or ``px``."""
+        """Unit of `value` and `interval`: `1/mm^2`, `um^2` or `um`, and `1/px^2`, `px^2` or `px`."""
         quantity = self.definition.quantity
         return quantity.unit_px if self.um_per_pixel is None else quantity.unit
 
     @property
     def factor(self) -> float:
-        """What a value in pixels is multiplied by to be in ``unit``."""
+        """What a value in pixels is multiplied by to be in `unit`."""
         return 1.0 if self.um_per_pixel is None else self.definition.quantity.factor(self.um_per_pixel)
 
     @property
     def value(self) -> float | None:
-        """The quantity in ``unit``."""
+        """The quantity in `unit`."""
         return None if self.value_px is None else self.value_px * self.factor
 
     @property
     def interval(self) -> tuple[float, float] | None:
-        """The 95 % interval in ``unit``."""
+        """The 95 % interval in `unit`."""
         if self.interval_px is None:
             return None
         return self.interval_px[0] * self.factor, self.interval_px[1] * self.factor
@@ -251,7 +251,7 @@ class GrainSize:
         directions: Counts of Heyn's lines by direction (ASTM E112, 16: grains that are not equiaxed).
         n_fields: Number of fields.
         flags: What makes the result doubtful as a whole, in words.
-        test_lines: The counted test lines of ``"heyn"`` and ``"abrams"``, for drawing; empty for several fields.
+        test_lines: The counted test lines of `"heyn"` and `"abrams"`, for drawing; empty for several fields.
         fields: The results of the single fields; empty for one field.
     """
 

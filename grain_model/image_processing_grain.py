@@ -25,7 +25,7 @@ MIN_CONTRAST = 0.02
 
 
 def standardize(rgb: np.ndarray) -> np.ndarray:
-    """Brings a micrograph to mean 0 and standard deviation 1, over all its pixels and channels together.
+    """Bring a micrograph to mean 0 and standard deviation 1, over all its pixels and channels together.
 
     Brightness, gain and exposure differ between microscopes and say nothing of grains; the relation of the channels
     to one another is kept.
@@ -52,8 +52,8 @@ class GrainImageProcessor(PilBackend):
     own mean and contrast (see `standardize`) and by default keeps its size.
 
     Args:
-        do_resize: whether to resize to `size` (off by default: the model takes any size).
-        size: height and width after resizing.
+        do_resize: Whether to resize to `size` (off by default: the model takes any size).
+        size: Height and width after resizing.
         resample: PIL's filter for it.
 
     Example:
@@ -80,7 +80,7 @@ class GrainImageProcessor(PilBackend):
     def process_image(
         self, image: Any, input_data_format: str | ChannelDimension | None = None, **_: Any
     ) -> np.ndarray:
-        """Converts one picture of any kind.
+        """Convert one picture of any kind.
 
         Args:
             image: PIL image, array or tensor; without `input_data_format` arrays have their channels last and tensors
@@ -91,7 +91,7 @@ class GrainImageProcessor(PilBackend):
             uint8 (3, H, W), RGB.
 
         Raises:
-            ImageError: if it is no picture; see `to_rgb`.
+            ImageError: If it is no picture; see `to_rgb`.
         """
         if isinstance(image, Image.Image):
             return to_rgb(from_pil(image)).transpose(2, 0, 1)
@@ -139,15 +139,15 @@ class GrainImageProcessor(PilBackend):
         boundary_sensitivity: float = 0.5,
         min_grain_area: float | None = None,
     ) -> list[dict[str, Any]]:
-        """Turns the model's logits into grains.
+        """Turn the model's logits into grains.
 
         Args:
-            outputs: what `GrainForInstanceSegmentation` returned, with `logits` (B, C, H, W).
-            target_sizes: height and width of each picture's result, as a list or a tensor (B, 2); `None` keeps those
+            outputs: What `GrainForInstanceSegmentation` returned, with `logits` (B, C, H, W).
+            target_sizes: Height and width of each picture's result, as a list or a tensor (B, 2); `None` keeps those
                 of the logits.
-            method: see `LabelSettings`.
-            boundary_sensitivity: see `LabelSettings`.
-            min_grain_area: see `LabelSettings`; in px of the result.
+            method: See `LabelSettings`.
+            boundary_sensitivity: See `LabelSettings`.
+            min_grain_area: See `LabelSettings`; in px of the result.
 
         Returns:
             For each picture `"segmentation"`, int32 (H, W): 0 where there is no grain, else the grain's id from 1; and
@@ -155,8 +155,8 @@ class GrainImageProcessor(PilBackend):
             [0, 1].
 
         Raises:
-            ImageError: if there are not as many target sizes as pictures.
-            MeasurementError: if a setting does not fit; see `LabelSettings`.
+            ImageError: If there are not as many target sizes as pictures.
+            MeasurementError: If a setting does not fit; see `LabelSettings`.
         """
         settings = LabelSettings(method, boundary_sensitivity, min_grain_area)
         logits = outputs.logits.detach().float().cpu()

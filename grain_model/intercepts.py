@@ -7,20 +7,20 @@ from dataclasses import dataclass
 
 import numpy as np
 
-#: Distance between parallel Heyn lines in grain diameters 1/sqrt(N_A): the golden section, so that they do not fall
-#: into step with a regular structure.
+# Distance between parallel Heyn lines in grain diameters 1/sqrt(N_A): the golden section, so that they do not fall
+# into step with a regular structure.
 HEYN_SPACING = 0.618
-#: Intercepts that one placement of the three circles should at least hit (ASTM E112: 40 to 100 a field).
+# Intercepts that one placement of the three circles should at least hit (ASTM E112: 40 to 100 a field).
 ABRAMS_COUNTS = 40
-#: Diameters of Abrams' circles relative to the largest.
+# Diameters of Abrams' circles relative to the largest.
 ABRAMS_DIAMETERS = (1.0, 2 / 3, 1 / 3)
-#: Patterns in the room of one placement, and the least diameter of each relative to that room.
+# Patterns in the room of one placement, and the least diameter of each relative to that room.
 ABRAMS_PATTERNS, ABRAMS_LEAST_FILLING = 3, 0.6
-#: Steps of their shifts and diameters: fills the cube evenly however many (R3 sequence), and the same each time.
+# Steps of their shifts and diameters: fills the cube evenly however many (R3 sequence), and the same each time.
 ABRAMS_STEPS = (0.8191725, 0.6710436, 0.5497005)
-#: Intercepts that are so many times as long in one direction as in another are worth a flag.
+# Intercepts that are so many times as long in one direction as in another are worth a flag.
 ELONGATED = 1.3
-#: Points a pixel along a circle.
+# Points a pixel along a circle.
 CIRCLE_SAMPLING = 2
 
 
@@ -143,7 +143,7 @@ def count_intercepts(labels: np.ndarray, line: TestLine) -> CountedLine:
     so that this grain counts whole. Only an end at the field's edge, inside a grain, counts 1/2.
 
     Args:
-        labels: int32 (H, W) with drawn boundaries closed (see ``close_boundaries``).
+        labels: int32 (H, W) with drawn boundaries closed (see `close_boundaries`).
         line: The test line.
     """
     along = labels[line.rows, line.columns]
@@ -254,7 +254,7 @@ def _corners_passed(labels: np.ndarray, line: TestLine, ends: np.ndarray) -> flo
 
 
 def _is_touch(labels: np.ndarray, rows: np.ndarray, columns: np.ndarray, grain: int) -> bool:
-    """Whether each of the pixels has a pixel of ``grain`` among its eight neighbours."""
+    """Whether each of the pixels has a pixel of `grain` among its eight neighbours."""
     beside = np.zeros(len(rows), dtype=bool)
     for down in (-1, 0, 1):
         for right in (-1, 0, 1):
@@ -265,7 +265,7 @@ def _is_touch(labels: np.ndarray, rows: np.ndarray, columns: np.ndarray, grain: 
 
 
 def _offsets(extent: int, spacing: float) -> np.ndarray:
-    """Whole-pixel positions ``spacing`` apart, centred in ``extent``; one at least."""
+    """Whole-pixel positions `spacing` apart, centred in `extent`; one at least."""
     count = max(1, int(extent / spacing))
     first = (extent - 1 - (count - 1) * spacing) / 2
     return np.round(first + spacing * np.arange(count)).astype(int)

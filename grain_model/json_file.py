@@ -9,10 +9,10 @@ from typing import Any
 
 
 def save_json(content: Any, path: str | os.PathLike) -> None:
-    """Writes plain values as UTF-8, indented.
+    """Write plain values as UTF-8, indented.
 
     Raises:
-        ValueError: if a number is NaN or infinite, which JSON does not have.
+        ValueError: If a number is NaN or infinite, which JSON does not have.
     """
     text = json.dumps(content, indent=2, ensure_ascii=False, allow_nan=False)
     Path(path).write_text(text + "\n", encoding="utf-8")

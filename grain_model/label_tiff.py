@@ -10,12 +10,12 @@ import tifffile
 
 
 def write_label_tiff(path: str | os.PathLike, labels: np.ndarray, um_per_pixel: float | None = None) -> None:
-    """Writes a label image with its scale, where it is known.
+    """Write a label image with its scale, where it is known.
 
     Args:
-        path: the file.
+        path: The file.
         labels: int (H, W), ids from 0; uint16 in the file, uint32 where an id is above 65535.
-        um_per_pixel: side of a pixel in um.
+        um_per_pixel: Side of a pixel in um.
     """
     scale: dict[str, Any] = {}
     if labels.max(initial=0) > np.iinfo(np.uint16).max:

@@ -21,17 +21,17 @@ _HUB_ID = re.compile(r"(?P<repository>\w[\w.-]*(/\w[\w.-]*)?)(@(?P<revision>[\w.
 
 
 def load_model(model: str | os.PathLike | PreTrainedModel | None = None) -> PreTrainedModel:
-    """Loads a grain model once and hands out the same one afterwards.
+    """Load a grain model once and hand out the same one afterwards.
 
     Args:
-        model: a folder; a Hub id, with `@` and a tag, branch or commit to pin one (`user/name@v0.2.0`); a loaded model,
+        model: A folder; a Hub id, with `@` and a tag, branch or commit to pin one (`user/name@v0.2.0`); a loaded model,
             which is returned as it is; `None` or `"embedded"` for the embedded weights.
 
     Returns:
         The model; if it was loaded here, in evaluation mode and in float32, on the GPU where CUDA has one.
 
     Raises:
-        ModelError: if nothing is found there, the Hub cannot be reached, or it is another kind of model.
+        ModelError: If nothing is found there, the Hub cannot be reached, or it is another kind of model.
     """
     if model is not None and not isinstance(model, (str, os.PathLike)):
         return _checked(model)
@@ -71,7 +71,7 @@ def _load_folder(folder: Path, missing: str, remedy: str) -> PreTrainedModel:
 
 @lru_cache(maxsize=4)
 def _load(source: str, revision: str | None, _changed: int = 0) -> PreTrainedModel:
-    """Loads from a folder or the Hub; `_changed` is part of the cache's key only."""
+    """Load from a folder or the Hub; `_changed` is part of the cache's key only."""
     try:
         # All files of one commit, which the results name.
         commit = extract_commit_hash(cached_file(source, "config.json", revision=revision), None)

@@ -20,10 +20,10 @@ class Margins(NamedTuple):
     """Widths of blank margins, px.
 
     Attributes:
-        top: rows above the field.
-        bottom: rows under it.
-        left: columns before it.
-        right: columns after it.
+        top: Rows above the field.
+        bottom: Rows under it.
+        left: Columns before it.
+        right: Columns after it.
     """
 
     top: int = 0
@@ -33,7 +33,7 @@ class Margins(NamedTuple):
 
 
 def find_margins(pixels: np.ndarray, least_side: int) -> Margins:
-    """Finds margins of one even colour, which may differ from side to side, and frames within frames.
+    """Find margins of one even colour, which may differ from side to side, and frames within frames.
 
     Every pixel of a margin's rows or columns has to have that colour, and the field has to end in a straight line:
     particles on an even ground lie beside no margin, however far they are from the picture's edge. Bands of the
@@ -58,11 +58,11 @@ def find_margins(pixels: np.ndarray, least_side: int) -> Margins:
 
 
 def find_frame(pixels: np.ndarray, least_side: int) -> Margins:
-    """Finds the outermost layer of margins: on each side the lines of the colour that the outermost one has.
+    """Find the outermost layer of margins: on each side the lines of the colour that the outermost one has.
 
     Args:
-        pixels: as for `find_margins`.
-        least_side: as for `find_margins`.
+        pixels: As for `find_margins`.
+        least_side: As for `find_margins`.
 
     Returns:
         The layer; 0 for sides without a margin, however narrow.

@@ -1,7 +1,7 @@
 """From a label image to a table: one row of sizes, shapes and positions a grain.
 
-Names follow scikit-image's ``regionprops_table``. Every column without a unit suffix is in pixels; with a scale each of
-them has a twin that ends in ``_um`` or ``_um2``.
+Names follow scikit-image's `regionprops_table`. Every column without a unit suffix is in pixels; with a scale each of
+them has a twin that ends in `_um` or `_um2`.
 """
 
 from __future__ import annotations
@@ -17,16 +17,16 @@ from .errors import MeasurementError
 from .instances import touching
 from .scale import as_scale
 
-#: Zero runs up to twice this distance (px) between two grains are a drawn boundary; wider ones are pores or gaps.
+# Zero runs up to twice this distance (px) between two grains are a drawn boundary; wider ones are pores or gaps.
 BOUNDARY_REACH = 3
-#: Length of the test vectors of the Crofton perimeter as a fraction of the grain's equivalent diameter,
+# Length of the test vectors of the Crofton perimeter as a fraction of the grain's equivalent diameter,
 CROFTON_STEP = 0.16
-#: the least of it in px, below which the staircase of the pixels is measured and no longer the grain,
+# the least of it in px, below which the staircase of the pixels is measured and no longer the grain,
 CROFTON_LEAST = 2.0
-#: and their directions, eight over half a turn.
+# and their directions, eight over half a turn.
 _CROFTON_SINES, _CROFTON_COSINES = np.sin(np.arange(8) * np.pi / 8), np.cos(np.arange(8) * np.pi / 8)
 
-#: Columns that are lengths or areas in pixels, in the table's order, with the power of um_per_pixel that converts them.
+# Columns that are lengths or areas in pixels, in the table's order, with the power of um_per_pixel that converts them.
 LENGTH_POWERS = {
     "area": 2,
     "equivalent_diameter_area": 1,
@@ -45,17 +45,17 @@ def measure_grains(
 ) -> pd.DataFrame:
     """Measure every grain of a label image.
 
-    Columns (px): ``label``; ``area`` in px^2; ``equivalent_diameter_area`` = sqrt(4 area / pi); ``perimeter_crofton``,
-    from the Cauchy-Crofton formula in eight directions; ``circularity`` = 4 pi area / perimeter^2;
-    ``axis_major_length``, ``axis_minor_length`` of the ellipse of equal second moments, and their ``aspect_ratio``;
-    ``orientation`` in radians as scikit-image defines it, ``orientation_deg`` in [0, 180): the major axis against the
-    horizontal, counter-clockwise; ``feret_diameter_max`` and ``feret_diameter_min``, exact for the outline of the
-    pixel squares; ``centroid-0`` (row) and ``centroid-1`` (column), pixel centres at whole numbers; ``bbox-0`` ..
-    ``bbox-3`` = first row, first column, past the last row, past the last column; ``touches_edge``: has a pixel in the
-    image's first or last row or column; ``neighbours``: number of grains it shares a boundary with, drawn boundaries
-    bridged; ``confidence`` in [0, 1], NaN where none is given.
+    Columns (px): `label`; `area` in px^2; `equivalent_diameter_area` = sqrt(4 area / pi); `perimeter_crofton`,
+    from the Cauchy-Crofton formula in eight directions; `circularity` = 4 pi area / perimeter^2;
+    `axis_major_length`, `axis_minor_length` of the ellipse of equal second moments, and their `aspect_ratio`;
+    `orientation` in radians as scikit-image defines it, `orientation_deg` in [0, 180): the major axis against the
+    horizontal, counter-clockwise; `feret_diameter_max` and `feret_diameter_min`, exact for the outline of the
+    pixel squares; `centroid-0` (row) and `centroid-1` (column), pixel centres at whole numbers; `bbox-0` ..
+    `bbox-3` = first row, first column, past the last row, past the last column; `touches_edge`: has a pixel in the
+    image's first or last row or column; `neighbours`: number of grains it shares a boundary with, drawn boundaries
+    bridged; `confidence` in [0, 1], NaN where none is given.
 
-    With a scale, each length or area column has a twin ``<name>_um`` or ``<name>_um2``. Centroids in um count from the
+    With a scale, each length or area column has a twin `<name>_um` or `<name>_um2`. Centroids in um count from the
     image's top left corner, so that they do not depend on the size of a pixel.
 
     Args:
@@ -68,7 +68,7 @@ def measure_grains(
 
     Raises:
         MeasurementError: The label image or the confidence has the wrong shape, type or range.
-        ScaleError: ``um_per_pixel`` is not from 1e-6 to 1e6 um.
+        ScaleError: `um_per_pixel` is not from 1e-6 to 1e6 um.
     """
     labels = as_label_image(labels)
     um_per_pixel = as_scale(um_per_pixel)
@@ -108,12 +108,12 @@ def measure_grains(
 
 
 def um_column(name: str) -> str:
-    """Name of the um twin of a pixel column: ``area`` gives ``area_um2``, ``centroid-0`` gives ``centroid-0_um``."""
+    """Name of the um twin of a pixel column: `area` gives `area_um2`, `centroid-0` gives `centroid-0_um`."""
     return f"{name}_um2" if LENGTH_POWERS[name] == 2 else f"{name}_um"
 
 
 def column_unit(name: str) -> str:
-    """Unit of a column of the grain table: ``px``, ``px^2``, ``um``, ``um^2``, ``rad``, ``deg``, or ``""`` for none."""
+    """Unit of a column of the grain table: `px`, `px^2`, `um`, `um^2`, `rad`, `deg`, or `""` for none."""
     if name.endswith("_um2"):
         return "um^2"
     if name.endswith("_um"):
@@ -159,7 +159,7 @@ def as_label_image(labels: np.ndarray) -> np.ndarray:
 def close_boundaries(labels: np.ndarray, reach: float = BOUNDARY_REACH) -> np.ndarray:
     """Give the pixels of drawn boundaries to the nearest grain, and leave pores and wide gaps at 0.
 
-    A pixel of 0 is a gap when it lies within ``reach`` of a pixel of 0 that is itself further than ``reach`` from every
+    A pixel of 0 is a gap when it lies within `reach` of a pixel of 0 that is itself further than `reach` from every
     grain: drawn boundaries vanish, and gaps keep their outline but for the tips of their corners.
 
     Args:
@@ -292,7 +292,7 @@ def _crofton_perimeter(grain: np.ndarray, area: float) -> float:
 
 
 def _covariogram(grain: np.ndarray, down: np.ndarray, right: np.ndarray) -> np.ndarray:
-    """Area of the grain's pixel squares that they still cover after a shift by ``down`` >= 0 and ``right`` px.
+    """Area of the grain's pixel squares that they still cover after a shift by `down` >= 0 and `right` px.
 
     For squares this is bilinear between the shifts by whole pixels, so that it is the same at every magnification.
 

@@ -57,12 +57,12 @@ class Micrograph:
     Attributes:
         pixels: uint8 (H, W, 3), RGB, the whole picture.
         given_scale: um per pixel that a person gave, or None.
-        stated: size of the pixels that the file states for this picture, or None.
-        name: name of the file, or "image".
-        notes: what a reader of the result has to know about the file, in sentences, whatever scale is given.
-        not_understood: what the file states of its scale that is not understood, or "".
-        footer_top: first row of the microscope's strip of text under the picture, or None when there is none.
-        margins: blank margins around the picture above that strip, px.
+        stated: Size of the pixels that the file states for this picture, or None.
+        name: Name of the file, or "image".
+        notes: What a reader of the result has to know about the file, in sentences, whatever scale is given.
+        not_understood: What the file states of its scale that is not understood, or "".
+        footer_top: First row of the microscope's strip of text under the picture, or None when there is none.
+        margins: Blank margins around the picture above that strip, px.
     """
 
     pixels: np.ndarray
@@ -110,7 +110,7 @@ class Micrograph:
         """The same picture with a scale given by a person, or, for None, with the file's own.
 
         Raises:
-            ScaleError: if `um_per_pixel` is not from 1e-6 to 1e6 um.
+            ScaleError: If `um_per_pixel` is not from 1e-6 to 1e6 um.
         """
         return replace(self, given_scale=as_scale(um_per_pixel))
 
@@ -133,25 +133,25 @@ def read_micrograph(
     page: int | None = None,
     max_pixels: int = MAX_PIXELS,
 ) -> Micrograph:
-    """Reads a micrograph and finds its scale.
+    """Read a micrograph and find its scale.
 
     Pixels come upright as their EXIF or TIFF orientation says. Deeper ones than 8 bit are scaled by robust percentiles
     (see `to_rgb`). What is not opaque lies on white.
 
     Args:
-        source: path of a PNG, JPEG, BMP, WebP, GIF, PGM, PPM or TIFF file; PIL image; or array (H, W), (H, W, 1),
+        source: Path of a PNG, JPEG, BMP, WebP, GIF, PGM, PPM or TIFF file; PIL image; or array (H, W), (H, W, 1),
             (H, W, 3) or (H, W, 4) of bool, integers or floats.
-        um_per_pixel: scale in um per pixel; wins over the file's own, with a warning if they differ by over 5 %.
-        page: which page of a TIFF or frame of an animation, from 0; left out, it is the first, with a warning if there
+        um_per_pixel: Scale in um per pixel; wins over the file's own, with a warning if they differ by over 5 %.
+        page: Which page of a TIFF or frame of an animation, from 0; left out, it is the first, with a warning if there
             are others.
-        max_pixels: more are refused, in a file before any is decoded.
+        max_pixels: More are refused, in a file before any is decoded.
 
     Returns:
         The micrograph.
 
     Raises:
-        ImageError: if the file cannot be read, there are too many or too few pixels, or a value is NaN or infinite.
-        ScaleError: if `um_per_pixel` is not from 1e-6 to 1e6 um.
+        ImageError: If the file cannot be read, there are too many or too few pixels, or a value is NaN or infinite.
+        ScaleError: If `um_per_pixel` is not from 1e-6 to 1e6 um.
     """
     given = as_scale(um_per_pixel)
     opened = _open(source, page, max_pixels)
@@ -382,7 +382,7 @@ def _no_one_picture(shape: tuple[int, ...]) -> ImageError:
 
 
 def _check_size(shape: tuple[int, int], max_pixels: int) -> None:
-    """Refuses pictures that are too small or too large, from their two sides in any order."""
+    """Refuse pictures that are too small or too large, from their two sides in any order."""
     if len(shape) != 2:
         return
     if min(shape) < MIN_SIDE:

@@ -25,15 +25,15 @@ class OnnxNetwork:
     """An exported network, called as the model that it was exported from.
 
     Args:
-        path: a file that `export_onnx` wrote.
+        path: A file that `export_onnx` wrote.
 
     Attributes:
-        device: where the pixels are expected: the CPU.
-        dtype: of which type they are: float32.
-        weights: name and version of the weights; see `describe_weights`.
+        device: Where the pixels are expected: the CPU.
+        dtype: Of which type they are: float32.
+        weights: Name and version of the weights; see `describe_weights`.
 
     Raises:
-        ModelError: if onnxruntime is missing, or the file is not such a file.
+        ModelError: If onnxruntime is missing, or the file is not such a file.
     """
 
     device = torch.device("cpu")
@@ -44,7 +44,7 @@ class OnnxNetwork:
         self.weights: dict[str, str | None] = json.loads(self._session.get_modelmeta().custom_metadata_map[WEIGHTS_KEY])
 
     def __call__(self, pixel_values: torch.Tensor) -> GrainSegmentationOutput:
-        """Computes the logits.
+        """Compute the logits.
 
         Args:
             pixel_values: float32 (B, 3, H, W); any H and W.
@@ -57,10 +57,10 @@ class OnnxNetwork:
 
 
 def load_onnx(model: str | os.PathLike | PreTrainedModel | OnnxNetwork | None = None) -> OnnxNetwork:
-    """Opens an exported network once and hands out the same one afterwards.
+    """Open an exported network once and hand out the same one afterwards.
 
     Args:
-        model: a file that `export_onnx` wrote; or whatever `load_model` takes, which is exported on first use into the
+        model: A file that `export_onnx` wrote; or whatever `load_model` takes, which is exported on first use into the
             Hub's cache (`HF_HOME/assets/grain_model/onnx`, about 100 MB) and read from there in later processes. An
             `OnnxNetwork` is returned as it is.
 
@@ -68,7 +68,7 @@ def load_onnx(model: str | os.PathLike | PreTrainedModel | OnnxNetwork | None = 
         The network.
 
     Raises:
-        ModelError: if onnxruntime or, where the model has yet to be exported, the exporter's packages are missing; if
+        ModelError: If onnxruntime or, where the model has yet to be exported, the exporter's packages are missing; if
             there is no such model; or if the cache cannot be written.
     """
     if isinstance(model, OnnxNetwork):
@@ -86,7 +86,7 @@ def load_onnx(model: str | os.PathLike | PreTrainedModel | OnnxNetwork | None = 
 
 @lru_cache(maxsize=4)
 def _opened(path: Path, _changed: int) -> OnnxNetwork:
-    """Opens a file; `_changed` is part of the cache's key only."""
+    """Open a file; `_changed` is part of the cache's key only."""
     return OnnxNetwork(path)
 
 

@@ -32,16 +32,16 @@ _AXES = {0: "batch", 2: "height", 3: "width"}
 def export_onnx(
     model: str | os.PathLike | PreTrainedModel | None, path: str | os.PathLike, *, int8: bool = False
 ) -> Path:
-    """Writes the network as one ONNX file: `pixel_values` (batch, 3, height, width) in, `logits` of the same size out.
+    """Write the network as one ONNX file: `pixel_values` (batch, 3, height, width) in, `logits` of the same size out.
 
     All three axes are free. The file holds float32 weights and names them; `count_grains(image, model=path,
     backend="onnx")` reads it, and so does any other program with an ONNX runtime, which has to standardise its images
     as `GrainImageProcessor` does.
 
     Args:
-        model: a loaded model, folder or Hub id; `None` for the embedded weights. It stays as it is.
-        path: the file; replaced once the new one is complete.
-        int8: keep the weights of the backbone's and the tokens' linear layers in 8 bits, and multiply in 8 bits: a
+        model: A loaded model, folder or Hub id; `None` for the embedded weights. It stays as it is.
+        path: The file; replaced once the new one is complete.
+        int8: Keep the weights of the backbone's and the tokens' linear layers in 8 bits, and multiply in 8 bits: a
             third of the size, for slightly other probabilities. Convolutions stay in float32, since their maps are
             what thin boundaries are drawn from.
 
@@ -49,7 +49,7 @@ def export_onnx(
         The path.
 
     Raises:
-        ModelError: if the model cannot be loaded or the packages for exporting are missing.
+        ModelError: If the model cannot be loaded or the packages for exporting are missing.
     """
     _exporter()
     source = load_model(model)
@@ -126,7 +126,7 @@ def _exporter() -> tuple[ModuleType, ModuleType]:
 
 @contextmanager
 def _without_exporter_talk() -> Iterator[None]:
-    """Silences advice that concerns the exporter's authors: missing torchvision, unprepared quantisation."""
+    """Silence advice that concerns the exporter's authors: missing torchvision, unprepared quantisation."""
     before = logging.root.manager.disable
     logging.disable(logging.WARNING)
     try:

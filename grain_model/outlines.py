@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 
-#: Steps along the pixel edges: right, down, left, up, the grain always on the right-hand side.
+# Steps along the pixel edges: right, down, left, up, the grain always on the right-hand side.
 _STEPS = ((1, 0), (0, 1), (-1, 0), (0, -1))
 
 
@@ -51,10 +51,10 @@ def simple_rings(outline: np.ndarray) -> list[np.ndarray]:
     """Cut an outline where it touches itself at a corner, into rings that pass each point once.
 
     Args:
-        outline: int (k, 2), from ``trace_outlines``.
+        outline: int (k, 2), from `trace_outlines`.
 
     Returns:
-        int (k, 2) each, turning as in ``trace_outlines``.
+        int (k, 2) each, turning as in `trace_outlines`.
     """
     rings, path, place = [], [], {}
     for vertex in map(tuple, outline.tolist()):

@@ -43,7 +43,7 @@ class GrainCountingPipeline(Pipeline):
     _load_image_processor = None
 
     def __call__(self, inputs: Any, *, batch_size: int | None = None, **kwargs: Any) -> Any:
-        """Counts the grains of one micrograph or of each of a list; see the class."""
+        """Count the grains of one micrograph or of each of a list; see the class."""
         return super().__call__(inputs, batch_size=1, **kwargs)
 
     def _sanitize_parameters(self, **parameters: Any) -> tuple[dict, dict, dict]:
@@ -60,7 +60,7 @@ class GrainCountingPipeline(Pipeline):
     def preprocess(
         self, input_: Any, um_per_pixel: float | None = None, page: int | None = None
     ) -> dict[str, Micrograph]:
-        """Reads the image and its scale."""
+        """Read the image and its scale."""
         return {"micrograph": read_micrograph(input_, um_per_pixel, page=page)}
 
     def _forward(self, input_tensors: dict[str, Micrograph], **options: Any) -> dict[str, GrainAnalysis]:
@@ -68,7 +68,7 @@ class GrainCountingPipeline(Pipeline):
         return {"analysis": analyze(input_tensors["micrograph"], self.model, weights, settings)}
 
     def postprocess(self, model_outputs: dict[str, GrainAnalysis]) -> dict[str, Any]:
-        """Takes the parts of the analysis that a pipeline returns."""
+        """Take the parts of the analysis that a pipeline returns."""
         analysis = model_outputs["analysis"]
         return {
             "count": analysis.count,

@@ -22,7 +22,7 @@ _DEEP_MODES = ("I", "F")
 
 
 def to_rgb(pixels: np.ndarray) -> np.ndarray:
-    """Converts an array of pixels to 8-bit RGB.
+    """Convert an array of pixels to 8-bit RGB.
 
     uint8 is kept as it is and bool becomes 0 and 255. Floats in [0, 1] that span a quarter of it or more are
     multiplied by 255. Everything else (uint16, other floats and integers) is scaled linearly so that its 0.1st and
@@ -35,7 +35,7 @@ def to_rgb(pixels: np.ndarray) -> np.ndarray:
         uint8 (H, W, 3).
 
     Raises:
-        ImageError: if the shape or the type is another, there is no pixel, or a value is NaN or infinite.
+        ImageError: If the shape or the type is another, there is no pixel, or a value is NaN or infinite.
     """
     pixels = np.asarray(pixels)
     check_picture(pixels)
@@ -50,10 +50,10 @@ def to_rgb(pixels: np.ndarray) -> np.ndarray:
 
 
 def check_picture(pixels: np.ndarray) -> None:
-    """Refuses arrays that are no picture by their shape or type; the values are not looked at.
+    """Refuse arrays that are no picture by their shape or type; the values are not looked at.
 
     Raises:
-        ImageError: if the shape or the type is not one that `to_rgb` takes, or there is no pixel.
+        ImageError: If the shape or the type is not one that `to_rgb` takes, or there is no pixel.
     """
     if not (pixels.ndim == 2 or (pixels.ndim == 3 and pixels.shape[2] in (1, 3, 4))):
         raise ImageError(
@@ -74,10 +74,10 @@ def is_see_through(pixels: np.ndarray) -> bool:
 
 
 def from_pil(image: Image.Image) -> np.ndarray:
-    """Takes the pixels out of a PIL image at their own depth, upright as its EXIF orientation says.
+    """Take the pixels out of a PIL image at their own depth, upright as its EXIF orientation says.
 
     Args:
-        image: of any mode.
+        image: Of any mode.
 
     Returns:
         bool, uint8, uint16, int32 or float32; (H, W), (H, W, 3) or, with transparency, (H, W, 4).
@@ -91,7 +91,7 @@ def from_pil(image: Image.Image) -> np.ndarray:
 
 
 def turn_upright(pixels: np.ndarray, orientation: int) -> np.ndarray:
-    """Turns and mirrors stored pixels as the TIFF and EXIF orientation tag says.
+    """Turn and mirror stored pixels as the TIFF and EXIF orientation tag says.
 
     Args:
         pixels: (H, W) or (H, W, C).

@@ -8,19 +8,19 @@ import numpy as np
 
 from .measurement import touches_edge
 
-#: Counts in quadrats with fewer grains than this say nothing about the field.
+# Counts in quadrats with fewer grains than this say nothing about the field.
 MIN_GRAINS_PER_QUADRAT = 4
-#: Quadrats of fields with fewer grains do not tell structures apart; their counts are taken to scatter as Poisson's.
+# Quadrats of fields with fewer grains do not tell structures apart; their counts are taken to scatter as Poisson's.
 MIN_GRAINS_FOR_QUADRATS = 80
 MAX_QUADRATS_ACROSS = 8
 
-#: Scatter of quadrat counts, as a multiple of Poisson's, up to which a structure is a lattice,
+# Scatter of quadrat counts, as a multiple of Poisson's, up to which a structure is a lattice,
 LATTICE_SCATTER = 0.42
-#: from which its nuclei are independent,
+# from which its nuclei are independent,
 RANDOM_SCATTER = 0.48
-#: and beyond which it is clustered.
+# and beyond which it is clustered.
 CLUSTERED_SCATTER = 0.9
-#: Scatter of a lattice's count: this times count^(1/4), as only the edge of the field contributes.
+# Scatter of a lattice's count: this times count^(1/4), as only the edge of the field contributes.
 LATTICE_DEVIATION = 0.85
 
 
@@ -50,7 +50,7 @@ def count_rectangle(
 
     Args:
         labels: int32 (H, W), each grain in one piece.
-        boxes: int64 (n, 4), the grains' bounding boxes in ``labels``.
+        boxes: int64 (n, 4), the grains' bounding boxes in `labels`.
         window: First row, first column, past the last row, past the last column; the whole image by default.
     """
     top, left, bottom, right = window or (0, 0, *labels.shape)

@@ -43,9 +43,9 @@ STYLE = {
     "legend.fontsize": 8,
     "figure.facecolor": "white",
 }
-#: Major over minor axis from which a grain has a direction.
+# Major over minor axis from which a grain has a direction.
 LEAST_ASPECT_RATIO = 1.2
-#: Inches.
+# Inches.
 CHART_SIZE = (5.2, 3.4)
 PICTURE_WIDTH = 4.2
 
@@ -57,7 +57,7 @@ def plot_size_distribution(table: pd.DataFrame) -> Figure:
     """Share of the grains, and of their area, over the logarithm of the equivalent diameter, with a log-normal fit.
 
     Args:
-        table: Grain table of ``measure_grains``; grains cut by the edge are left out, as their size is not known.
+        table: Grain table of `measure_grains`; grains cut by the edge are left out, as their size is not known.
     """
     diameters, unit = _whole_diameters(table)
     figure, axes = _chart("Size distribution")
@@ -88,7 +88,7 @@ def plot_cumulative(table: pd.DataFrame) -> Figure:
     """Cumulative share of the grains, and of their area, up to each equivalent diameter.
 
     Args:
-        table: Grain table of ``measure_grains``; grains cut by the edge are left out.
+        table: Grain table of `measure_grains`; grains cut by the edge are left out.
     """
     diameters, unit = _whole_diameters(table)
     figure, axes = _chart("Cumulative distribution")
@@ -116,7 +116,7 @@ def plot_orientation_rose(table: pd.DataFrame) -> Figure:
     """Directions of the grains' major axes, weighted by area.
 
     Args:
-        table: Grain table of ``measure_grains``; grains cut by the edge, and those rounder than ``LEAST_ASPECT_RATIO``,
+        table: Grain table of `measure_grains`; grains cut by the edge, and those rounder than `LEAST_ASPECT_RATIO`,
             whose direction is chance, are left out.
     """
     figure = Figure(figsize=(CHART_SIZE[1] + 0.4, CHART_SIZE[1] + 0.3), layout="constrained")
@@ -160,7 +160,7 @@ def plot_marked_grains(
     Args:
         pixels: uint8 (H, W, 3).
         labels: int (H, W).
-        ala: The largest grain, from ``GrainSize.ala``; drawn with a frame and its G.
+        ala: The largest grain, from `GrainSize.ala`; drawn with a frame and its G.
         um_per_pixel: Draws a scale bar.
     """
     figure, axes = _picture(render_overlay(pixels, labels, show="outlines"), um_per_pixel)
@@ -183,7 +183,7 @@ def plot_test_lines(pixels: np.ndarray, lines: Sequence[CountedLine], um_per_pix
 
     Args:
         pixels: uint8 (H, W, 3).
-        lines: Counted lines, from ``GrainSize.test_lines["heyn"]`` or ``["abrams"]``.
+        lines: Counted lines, from `GrainSize.test_lines["heyn"]` or `["abrams"]`.
         um_per_pixel: Draws a scale bar.
     """
     pale = (pixels.astype(np.float32) * 0.5 + 255 * 0.5).astype(np.uint8)

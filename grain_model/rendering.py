@@ -31,7 +31,7 @@ _GOLDEN_RATIO = 0.6180339887498949
 
 
 def render_mask(labels: np.ndarray) -> np.ndarray:
-    """Draws the binary mask of a label image.
+    """Draw the binary mask of a label image.
 
     Args:
         labels: int (H, W), 0 = not a grain.
@@ -50,12 +50,12 @@ def render_overlay(
     show: OverlayStyle = "fill",
     confidence: np.ndarray | None = None,
 ) -> np.ndarray:
-    """Draws the grains over their micrograph.
+    """Draw the grains over their micrograph.
 
     Args:
         pixels: uint8 (H, W, 3), the micrograph as RGB.
         labels: int (H, W), 1..n without gaps, 0 = not a grain.
-        alpha: opacity of the colour inside a grain, 0 (micrograph only) to 1 (colour only).
+        alpha: Opacity of the colour inside a grain, 0 (micrograph only) to 1 (colour only).
         show: `"fill"` tints and outlines every grain in a colour of its own, `"outlines"` draws the outlines alone,
             `"ids"` adds each grain's number, `"confidence"` tints by confidence from dark blue (0) to yellow (1).
         confidence: float (n,), 0 to 1, one a grain; needed for `"confidence"`; NaN, where there is none, is drawn grey.
@@ -64,7 +64,7 @@ def render_overlay(
         uint8 (H, W, 3), RGB.
 
     Raises:
-        MeasurementError: if the shapes disagree, or `show` is unknown or lacks what it draws.
+        MeasurementError: If the shapes disagree, or `show` is unknown or lacks what it draws.
     """
     if pixels.shape != (*labels.shape, 3):
         raise MeasurementError(
@@ -96,12 +96,12 @@ def render_overlay(
 def mark_grains(
     picture: np.ndarray, labels: np.ndarray, ids: Sequence[int], colour: tuple[int, int, int]
 ) -> np.ndarray:
-    """Makes grains stand out by a strong outline with a dark rim, which shows on bright and on dark tints.
+    """Make grains stand out by a strong outline with a dark rim, which shows on bright and on dark tints.
 
     Args:
         picture: uint8 (H, W, 3), such as an overlay.
         labels: int (H, W), 0 = not a grain.
-        ids: labels of the grains to mark.
+        ids: Labels of the grains to mark.
         colour: RGB of the outline.
 
     Returns:
@@ -118,12 +118,12 @@ def mark_grains(
 
 
 def label_colours(count: int) -> np.ndarray:
-    """Chooses a colour for each of the labels 1..count.
+    """Choose a colour for each of the labels 1..count.
 
     A label's colour depends on its number alone, so the same grain keeps its colour from one drawing to the next.
 
     Args:
-        count: number of labels.
+        count: Number of labels.
 
     Returns:
         uint8 (count, 3), RGB; row i is for label i + 1.
@@ -137,20 +137,20 @@ def label_colours(count: int) -> np.ndarray:
 
 
 def write_png(path: Path, picture: np.ndarray) -> None:
-    """Writes a picture without loss, in half the time of Pillow's default for a few per cent more bytes.
+    """Write a picture without loss, in half the time of Pillow's default for a few per cent more bytes.
 
     Args:
-        path: the file.
+        path: The file.
         picture: uint8 (H, W) or (H, W, 3), RGB, or uint16 (H, W).
 
     Raises:
-        OSError: if it cannot be written.
+        OSError: If it cannot be written.
     """
     Image.fromarray(picture).save(path, compress_level=3)
 
 
 def _outlines(labels: np.ndarray) -> np.ndarray:
-    """Returns bool (H, W): the grains' own pixels along their edge, thicker in large pictures so that they show."""
+    """Return bool (H, W): the grains' own pixels along their edge, thicker in large pictures so that they show."""
     return _rim(labels, _line_width(labels.shape)) & (labels > 0)
 
 
@@ -159,12 +159,12 @@ def _line_width(shape: tuple[int, int]) -> int:
 
 
 def _rim(labels: np.ndarray, width: int) -> np.ndarray:
-    """Returns bool (H, W): pixels with another label within `width` px."""
+    """Return bool (H, W): pixels with another label within `width` px."""
     return has_other_label(labels, np.ones((2 * width + 1, 2 * width + 1), np.uint8))
 
 
 def _tint(pixels: np.ndarray, labels: np.ndarray, colours: np.ndarray, alpha: float) -> np.ndarray:
-    """Blends `colours` (n, 3) into the labelled pixels and leaves the others exactly as they are."""
+    """Blend `colours` (n, 3) into the labelled pixels and leave the others exactly as they are."""
     palette = np.vstack([np.zeros((1, 3), np.uint8), colours])
     tinted = cv2.addWeighted(pixels, 1 - alpha, palette[labels], alpha, 0)
     np.copyto(tinted, pixels, where=(labels == 0)[..., None])
@@ -187,7 +187,7 @@ def _confidence_colours(confidence: np.ndarray | None, count: int) -> np.ndarray
 
 
 def _draw_ids(picture: np.ndarray, labels: np.ndarray) -> np.ndarray:
-    """Writes each grain's number where the grain is widest."""
+    """Write each grain's number where the grain is widest."""
     interior = np.pad((labels > 0) & ~_outlines(labels), 1).astype(np.uint8)
     depth = cv2.distanceTransform(interior, cv2.DIST_L2, 3)[1:-1, 1:-1]
     for label, box in enumerate(find_objects(labels), start=1):

@@ -40,7 +40,7 @@ def write_report(report: Report, path: str | os.PathLike) -> None:
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
-    """Declare the options of ``python -m grain_model report``."""
+    """Declare the options of `python -m grain_model report`."""
     add_image_arguments(parser)
     parser.add_argument("--out", type=Path, required=True, metavar="FILE", help="report.pdf or report.html")
     parser.add_argument("--specimen", default="", help="name of the specimen, of which each image is one field")

@@ -18,9 +18,9 @@ from .plots import GREY, STYLE
 from .report_content import RULE_COLUMNS, Picture, Report
 from .version import __version__
 
-#: A4 in inches, and its margin.
+# A4 in inches, and its margin.
 PAGE, MARGIN = (8.27, 11.69), 0.75
-#: Fonts with the scripts of East Asia as Windows, macOS and Linux bring them; matplotlib's own has none of these.
+# Fonts with the scripts of East Asia as Windows, macOS and Linux bring them; matplotlib's own has none of these.
 EAST_ASIAN_FONTS = (
     *("Microsoft YaHei", "Yu Gothic", "Malgun Gothic"),
     *("Arial Unicode MS", "Hiragino Sans GB", "Apple SD Gothic Neo"),

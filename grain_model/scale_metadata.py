@@ -63,12 +63,12 @@ class PixelSize:
     """Size of a pixel as a file states it.
 
     Attributes:
-        x_um: width of a pixel, um.
-        y_um: height of a pixel, um.
-        source: who wrote it: "OME", "ImageJ", "FEI", "Zeiss", "Olympus", "JEOL", "Hitachi", "Tescan" or
+        x_um: Width of a pixel, um.
+        y_um: Height of a pixel, um.
+        source: Who wrote it: "OME", "ImageJ", "FEI", "Zeiss", "Olympus", "JEOL", "Hitachi", "Tescan" or
             "TIFF resolution".
-        field_width: columns of the picture that this is the size for, px, where that is stated.
-        field_height: its rows without the microscope's strip of text, px, where that is stated.
+        field_width: Columns of the picture that this is the size for, px, where that is stated.
+        field_height: Its rows without the microscope's strip of text, px, where that is stated.
     """
 
     x_um: float
@@ -89,17 +89,17 @@ class PixelSize:
 
 
 def in_um(length: object, unit: str) -> float | None:
-    """Converts a length that a file states to um.
+    """Convert a length that a file states to um.
 
     Args:
-        length: a number, or text of one, with a decimal point or comma.
-        unit: such as "nm", "µm" in either of the two micro signs, or "micrometers".
+        length: A number, or text of one, with a decimal point or comma.
+        unit: Such as "nm", "µm" in either of the two micro signs, or "micrometers".
 
     Returns:
         The length in um; None if there is none: no length, none above 0, or a unit that is none ("pixel").
 
     Raises:
-        ValueError: if there is one that is not understood.
+        ValueError: If there is one that is not understood.
     """
     # The last is a micro sign that was read in an encoding that it was not written in.
     name = re.sub(r"\\u00b5|µ|μ|\ufffd+", "u", unit.strip().lower()).replace("metre", "meter")
@@ -121,12 +121,12 @@ def in_um(length: object, unit: str) -> float | None:
 def read_pixel_size(
     path: Path, tiff: TiffFile | None = None, page: TiffPage | None = None
 ) -> tuple[PixelSize | None, str]:
-    """Reads the pixel size that a file, or the text beside it, states.
+    """Read the pixel size that a file, or the text beside it, states.
 
     Args:
-        path: the picture.
-        tiff: the same, opened, if it is a TIFF.
-        page: the page of it that is read; the images of an OME-TIFF have a size each.
+        path: The picture.
+        tiff: The same, opened, if it is a TIFF.
+        page: The page of it that is read; the images of an OME-TIFF have a size each.
 
     Returns:
         The first found of OME, FEI/Thermo, Zeiss, Olympus, ImageJ, the text files of JEOL, Hitachi and Tescan, and the

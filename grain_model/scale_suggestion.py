@@ -33,10 +33,10 @@ class ScaleSuggestion:
     """A scale read off a picture, not yet confirmed.
 
     Attributes:
-        um_per_pixel: the printed length by the bar's length.
-        text: the length as it was read, such as "10 µm".
-        bar_px: length of the bar, px.
-        confidence: of the text recognition, 0 to 1; lower where several printed lengths could belong to the bar.
+        um_per_pixel: The printed length by the bar's length.
+        text: The length as it was read, such as "10 µm".
+        bar_px: Length of the bar, px.
+        confidence: Of the text recognition, 0 to 1; lower where several printed lengths could belong to the bar.
     """
 
     um_per_pixel: float
@@ -54,18 +54,18 @@ class _PrintedLength:
 
 
 def suggest_scale(micrograph: Micrograph) -> ScaleSuggestion | None:
-    """Reads the scale bar in the strip under a micrograph.
+    """Read the scale bar in the strip under a micrograph.
 
     Nothing is applied: pass the suggestion's `um_per_pixel` on when a person has looked at it.
 
     Args:
-        micrograph: as read by `read_micrograph`.
+        micrograph: As read by `read_micrograph`.
 
     Returns:
         None where there is no strip, no bar in it, or no length that can be read.
 
     Raises:
-        GrainError: if the packages for text recognition are not installed.
+        GrainError: If the packages for text recognition are not installed.
     """
     if micrograph.footer_top is None:
         return None
@@ -86,7 +86,7 @@ def suggest_scale(micrograph: Micrograph) -> ScaleSuggestion | None:
 
 
 def _printed_lengths(strip: np.ndarray, bar: ScaleBar, strip_top: int) -> list[_PrintedLength]:
-    """Reads all lengths in a strip, with their distance from the bar."""
+    """Read all lengths in a strip, with their distance from the bar."""
     factor = max(1.0, _READING_HEIGHT / len(strip))
     enlarged = cv2.resize(strip, None, fx=factor, fy=factor, interpolation=cv2.INTER_CUBIC)
     reading = _text_recognition()(np.ascontiguousarray(enlarged[..., ::-1]))

@@ -17,8 +17,8 @@ class Network(Protocol):
     """What computes the logits: a `GrainForInstanceSegmentation`, or the same exported to ONNX.
 
     Attributes:
-        device: where the pixels are expected.
-        dtype: of which type they are.
+        device: Where the pixels are expected.
+        dtype: Of which type they are.
     """
 
     device: torch.device

@@ -21,7 +21,7 @@ def describe_weights(model: PreTrainedModel) -> dict[str, str | None]:
     """Names the weights behind a result.
 
     Args:
-        model: a loaded grain model.
+        model: A loaded grain model.
 
     Returns:
         `name` ("embedded", a folder's name or a Hub id) and `version`: the package's version for the embedded weights,

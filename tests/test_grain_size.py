@@ -35,7 +35,7 @@ def squares(pitch: int, side: int) -> np.ndarray:
 
 
 def hexagons(pitch: float, side: int) -> np.ndarray:
-    """Regular hexagons with centres ``pitch`` apart: area sqrt(3)/2 pitch^2, boundary per area 2/pitch."""
+    """Regular hexagons with centres `pitch` apart: area sqrt(3)/2 pitch^2, boundary per area 2/pitch."""
     row, column = np.indices((int(side / pitch / 0.866) + 4, int(side / pitch) + 4)).reshape(2, -1)
     centres = np.stack([(row - 1) * pitch * np.sqrt(3) / 2 + 0.37, (column - 1 + row % 2 / 2) * pitch + 0.21], axis=1)
     return lattice_cells(centres, side)

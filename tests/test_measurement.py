@@ -25,7 +25,7 @@ def voronoi(side: int, count: int, seed: int = 0) -> np.ndarray:
 
 
 def ellipse(semi_major: float, semi_minor: float, degrees: float, side: int = 161) -> np.ndarray:
-    """An ellipse whose major axis stands ``degrees`` counter-clockwise from the horizontal."""
+    """An ellipse whose major axis stands `degrees` counter-clockwise from the horizontal."""
     rows, columns = np.indices((side, side)) - side // 2
     angle = np.radians(degrees)
     along = columns * np.cos(angle) - rows * np.sin(angle)

@@ -31,7 +31,7 @@ class MatchingScores:
         recall: tp / (tp + fn), in [0, 1].
         f1: Harmonic mean of precision and recall, in [0, 1].
         matched_iou: Mean IoU of the matched pairs ("segmentation quality"), 0 without any.
-        panoptic_quality: f1 * matched_iou, in [0, 1].
+        panoptic_quality: F1 * matched_iou, in [0, 1].
         count_error: |n_pred - n_true| / n_true; the divisor is 1 where there is no true grain.
     """
 

@@ -43,9 +43,9 @@ class BatchUpload:
     """The images of a batch.
 
     Attributes:
-        images: path of each, and its name for the visitor.
-        failures: uploads that hold none, and files that could not be unpacked.
-        folder: owns what was unpacked or copied.
+        images: Path of each, and its name for the visitor.
+        failures: Uploads that hold none, and files that could not be unpacked.
+        folder: Owns what was unpacked or copied.
     """
 
     images: list[tuple[Path, str]]
@@ -58,14 +58,14 @@ class CountedBatch:
     """A batch while it is counted, and afterwards. No image is kept in memory.
 
     Attributes:
-        total: number of images.
-        fields: those that were counted.
-        failures: those that were not.
-        current: name of the image whose turn it is; empty at the end.
-        is_stopped: to be set from outside: no other image is begun, and what is counted is packed.
-        archive: zip with the files of each image in a folder of its own, `summary.csv` and `summary.json`, as the
+        total: Number of images.
+        fields: Those that were counted.
+        failures: Those that were not.
+        current: Name of the image whose turn it is; empty at the end.
+        is_stopped: To be set from outside: no other image is begun, and what is counted is packed.
+        archive: Zip with the files of each image in a folder of its own, `summary.csv` and `summary.json`, as the
             command line writes them; `None` until the end, and where nothing could be counted.
-        folder: owns the zip.
+        folder: Owns the zip.
     """
 
     total: int
@@ -85,17 +85,17 @@ class CountedBatch:
 
 
 def open_uploads(uploads: Sequence[str] | None) -> BatchUpload:
-    """Finds the images in what a visitor loaded.
+    """Find the images in what a visitor loaded.
 
     A zip stands for the images in it and in its folders, without what is hidden, what macOS adds, and the pictures of
     earlier results; a zip in a zip is not opened. A text of an image's name, as some microscopes write it, is laid
     beside that image. Any other file stands for itself.
 
     Args:
-        uploads: paths of the files.
+        uploads: Paths of the files.
 
     Raises:
-        ImageError: if there are none, or too many, or the zips unpack to too much.
+        ImageError: If there are none, or too many, or the zips unpack to too much.
     """
     if not uploads:
         raise ImageError(
@@ -128,11 +128,11 @@ def open_uploads(uploads: Sequence[str] | None) -> BatchUpload:
 
 
 def count_batch(upload: BatchUpload, count: Callable[[Path], GrainAnalysis]) -> Iterator[CountedBatch]:
-    """Counts the images of a batch; one that fails does not stop the others.
+    """Count the images of a batch; one that fails does not stop the others.
 
     Args:
-        upload: the images.
-        count: counts a file.
+        upload: The images.
+        count: Counts a file.
 
     Yields:
         The same batch, before each image and at the end.
@@ -231,7 +231,7 @@ def _check_bytes(size: int) -> None:
 
 
 def _unpack(path: Path, members: list[zipfile.ZipInfo], folder: Path, batch: BatchUpload) -> None:
-    """Unpacks a zip into a folder of its own; names that lead out of it are cut by `ZipFile.extract`."""
+    """Unpack a zip into a folder of its own; names that lead out of it are cut by `ZipFile.extract`."""
     folder.mkdir()
     unpacked, damaged = set(), []
     with zipfile.ZipFile(path) as archive:

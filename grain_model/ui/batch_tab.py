@@ -63,10 +63,10 @@ CSS = """
 
 
 def build_batch_tab(model: str | os.PathLike | PreTrainedModel | None) -> None:
-    """Lays out the tab and binds its events, inside the current `gr.Blocks`.
+    """Lay out the tab and bind its events, inside the current `gr.Blocks`.
 
     Args:
-        model: what `load_model` takes.
+        model: What `load_model` takes.
     """
     _BatchTab(model)
 
@@ -154,13 +154,13 @@ class _BatchTab:
         self.give_up.click(lambda: given_up, None, self.card, cancels=running, **PRIVATE).then(**ending)
 
     def forget(self, running: BatchUpload | None) -> Updates:
-        """Takes the results of other files away."""
+        """Take the results of other files away."""
         # A batch that runs counts the files that it began with; others are for the next one.
         return gr.skip() if running else {self.panel: gr.Column(visible=False), self.batch: None}
 
     @clear_errors
     def prepare(self, paths: list[str] | None, um_per_pixel: float | None) -> Updates:
-        """Opens the files, and shows that they wait for their turn."""
+        """Open the files, and show that they wait for their turn."""
         as_scale(um_per_pixel)
         opened = open_uploads(paths)
         return {
@@ -172,7 +172,7 @@ class _BatchTab:
         }
 
     def begin(self) -> Updates:
-        """Offers to give the place in the queue up."""
+        """Offer to give the place in the queue up."""
         return {
             self.start: gr.Button(interactive=False),
             self.give_up: gr.Button(visible=True),
@@ -188,7 +188,7 @@ class _BatchTab:
         min_grain_area: float | None,
         progress: gr.Progress = gr.Progress(),  # noqa: B008  gradio looks for it among the defaults
     ) -> Iterator[Updates]:
-        """Counts the files, and shows after each what there is by then."""
+        """Count the files, and show after each what there is by then."""
         settings = LabelSettings(method, boundary_sensitivity, min_grain_area)
         count = partial(count_upload, um_per_pixel=um_per_pixel, model=self.model, **vars(settings))
         for counted in count_batch(opened, count):
@@ -204,12 +204,12 @@ class _BatchTab:
             }
 
     def stop_counting(self, counted: CountedBatch) -> Updates:
-        """Lets no other file begin."""
+        """Let no other file begin."""
         counted.is_stopped = True
         return {self.card: describe_batch(counted), self.stop: gr.Button(interactive=False)}
 
     def end(self) -> Updates:
-        """Offers to count the next batch."""
+        """Offer to count the next batch."""
         return {
             self.start: gr.Button(interactive=True),
             self.give_up: gr.Button(visible=False),
@@ -219,10 +219,10 @@ class _BatchTab:
 
 
 def describe_batch(batch: CountedBatch) -> str:
-    """Writes the card with the mean of the fields and with what failed.
+    """Write the card with the mean of the fields and with what failed.
 
     Args:
-        batch: maybe not all counted yet.
+        batch: Maybe not all counted yet.
 
     Returns:
         HTML.
@@ -245,10 +245,10 @@ def describe_batch(batch: CountedBatch) -> str:
 
 
 def tabulate(fields: Sequence[CountedField]) -> pd.DataFrame:
-    """Makes the table of the files.
+    """Make the table of the files.
 
     Args:
-        fields: the images that were counted.
+        fields: The images that were counted.
 
     Returns:
         One row a file, in `FIELD_COLUMNS`; G by the planimetric rule of Saltykov.

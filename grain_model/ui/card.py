@@ -12,13 +12,13 @@ from ..grain_size_result import RuleResult
 
 
 def describe_count(analysis: GrainAnalysis, edge_rule: str = "all", true_count: str | None = None) -> str:
-    """Writes the card with the count and the figures that belong to it.
+    """Write the card with the count and the figures that belong to it.
 
     Args:
-        analysis: the count.
-        edge_rule: which grains count, one of `EDGE_RULES`; planimetric G goes with all grains and with halves, and
+        analysis: The count.
+        edge_rule: Which grains count, one of `EDGE_RULES`; planimetric G goes with all grains and with halves, and
             mean-area G (ASTM E1382) with whole grains only.
-        true_count: of an example whose grains are known.
+        true_count: Of an example whose grains are known.
 
     Returns:
         HTML.
@@ -50,10 +50,10 @@ def describe_count(analysis: GrainAnalysis, edge_rule: str = "all", true_count: 
 
 
 def ecd(analysis: GrainAnalysis) -> tuple[str, np.ndarray]:
-    """Takes the equivalent circular diameters in the best unit that there is.
+    """Take the equivalent circular diameters in the best unit that there is.
 
     Args:
-        analysis: the count.
+        analysis: The count.
 
     Returns:
         `"µm"` or `"px"`, and float (count,).

@@ -35,12 +35,12 @@ def clicked_point(index: Sequence[int], shape: Sequence[int]) -> Point:
 
 
 def draw_points(picture: np.ndarray, points: Sequence[Point], *, closed: bool = False) -> np.ndarray:
-    """Draws points and the line through them on a picture, which is enlarged where it is small.
+    """Draw points and the line through them on a picture, which is enlarged where it is small.
 
     Args:
         picture: uint8 (H, W, 3).
         points: x and y in px.
-        closed: from three points on, the line goes back to the first.
+        closed: From three points on, the line goes back to the first.
 
     Returns:
         uint8 (k H, k W, 3).

@@ -36,7 +36,7 @@ class CorrectionView:
     """The components of the correction.
 
     Attributes:
-        pending: the points set so far for the next correction.
+        pending: The points set so far for the next correction.
     """
 
     tool: gr.Radio
@@ -57,14 +57,14 @@ class CorrectionView:
         tool: str | None = None,
         pending: Sequence[Point] = (),
     ) -> Updates:
-        """Shows the overlay with the points that are set.
+        """Show the overlay with the points that are set.
 
         Args:
-            counted: the count.
-            settings: what stands on the page.
-            chosen: label of the grain to mark.
-            tool: one of `TOOLS`; `None` leaves what goes by the tool.
-            pending: the points.
+            counted: The count.
+            settings: What stands on the page.
+            chosen: Label of the grain to mark.
+            tool: One of `TOOLS`; `None` leaves what goes by the tool.
+            pending: The points.
 
         Returns:
             The components' new values.
@@ -81,7 +81,7 @@ class CorrectionView:
         }
 
     def prepare(self, tool: str, pending: Sequence[Point] = ()) -> Updates:
-        """Says how a tool is used, and offers to end what it draws."""
+        """Say how a tool is used, and offer to end what it draws."""
         is_drawn = tool in CONFIRMATIONS
         is_enough = is_drawn and len(pending) >= POINTS_NEEDED[tool][0]
         count = f" {len(pending)} point{'' if len(pending) == 1 else 's'} set." if pending else ""
@@ -92,7 +92,7 @@ class CorrectionView:
 
 
 def lay_out_correction() -> CorrectionView:
-    """Lays out the correction, closed at first, inside the current `gr.Blocks`."""
+    """Lay out the correction, closed at first, inside the current `gr.Blocks`."""
     with gr.Accordion("Correct by hand", open=False, elem_id="correct"):
         tool = gr.Radio(
             [(text, name) for name, text in TOOLS.items()], value="delete", label="Tool", elem_id="correction-tool"
@@ -128,12 +128,12 @@ def lay_out_correction() -> CorrectionView:
 def take_click(
     counted: CountedMicrograph, tool: str, pending: Sequence[Point], index: Sequence[int]
 ) -> tuple[tuple[Point, ...], Edit | None]:
-    """Takes a click in the picture.
+    """Take a click in the picture.
 
     Args:
-        counted: the count.
-        tool: one of `TOOLS`.
-        pending: the points so far.
+        counted: The count.
+        tool: One of `TOOLS`.
+        pending: The points so far.
         index: x and y as the picture was clicked at.
 
     Returns:
@@ -150,19 +150,19 @@ def take_click(
 
 
 def undo(counted: CountedMicrograph) -> CountedMicrograph:
-    """Takes the last correction back; nothing where there is none."""
+    """Take the last correction back; nothing where there is none."""
     *earlier, last = counted.analysis.edits or (None,)
     return counted if last is None else counted.correct(earlier, (last, *counted.undone))
 
 
 def redo(counted: CountedMicrograph) -> CountedMicrograph:
-    """Makes the correction that was undone last again; nothing where there is none."""
+    """Make the correction that was undone last again; nothing where there is none."""
     following, *rest = counted.undone or (None,)
     return counted if following is None else counted.correct((*counted.analysis.edits, following), rest)
 
 
 def reset(counted: CountedMicrograph) -> CountedMicrograph:
-    """Takes all corrections back; each can be made again."""
+    """Take all corrections back; each can be made again."""
     edits = counted.analysis.edits
     return counted.correct((), (*edits, *counted.undone)) if edits else counted
 

@@ -42,11 +42,11 @@ NO_IMAGE = (
 
 
 def build_count_tab(examples: Path | None, model: str | os.PathLike | PreTrainedModel | None) -> gr.State:
-    """Lays out the tab and binds its events, inside the current `gr.Blocks`.
+    """Lay out the tab and bind its events, inside the current `gr.Blocks`.
 
     Args:
-        examples: folder with example micrographs and `counts.csv`, if there is one.
-        model: what `load_model` takes.
+        examples: Folder with example micrographs and `counts.csv`, if there is one.
+        model: What `load_model` takes.
 
     Returns:
         What holds the visitor's `CountedMicrograph`, `None` before the first.
@@ -59,10 +59,10 @@ class Visit:
     """Where a visitor is: one object for as long as the page is open, so that a handler still at work sees it change.
 
     Attributes:
-        picture: the file that the page shows, as it was uploaded; empty for none, `None` where that is not known:
+        picture: The file that the page shows, as it was uploaded; empty for none, `None` where that is not known:
             before the first, and where the server began anew under an open page.
-        shown: the count that the page shows, which may have changed since a handler that is still at work began.
-        left: the last count with corrections that the page went on from, for when its picture comes again.
+        shown: The count that the page shows, which may have changed since a handler that is still at work began.
+        left: The last count with corrections that the page went on from, for when its picture comes again.
     """
 
     picture: str | None = None
@@ -113,7 +113,7 @@ class Question:
 
 
 def lay_out_question() -> Question:
-    """Lays out the question, hidden at first."""
+    """Lay out the question, hidden at first."""
     with gr.Column(visible=False, elem_id="question") as panel:
         gr.Markdown(QUESTION)
         with gr.Row():
@@ -177,7 +177,7 @@ class _CountTab:
         )
 
     def _list_components(self) -> None:
-        """Lists what handlers take and may fill."""
+        """List what handlers take and may fill."""
         entry, results, correction, question = self.entry, self.results, self.correction, self.question
         # Every handler of a count takes these, in the order of `Stand.of`, and may fill the others.
         page = [self.visit, results.counted, results.chosen, correction.tool, correction.pending]
@@ -192,7 +192,7 @@ class _CountTab:
         self.emptied = [*about_file, results.panel, results.counted, results.chosen, question.panel]
 
     def _bind_counting(self) -> list[Dependency]:
-        """Binds what begins a count, and returns the events that run the network."""
+        """Bind what begins a count, and return the events that run the network."""
         entry = self.entry
         counting = {
             "inputs": [entry.image, self.opened, *self.stand],
@@ -223,7 +223,7 @@ class _CountTab:
         return counts
 
     def _bind_picture(self, counts: list[Dependency]) -> None:
-        """Binds what a visitor's own picture does; it ends the counts of the one before."""
+        """Bind what a visitor's own picture does; it ends the counts of the one before."""
         entry = self.entry
         # Bound before forgetting, for which the browser waits: by then the new picture's own count may have begun.
         gr.on([entry.image.upload, entry.image.clear], None, cancels=counts)
@@ -235,7 +235,7 @@ class _CountTab:
         entry.image.clear(self.forget, left, self.emptied, **PRIVATE)
 
     def _bind_settings(self, counts: list[Dependency]) -> None:
-        """Binds what draws the labels anew from maps that are there, as each of the counts does at its end."""
+        """Bind what draws the labels anew from maps that are there, as each of the counts does at its end."""
         entry, results, label_fields = self.entry, self.results, self.entry.label_fields
         redrawing = {
             "inputs": self.stand,
@@ -292,7 +292,7 @@ class _CountTab:
             button.click(self.stepping(step), self.stand, self.filled, **working)
 
     def forget(self, visit: Visit, counted: CountedMicrograph | None, picture: str = "") -> Updates:
-        """Empties the page, but for the picture that may just have come, and a scale given before the first."""
+        """Empty the page, but for the picture that may just have come, and a scale given before the first."""
         is_first = picture and not visit.picture
         visit.picture, visit.shown = picture, None
         if counted and counted.analysis.edits:
@@ -307,7 +307,7 @@ class _CountTab:
 
     @clear_errors
     def open_file(self, path: str, um_per_pixel: float | None, example: str | None = None) -> Updates:
-        """Shows a file and its scale, unless one is given."""
+        """Show a file and its scale, unless one is given."""
         file = open_micrograph(path, example)
         return {
             self.entry.image: file.shown,
@@ -319,14 +319,14 @@ class _CountTab:
     def open_example(
         self, choice: gr.SelectData, visit: Visit, counted: CountedMicrograph | None, um_per_pixel: float | None
     ) -> Updates:
-        """Shows an example."""
+        """Show an example."""
         example = list(self.examples)[choice.index]
         path = str(self.examples[example])
         given = None if visit.picture else um_per_pixel
         return {**self.forget(visit, counted, path), **self.open_file(path, given, example)}
 
     def follow_link(self, request: gr.Request) -> Updates:
-        """Sets the page as its address says; what that says wrongly is named and left out."""
+        """Set the page as its address says; what that says wrongly is named and left out."""
         link = read_link(request.query_params, self.examples)
         if link.ignored:
             told = html.escape(" ".join(link.ignored))
@@ -335,17 +335,17 @@ class _CountTab:
         return {**settings, self.linked: link if link.example else None}
 
     def open_linked(self, link: LinkedPage, visit: Visit) -> Updates:
-        """Shows the example that the page's address asks for; the scale that it states wins."""
+        """Show the example that the page's address asks for; the scale that it states wins."""
         visit.picture = str(self.examples[link.example])
         return self.open_file(visit.picture, link.settings.um_per_pixel, link.example)
 
     def show_own_scale(self, um_per_pixel: float | None, file: OpenedMicrograph | None) -> Any:
-        """Fills the field again where it was emptied: the file's own scale holds then."""
+        """Fill the field again where it was emptied: the file's own scale holds then."""
         return file.um_per_pixel if file and um_per_pixel is None else gr.skip()
 
     @clear_errors
     def count_file(self, path: str | None, file: OpenedMicrograph | None, *stand: Any) -> Updates:
-        """Runs the network, unless that would discard corrections of this very picture: then it asks."""
+        """Run the network, unless that would discard corrections of this very picture: then it asks."""
         now = Stand.of(*stand)
         if path is None:
             raise ImageError(NO_IMAGE)
@@ -376,12 +376,12 @@ class _CountTab:
         return self.present(counted, now)
 
     def catch_up(self, *stand: Any) -> Updates:
-        """Brings a count to the settings that were changed while it ran."""
+        """Bring a count to the settings that were changed while it ran."""
         now = Stand.of(*stand)
         return gr.skip() if now.counted is None or now.counted.analysis.edits else self.redraw(*stand)
 
     def take_up(self, now: Stand) -> Updates:
-        """Goes on with the corrections of a picture that the page comes back to."""
+        """Go on with the corrections of a picture that the page comes back to."""
         counted, now.visit.left = now.visit.left, None
         if _given_scale(counted, now.settings.um_per_pixel):
             counted = _at_scale(counted, now.settings.um_per_pixel)
@@ -391,7 +391,7 @@ class _CountTab:
 
     @clear_errors
     def redraw(self, *stand: Any) -> Updates:
-        """Brings the results to the settings, from the maps that are already there."""
+        """Bring the results to the settings, from the maps that are already there."""
         now = Stand.of(*stand)
         counted, wanted = now.counted, now.settings
         if counted is None:
@@ -410,14 +410,14 @@ class _CountTab:
         return self.present(counted, now)
 
     def ask(self, now: Stand) -> Updates:
-        """Asks before corrections are discarded."""
+        """Ask before corrections are discarded."""
         edits = now.counted.analysis.edits
         gr.Warning(f"This would discard your corrections ({describe_edits(edits)}). The page asks below the settings.")
         return {self.question.panel: gr.Column(visible=True)}
 
     @clear_errors
     def discard(self, *stand: Any) -> Updates:
-        """Draws the labels by the settings, without the corrections."""
+        """Draw the labels by the settings, without the corrections."""
         now = Stand.of(*stand)
         counted = still_there(now.counted)
         analysis = counted.uncorrected.relabel(**vars(now.settings.label_settings))
@@ -425,7 +425,7 @@ class _CountTab:
 
     @clear_errors
     def restore(self, counted: CountedMicrograph | None) -> Updates:
-        """Keeps the corrections: the settings go back to those that they were made with."""
+        """Keep the corrections: the settings go back to those that they were made with."""
         return {**self.settings_of(still_there(counted)), self.question.panel: gr.Column(visible=False)}
 
     def settings_of(self, counted: CountedMicrograph) -> Updates:
@@ -434,11 +434,11 @@ class _CountTab:
 
     @clear_errors
     def show_again(self, *stand: Any) -> Updates:
-        """Shows the same grains in another way."""
+        """Show the same grains in another way."""
         return self.show_stand(Stand.of(*stand))
 
     def show_stand(self, now: Stand) -> Updates:
-        """Shows the grains as the page stands."""
+        """Show the grains as the page stands."""
         counted = still_there(now.counted)
         return {
             **self.results.display(counted, now.settings, now.chosen),
@@ -447,19 +447,19 @@ class _CountTab:
 
     @clear_errors
     def choose(self, place: gr.SelectData, *stand: Any) -> Updates:
-        """Marks the grain whose row of the table was chosen."""
+        """Mark the grain whose row of the table was chosen."""
         now = replace(Stand.of(*stand), chosen=int(place.row_value[0]))
         return {**self.show_stand(now), self.results.chosen: now.chosen}
 
     @clear_errors
     def clear_points(self, *stand: Any) -> Updates:
-        """Takes up a tool, or takes its points away."""
+        """Take up a tool, or take its points away."""
         now = replace(Stand.of(*stand), pending=())
         return self.correction.present(still_there(now.counted), now.settings, now.chosen, now.tool)
 
     @clear_errors
     def click(self, place: gr.SelectData, *stand: Any) -> Updates:
-        """Takes a click in the picture of the correction: a correction, or a point on the way to one."""
+        """Take a click in the picture of the correction: a correction, or a point on the way to one."""
         now = Stand.of(*stand)
         counted = still_there(now.counted)
         points, edit = take_click(counted, now.tool, now.pending, place.index)
@@ -469,17 +469,17 @@ class _CountTab:
 
     @clear_errors
     def confirm(self, *stand: Any) -> Updates:
-        """Corrects by the points that are set."""
+        """Correct by the points that are set."""
         now = Stand.of(*stand)
         counted = still_there(now.counted)
         return self.correct(counted, now, Edit(now.tool, now.pending))
 
     def correct(self, counted: CountedMicrograph, now: Stand, edit: Edit) -> Updates:
-        """Corrects the grains; what was undone before cannot be made again."""
+        """Correct the grains; what was undone before cannot be made again."""
         return self.present_step(counted.correct((*counted.analysis.edits, edit)), now)
 
     def stepping(self, step: Callable[[CountedMicrograph], CountedMicrograph]) -> Callable[..., Updates]:
-        """Makes the handler of undo, redo or reset."""
+        """Make the handler of undo, redo or reset."""
 
         @clear_errors
         def take_step(*stand: Any) -> Updates:
@@ -489,12 +489,12 @@ class _CountTab:
         return take_step
 
     def present_step(self, counted: CountedMicrograph, now: Stand) -> Updates:
-        """Shows a correction; it answers the question whether to discard all for other settings, where that stands."""
+        """Show a correction; it answers the question whether to discard all for other settings, where that stands."""
         is_answered = now.settings.label_settings != counted.analysis.settings
         return {**self.present(counted, now), **(self.settings_of(counted) if is_answered else {})}
 
     def present(self, counted: CountedMicrograph, now: Stand) -> Updates:
-        """Fills everything from a new count, unless the page has gone on to another picture meanwhile."""
+        """Fill everything from a new count, unless the page has gone on to another picture meanwhile."""
         answered = {self.question.panel: gr.Column(visible=False)}
         if now.visit.has_left(counted.source):
             return answered

@@ -27,13 +27,13 @@ class CountedMicrograph:
     """A count in a visitor's session, and its files, which go when it does.
 
     Attributes:
-        source: the file that was counted.
-        analysis: its grains.
-        folder: owns the files.
-        saved: folder in it with what `GrainAnalysis.save` wrote.
-        archive: zip of `saved`.
-        uncorrected: the grains as the network found them, from which corrections are made anew.
-        undone: corrections that were undone, the last one first.
+        source: The file that was counted.
+        analysis: Its grains.
+        folder: Owns the files.
+        saved: Folder in it with what `GrainAnalysis.save` wrote.
+        archive: Zip of `saved`.
+        uncorrected: The grains as the network found them, from which corrections are made anew.
+        undone: Corrections that were undone, the last one first.
     """
 
     source: str
@@ -51,12 +51,12 @@ class CountedMicrograph:
         return read_true_counts(source.parent).get(source.name)
 
     def overlay(self, show: OverlayStyle, opacity: float, chosen: int | None = None) -> np.ndarray:
-        """Draws the overlay.
+        """Draw the overlay.
 
         Args:
-            show: see `render_overlay`.
-            opacity: see `render_overlay`.
-            chosen: label of a grain to mark.
+            show: See `render_overlay`.
+            opacity: See `render_overlay`.
+            chosen: Label of a grain to mark.
 
         Returns:
             uint8 (H, W, 3).
@@ -65,11 +65,11 @@ class CountedMicrograph:
         return drawn if chosen is None else mark_grains(drawn, self.analysis.labels, [chosen], CHOSEN_COLOUR)
 
     def keep_picture(self, name: str, draw: Callable[[], np.ndarray]) -> str:
-        """Keeps a picture that belongs to the count; drawn at the first time only.
+        """Keep a picture that belongs to the count; drawn at the first time only.
 
         Args:
-            name: of the picture.
-            draw: gives uint8 (H, W, 3).
+            name: Of the picture.
+            draw: Gives uint8 (H, W, 3).
 
         Returns:
             Path of a PNG.
@@ -80,17 +80,17 @@ class CountedMicrograph:
         return str(path)
 
     def correct(self, edits: Sequence[Edit], undone: Sequence[Edit] = ()) -> CountedMicrograph:
-        """Corrects the network's grains by hand, instead of the corrections so far.
+        """Correct the network's grains by hand, instead of the corrections so far.
 
         Args:
-            edits: all corrections.
-            undone: see the attribute.
+            edits: All corrections.
+            undone: See the attribute.
 
         Returns:
             The new count with files of its own.
 
         Raises:
-            CorrectionError: if a correction does not fit the grains that are there.
+            CorrectionError: If a correction does not fit the grains that are there.
         """
         edits, done = tuple(edits), self.analysis.edits
         # Those before stand already, so that a hundredth click takes no longer than the first.
@@ -100,16 +100,16 @@ class CountedMicrograph:
         return archive_analysis(self.source, corrected, self.uncorrected, tuple(undone))
 
     def rescale(self, um_per_pixel: float | None) -> CountedMicrograph:
-        """Takes another scale; everything else stays.
+        """Take another scale; everything else stays.
 
         Args:
-            um_per_pixel: scale, `None` for the file's own or none.
+            um_per_pixel: Scale, `None` for the file's own or none.
 
         Returns:
             The new count with files of its own.
 
         Raises:
-            ScaleError: if it is no positive length.
+            ScaleError: If it is no positive length.
         """
         micrograph = self.analysis.micrograph.with_scale(um_per_pixel)
         analyses = (replace(analysis, micrograph=micrograph) for analysis in (self.analysis, self.uncorrected))
@@ -120,7 +120,7 @@ def still_there(counted: CountedMicrograph | None) -> CountedMicrograph:
     """The count that a page shows, if the server still has it.
 
     Raises:
-        MeasurementError: if it has not.
+        MeasurementError: If it has not.
     """
     if counted is None:
         raise MeasurementError(AWAY_TOO_LONG)
@@ -130,13 +130,13 @@ def still_there(counted: CountedMicrograph | None) -> CountedMicrograph:
 def archive_analysis(
     source: str, analysis: GrainAnalysis, uncorrected: GrainAnalysis | None = None, undone: tuple[Edit, ...] = ()
 ) -> CountedMicrograph:
-    """Writes the files of an analysis and packs them.
+    """Write the files of an analysis and pack them.
 
     Args:
-        source: the file that was counted.
-        analysis: the count.
-        uncorrected: the same before corrections by hand; the analysis itself if left out.
-        undone: see `CountedMicrograph`.
+        source: The file that was counted.
+        analysis: The count.
+        uncorrected: The same before corrections by hand; the analysis itself if left out.
+        undone: See `CountedMicrograph`.
 
     Returns:
         The analysis with the path of a zip of what `GrainAnalysis.save` writes.

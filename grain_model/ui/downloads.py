@@ -31,11 +31,11 @@ KINDS = {
 
 
 def make_file(counted: CountedMicrograph, kind: str) -> str:
-    """Writes one file.
+    """Write one file.
 
     Args:
-        counted: the count.
-        kind: one of `KINDS`.
+        counted: The count.
+        kind: One of `KINDS`.
 
     Returns:
         Its path, which begins with the micrograph's name.
@@ -52,10 +52,10 @@ def make_file(counted: CountedMicrograph, kind: str) -> str:
 
 
 def add_downloads(counted: gr.State) -> gr.File:
-    """Lays out the choice of a file, inside the current `gr.Blocks`.
+    """Lay out the choice of a file, inside the current `gr.Blocks`.
 
     Args:
-        counted: holds the visitor's count.
+        counted: Holds the visitor's count.
 
     Returns:
         What shows the file that was made, to be emptied when it is outdated.

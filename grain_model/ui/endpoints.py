@@ -52,10 +52,10 @@ class RecentResults:
         self._lock = threading.Lock()
 
     def keep(self, counted: CountedMicrograph) -> str:
-        """Keeps a result.
+        """Keep a result.
 
         Args:
-            counted: the result.
+            counted: The result.
 
         Returns:
             Its name.
@@ -67,13 +67,13 @@ class RecentResults:
         return name
 
     def find(self, name: str) -> CountedMicrograph:
-        """Finds a result by its name.
+        """Find a result by its name.
 
         Args:
-            name: what `keep` returned.
+            name: What `keep` returned.
 
         Raises:
-            MeasurementError: if there is none of this name, or none any more.
+            MeasurementError: If there is none of this name, or none any more.
         """
         with self._lock:
             self._forget()
@@ -86,7 +86,7 @@ class RecentResults:
         )
 
     def _forget(self) -> None:
-        """Drops what is too old, then the oldest until the rest is small enough; the latest always stays."""
+        """Drop what is too old, then the oldest until the rest is small enough; the latest always stays."""
         while self._kept and self._clock() - next(iter(self._kept.values()))[0] > KEPT_SECONDS:
             self._kept.popitem(last=False)
         pixels = sum(counted.analysis.labels.size for _, counted in self._kept.values())
@@ -99,7 +99,7 @@ class _Endpoints:
     """What the endpoints do.
 
     Args:
-        model: what `load_model` takes.
+        model: What `load_model` takes.
     """
 
     def __init__(self, model: str | os.PathLike | PreTrainedModel | None) -> None:
@@ -122,14 +122,14 @@ class _Endpoints:
         boundary_sensitivity: float = 0.5,
         min_grain_area: float | None = None,
     ) -> tuple[Any, ...]:
-        """Counts and measures the grains of one micrograph, with the ASTM grain-size number.
+        """Count and measure the grains of one micrograph, with the ASTM grain-size number.
 
         Args:
-            image: the micrograph: PNG, JPEG, TIFF, BMP or WebP, 8 or 16 bit.
-            um_per_pixel: scale in um per pixel; null takes the file's own, if it states one.
+            image: The micrograph: PNG, JPEG, TIFF, BMP or WebP, 8 or 16 bit.
+            um_per_pixel: Scale in um per pixel; null takes the file's own, if it states one.
             method: "watershed" separates grains that touch, "components" does not.
             boundary_sensitivity: 0 to 1; higher finds weaker boundaries, so more grains.
-            min_grain_area: smallest grain kept, in pixels; null follows the image's own grains.
+            min_grain_area: Smallest grain kept, in pixels; null follows the image's own grains.
 
         Returns:
             Summary (count, grain size by five rules, scale, warnings), mask, overlay, zip of all files, and the name
@@ -149,14 +149,14 @@ class _Endpoints:
         boundary_sensitivity: float = 0.5,
         min_grain_area: float | None = None,
     ) -> tuple[Any, ...]:
-        """Counts an image again with other settings, from what the network saw the first time; takes about a second.
+        """Count an image again with other settings, from what the network saw the first time; takes about a second.
 
         Args:
-            result: the name of an earlier result, not older than an hour and among the latest 40 megapixels.
-            um_per_pixel: scale in um per pixel; null takes the file's own, if it states one.
+            result: The name of an earlier result, not older than an hour and among the latest 40 megapixels.
+            um_per_pixel: Scale in um per pixel; null takes the file's own, if it states one.
             method: "watershed" separates grains that touch, "components" does not.
             boundary_sensitivity: 0 to 1; higher finds weaker boundaries, so more grains.
-            min_grain_area: smallest grain kept, in pixels; null follows the image's own grains.
+            min_grain_area: Smallest grain kept, in pixels; null follows the image's own grains.
 
         Returns:
             The same as `count`, with the name of a result of its own.
@@ -178,15 +178,15 @@ class _Endpoints:
         min_grain_area: float | None = None,
         progress: gr.Progress = gr.Progress(),  # noqa: B008  gradio looks for it among the defaults
     ) -> tuple[Any, ...]:
-        """Counts several micrographs as fields of one specimen, with their mean, 95 % interval and %RA.
+        """Count several micrographs as fields of one specimen, with their mean, 95 % interval and %RA.
 
         Args:
-            archive: a zip of micrographs; one that cannot be counted is named and does not stop the others.
-            um_per_pixel: scale of all files in um per pixel; null takes each file's own.
+            archive: A zip of micrographs; one that cannot be counted is named and does not stop the others.
+            um_per_pixel: Scale of all files in um per pixel; null takes each file's own.
             method: "watershed" separates grains that touch, "components" does not.
             boundary_sensitivity: 0 to 1; higher finds weaker boundaries, so more grains.
-            min_grain_area: smallest grain kept, in pixels; null follows each image's own grains.
-            progress: how far it is; not for callers.
+            min_grain_area: Smallest grain kept, in pixels; null follows each image's own grains.
+            progress: How far it is; not for callers.
 
         Returns:
             Results of the files, those that failed and why, and the mean; and a zip of everything.
@@ -200,11 +200,11 @@ class _Endpoints:
 
     @_plain_errors
     def export(self, result: str, formats: list[str]) -> str:
-        """Writes the grains of an earlier result in the formats of other tools.
+        """Write the grains of an earlier result in the formats of other tools.
 
         Args:
-            result: the name of an earlier result, not older than an hour and among the latest 40 megapixels.
-            formats: some of "csv", "xlsx", "json", "tiff", "coco", "imagej", "geojson", "report-pdf", "report-html".
+            result: The name of an earlier result, not older than an hour and among the latest 40 megapixels.
+            formats: Some of "csv", "xlsx", "json", "tiff", "coco", "imagej", "geojson", "report-pdf", "report-html".
 
         Returns:
             Zip of one file for each format.
@@ -218,10 +218,10 @@ class _Endpoints:
 
 
 def add_endpoints(model: str | os.PathLike | PreTrainedModel | None) -> None:
-    """Adds the endpoints to the current `gr.Blocks`; nothing of them is seen on the page.
+    """Add the endpoints to the current `gr.Blocks`; nothing of them is seen on the page.
 
     Args:
-        model: what `load_model` takes.
+        model: What `load_model` takes.
     """
     endpoints = _Endpoints(model)
     with gr.Row(visible=False):

@@ -33,7 +33,7 @@ class Entry:
 
 
 def lay_out_picture() -> gr.Image:
-    """Lays out where the micrograph is loaded."""
+    """Lay out where the micrograph is loaded."""
     image = gr.Image(
         label="Micrograph",
         type="filepath",
@@ -54,7 +54,7 @@ def lay_out_picture() -> gr.Image:
 
 
 def lay_out_scale() -> gr.Number:
-    """Lays out the scale."""
+    """Lay out the scale."""
     return gr.Number(
         label="Scale (µm per pixel)",
         info="Filled in where the file states it; empty means the file's own. "
@@ -65,10 +65,10 @@ def lay_out_scale() -> gr.Number:
 
 
 def lay_out_label_settings(prefix: str = "") -> LabelFields:
-    """Lays out what draws the labels: method, boundary sensitivity, smallest grain.
+    """Lay out what draws the labels: method, boundary sensitivity, smallest grain.
 
     Args:
-        prefix: sets the ids of one tab apart from those of another.
+        prefix: Sets the ids of one tab apart from those of another.
     """
     standard = PageSettings()
     with gr.Accordion("Settings", open=False, elem_id=f"{prefix}settings"):
@@ -98,7 +98,7 @@ def lay_out_label_settings(prefix: str = "") -> LabelFields:
 
 
 def lay_out_gallery(pictures: list[tuple[Path, str]]) -> gr.Gallery | None:
-    """Lays out the examples, if there are any."""
+    """Lay out the examples, if there are any."""
     if not pictures:
         return None
     return gr.Gallery(

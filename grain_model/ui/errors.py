@@ -25,11 +25,11 @@ _SERVER_FOLDER = re.compile(re.escape(get_upload_folder()) + r"/\w+/")
 
 
 def clear_errors(function: Callable[P, T], *, as_html: bool = True) -> Callable[P, T]:
-    """Turns errors into a message; what the project did not foresee goes to the server's log as well.
+    """Turn errors into a message; what the project did not foresee goes to the server's log as well.
 
     Args:
-        function: what may raise them.
-        as_html: the message is for the page, which takes it for HTML; otherwise it is plain text, for programs.
+        function: What may raise them.
+        as_html: The message is for the page, which takes it for HTML; otherwise it is plain text, for programs.
 
     Returns:
         The same function, but for its errors.

@@ -7,10 +7,10 @@ from pathlib import Path
 
 
 def list_examples(folder: Path | None) -> list[tuple[Path, str]]:
-    """Lists the example micrographs.
+    """List the example micrographs.
 
     Args:
-        folder: holds `*.png` and, for their true counts, what `read_true_counts` reads.
+        folder: Holds `*.png` and, for their true counts, what `read_true_counts` reads.
 
     Returns:
         Path and caption of each, by name; nothing where there is no folder.
@@ -26,10 +26,10 @@ def list_examples(folder: Path | None) -> list[tuple[Path, str]]:
 
 
 def read_true_counts(folder: Path) -> dict[str, str]:
-    """Reads how many grains the examples in a folder truly have.
+    """Read how many grains the examples in a folder truly have.
 
     Args:
-        folder: may hold `counts.csv`, whose first two columns are a file's name and its true count.
+        folder: May hold `counts.csv`, whose first two columns are a file's name and its true count.
 
     Returns:
         True counts by file name; nothing where there is no such table.

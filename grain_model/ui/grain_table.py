@@ -23,10 +23,10 @@ GRAIN_COLUMNS = {
 
 
 def grain_table(analysis: GrainAnalysis) -> pd.DataFrame:
-    """Picks and names the columns that the page shows.
+    """Pick and name the columns that the page shows.
 
     Args:
-        analysis: the count.
+        analysis: The count.
 
     Returns:
         One row a grain, numbers rounded to what can be read: four digits, and no fewer than stand before the point.

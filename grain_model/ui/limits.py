@@ -34,15 +34,15 @@ _model_turn = threading.Lock()
 
 
 def read_upload(path: str | os.PathLike, um_per_pixel: float | None = None) -> Micrograph:
-    """Reads what a visitor loaded.
+    """Read what a visitor loaded.
 
     Args:
-        path: the file.
-        um_per_pixel: see `read_micrograph`.
+        path: The file.
+        um_per_pixel: See `read_micrograph`.
 
     Raises:
-        ImageError: if it cannot be read, or is larger than `MAX_UPLOAD_PIXELS`.
-        ScaleError: if `um_per_pixel` is no positive length.
+        ImageError: If it cannot be read, or is larger than `MAX_UPLOAD_PIXELS`.
+        ScaleError: If `um_per_pixel` is no positive length.
     """
     return read_micrograph(path, um_per_pixel, max_pixels=MAX_UPLOAD_PIXELS)
 
@@ -53,18 +53,18 @@ def count_upload(
     model: str | os.PathLike | PreTrainedModel | None = None,
     **settings: Any,
 ) -> GrainAnalysis:
-    """Counts what a visitor loaded, when it is its turn: the network runs for one micrograph at a time.
+    """Count what a visitor loaded, when it is its turn: the network runs for one micrograph at a time.
 
     A batch takes a turn for each of its files, so that others need not wait for all of them.
 
     Args:
-        path: the file.
-        um_per_pixel: see `count_grains`.
-        model: see `count_grains`.
-        settings: see `count_grains`.
+        path: The file.
+        um_per_pixel: See `count_grains`.
+        model: See `count_grains`.
+        settings: See `count_grains`.
 
     Raises:
-        GrainError: as `read_upload` and `count_grains`.
+        GrainError: As `read_upload` and `count_grains`.
     """
     micrograph = read_upload(path, um_per_pixel)
     with _model_turn:

@@ -23,11 +23,11 @@ _COPY = """(query) => {
 
 
 def add_link_view(opened: gr.State, settings: list[gr.components.Component]) -> None:
-    """Lays out the link and binds its event, inside the current `gr.Blocks`.
+    """Lay out the link and bind its event, inside the current `gr.Blocks`.
 
     Args:
-        opened: holds the `OpenedMicrograph`.
-        settings: the components of `PageSettings`, in its order.
+        opened: Holds the `OpenedMicrograph`.
+        settings: The components of `PageSettings`, in its order.
     """
     with gr.Row(elem_id="link-row"):
         button = gr.Button("Copy a link to this view", min_width=200, scale=1, size="md", elem_id="copy-link")

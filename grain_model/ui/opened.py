@@ -16,12 +16,12 @@ class OpenedMicrograph:
     """The file behind the picture on the page.
 
     Attributes:
-        path: the file as it was uploaded.
-        shown: what the page shows of it, which is a copy where the browser cannot show the file.
-        shape: height and width in px.
-        um_per_pixel: the scale that the file states, if any.
-        example: name of the example that it is, if it is one.
-        copies: owns the copy's folder, which goes when the visitor's session does.
+        path: The file as it was uploaded.
+        shown: What the page shows of it, which is a copy where the browser cannot show the file.
+        shape: Height and width in px.
+        um_per_pixel: The scale that the file states, if any.
+        example: Name of the example that it is, if it is one.
+        copies: Owns the copy's folder, which goes when the visitor's session does.
     """
 
     path: str
@@ -33,17 +33,17 @@ class OpenedMicrograph:
 
 
 def open_micrograph(path: str, example: str | None = None) -> OpenedMicrograph:
-    """Reads a file for display and for its scale.
+    """Read a file for display and for its scale.
 
     Args:
-        path: the uploaded file.
-        example: name of the example that it is, if it is one.
+        path: The uploaded file.
+        example: Name of the example that it is, if it is one.
 
     Returns:
         The file with what can be shown of it.
 
     Raises:
-        ImageError: if it is no image that can be read.
+        ImageError: If it is no image that can be read.
     """
     micrograph = read_upload(path)
     shape = micrograph.pixels.shape[:2]

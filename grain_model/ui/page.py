@@ -24,11 +24,11 @@ Segments, counts and measures the grains on a micrograph. Nothing you load leave
 
 
 def build_page(examples: Path | None = None, model: str | os.PathLike | PreTrainedModel | None = None) -> gr.Blocks:
-    """Builds the page.
+    """Build the page.
 
     Args:
-        examples: folder with example micrographs (`*.png`) and `counts.csv`; `None` or an empty one shows none.
-        model: folder, Hub id or a loaded model; `None` for the embedded weights. Loaded at the first count.
+        examples: Folder with example micrographs (`*.png`) and `counts.csv`; `None` or an empty one shows none.
+        model: Folder, Hub id or a loaded model; `None` for the embedded weights. Loaded at the first count.
 
     Returns:
         The page, ready for `launch_page`.
@@ -50,20 +50,20 @@ def build_page(examples: Path | None = None, model: str | os.PathLike | PreTrain
 def launch_page(
     page: gr.Blocks, examples: Path | None = None, *, mcp_server: bool | None = None, **options: Any
 ) -> tuple[Any, str, str]:
-    """Serves the page in its own style; it asks no other host for anything.
+    """Serve the page in its own style; it asks no other host for anything.
 
     Args:
-        page: what `build_page` made.
-        examples: the folder that was given to it.
-        mcp_server: offer the endpoints as tools of an MCP server too; `None` asks the environment variable
+        page: What `build_page` made.
+        examples: The folder that was given to it.
+        mcp_server: Offer the endpoints as tools of an MCP server too; `None` asks the environment variable
             `GRADIO_MCP_SERVER`.
-        options: passed on to `gradio.Blocks.launch`.
+        options: Passed on to `gradio.Blocks.launch`.
 
     Returns:
         Gradio's application, the local address and the public one ("" without).
 
     Raises:
-        GrainError: if an MCP server is asked for and its packages are not installed.
+        GrainError: If an MCP server is asked for and its packages are not installed.
     """
     tools = wants_tools(mcp_server)
     settings = {

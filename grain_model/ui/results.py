@@ -45,8 +45,8 @@ class Results:
     """The components that a count fills.
 
     Attributes:
-        counted: the visitor's `CountedMicrograph`, `None` before the first.
-        chosen: label of the grain chosen in the table.
+        counted: The visitor's `CountedMicrograph`, `None` before the first.
+        chosen: Label of the grain chosen in the table.
     """
 
     panel: gr.Column
@@ -62,11 +62,11 @@ class Results:
     chosen: gr.State
 
     def present(self, counted: CountedMicrograph, settings: PageSettings) -> Updates:
-        """Fills everything from a new count.
+        """Fill everything from a new count.
 
         Args:
-            counted: the count.
-            settings: what stands on the page.
+            counted: The count.
+            settings: What stands on the page.
 
         Returns:
             The components' new values.
@@ -85,12 +85,12 @@ class Results:
         }
 
     def display(self, counted: CountedMicrograph, settings: PageSettings, chosen: int | None) -> Updates:
-        """Shows a count in another way.
+        """Show a count in another way.
 
         Args:
-            counted: the count.
-            settings: what stands on the page.
-            chosen: label of the grain to mark.
+            counted: The count.
+            settings: What stands on the page.
+            chosen: Label of the grain to mark.
 
         Returns:
             The new values of what that changes.
@@ -105,21 +105,21 @@ class Results:
         }
 
     def clear(self) -> Updates:
-        """Takes the results away."""
+        """Take the results away."""
         return {self.panel: gr.Column(visible=False), self.counted: None, self.chosen: None}
 
 
 def overlay_path(counted: CountedMicrograph, settings: PageSettings, chosen: int | None) -> str:
-    """Draws the overlay as the settings say: path of a PNG."""
+    """Draw the overlay as the settings say: path of a PNG."""
     name = f"overlay-{settings.show}-{settings.opacity:g}-{chosen or 'none'}"
     return counted.keep_picture(name, lambda: counted.overlay(settings.show, settings.opacity, chosen))
 
 
 def plot_distribution(analysis: GrainAnalysis) -> np.ndarray:
-    """Draws the size distribution of the whole grains.
+    """Draw the size distribution of the whole grains.
 
     Args:
-        analysis: the count.
+        analysis: The count.
 
     Returns:
         uint8 (H, W, 3), dark on white; the style sheet adapts it to a dark page.
@@ -128,7 +128,7 @@ def plot_distribution(analysis: GrainAnalysis) -> np.ndarray:
 
 
 def lay_out_pictures() -> tuple[gr.Image, gr.Image, gr.ImageSlider, gr.HTML]:
-    """Lays out mask, overlay (plain and as a slider) and card side by side, of equal size."""
+    """Lay out mask, overlay (plain and as a slider) and card side by side, of equal size."""
     with gr.Row(equal_height=True, elem_id="result-pictures"):
         mask = gr.Image(label="Mask", alt_text="Binary mask, grains white", min_width=280, elem_id="mask", **PICTURE)
         overlay = gr.Image(
@@ -151,7 +151,7 @@ def lay_out_pictures() -> tuple[gr.Image, gr.Image, gr.ImageSlider, gr.HTML]:
 
 
 def lay_out_display() -> Display:
-    """Lays out how results are shown."""
+    """Lay out how results are shown."""
     standard = PageSettings()
     with gr.Accordion("Overlay and edge rule", open=False, elem_id="display"), gr.Row():
         with gr.Column(min_width=280):
@@ -172,7 +172,7 @@ def lay_out_display() -> Display:
 
 
 def lay_out_table() -> tuple[gr.Image, gr.Dataframe]:
-    """Lays out the size distribution and the table."""
+    """Lay out the size distribution and the table."""
     with gr.Row(equal_height=True):
         plot = gr.Image(
             label="Size distribution",
@@ -193,7 +193,7 @@ def lay_out_table() -> tuple[gr.Image, gr.Dataframe]:
 
 
 def lay_out_downloads(counted: gr.State) -> tuple[gr.DownloadButton, gr.File]:
-    """Lays out the zip and the files made on demand."""
+    """Lay out the zip and the files made on demand."""
     download = gr.DownloadButton(
         "Download mask, overlay, labels, table, summary (zip)", variant="secondary", elem_id="download"
     )

@@ -27,10 +27,10 @@ class ScaleView:
     """The components of the measurement that a newly opened file resets.
 
     Attributes:
-        picture: the micrograph to be clicked at.
-        state: what was found, in words.
-        points: the ends of the bar that are set.
-        accept: uses the suggestion.
+        picture: The micrograph to be clicked at.
+        state: What was found, in words.
+        points: The ends of the bar that are set.
+        accept: Uses the suggestion.
         suggested: um per pixel that a machine read.
     """
 
@@ -41,7 +41,7 @@ class ScaleView:
     suggested: gr.State
 
     def show(self, opened: OpenedMicrograph | None) -> dict[gr.components.Component, Any]:
-        """Shows a file that was opened, or none."""
+        """Show a file that was opened, or none."""
         picture = None
         if opened is not None:
             picture = opened.shown if enlargement(opened.shape) == 1 else _draw(opened, ())
@@ -59,13 +59,13 @@ def measured_scale(points: Sequence[Point], length_um: float | None) -> float:
 
     Args:
         points: x and y in px.
-        length_um: the bar's length.
+        length_um: The bar's length.
 
     Returns:
         um per pixel.
 
     Raises:
-        ScaleError: if an end or the length is missing, or the ends are the same.
+        ScaleError: If an end or the length is missing, or the ends are the same.
     """
     if len(points) != 2 or points[0] == points[1]:
         raise ScaleError(
@@ -81,7 +81,7 @@ def measured_scale(points: Sequence[Point], length_um: float | None) -> float:
 
 
 def describe_suggestion(suggestion: ScaleSuggestion | None) -> str:
-    """Says what a machine read, for a person to judge."""
+    """Say what a machine read, for a person to judge."""
     if suggestion is None:
         return "No scale bar with a length was found under the picture. Click its ends instead."
     return (
@@ -92,11 +92,11 @@ def describe_suggestion(suggestion: ScaleSuggestion | None) -> str:
 
 
 def add_scale_view(opened: gr.State, um_per_pixel: gr.Number) -> tuple[ScaleView, list[Dependency]]:
-    """Lays out the measurement, closed at first, and binds its events, inside the current `gr.Blocks`.
+    """Lay out the measurement, closed at first, and bind its events, inside the current `gr.Blocks`.
 
     Args:
-        opened: holds the `OpenedMicrograph`.
-        um_per_pixel: takes the scale.
+        opened: Holds the `OpenedMicrograph`.
+        um_per_pixel: Takes the scale.
 
     Returns:
         The components that a newly opened file resets, and the events that fill the scale.

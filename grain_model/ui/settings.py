@@ -25,14 +25,14 @@ class PageSettings:
     """The settings in the order of their components.
 
     Attributes:
-        um_per_pixel: scale, `None` for the file's own or none.
-        method: see `LabelSettings`.
-        boundary_sensitivity: see `LabelSettings`.
-        min_grain_area: see `LabelSettings`.
-        show: see `render_overlay`.
-        opacity: of the overlay's colours, 0 to 1.
-        edge_rule: one of `EDGE_RULES`.
-        compare: the overlay is shown beside the micrograph, with a slider between them.
+        um_per_pixel: Scale, `None` for the file's own or none.
+        method: See `LabelSettings`.
+        boundary_sensitivity: See `LabelSettings`.
+        min_grain_area: See `LabelSettings`.
+        show: See `render_overlay`.
+        opacity: Of the overlay's colours, 0 to 1.
+        edge_rule: One of `EDGE_RULES`.
+        compare: The overlay is shown beside the micrograph, with a slider between them.
     """
 
     um_per_pixel: float | None = None
@@ -55,9 +55,9 @@ class LinkedPage:
     """What a link asks for.
 
     Attributes:
-        example: name of an example without its ending, `None` for none.
-        settings: the settings.
-        ignored: what in the link could not be followed, in sentences.
+        example: Name of an example without its ending, `None` for none.
+        settings: The settings.
+        ignored: What in the link could not be followed, in sentences.
     """
 
     example: str | None
@@ -66,11 +66,11 @@ class LinkedPage:
 
 
 def write_link(example: str | None, settings: PageSettings) -> str:
-    """Writes the query of a link, with what differs from the defaults only.
+    """Write the query of a link, with what differs from the defaults only.
 
     Args:
-        example: name of the example that is open, if one is.
-        settings: as they stand on the page.
+        example: Name of the example that is open, if one is.
+        settings: As they stand on the page.
 
     Returns:
         `""`, or a query that begins with `?`.
@@ -87,11 +87,11 @@ def write_link(example: str | None, settings: PageSettings) -> str:
 
 
 def read_link(query: Mapping[str, str], examples: Collection[str]) -> LinkedPage:
-    """Reads the query of a link; what it does not know is left alone, what does not fit is ignored and named.
+    """Read the query of a link; what it does not know is left alone, what does not fit is ignored and named.
 
     Args:
-        query: names and values.
-        examples: names of the examples that there are.
+        query: Names and values.
+        examples: Names of the examples that there are.
 
     Returns:
         The page to open.

@@ -62,8 +62,8 @@ class SharedExamples:
 
     Attributes:
         dataset: USER/NAME.
-        token: may write to it; it is never shown.
-        scheduler: commits what is shared; there is none before the first image.
+        token: May write to it; it is never shown.
+        scheduler: Commits what is shared; there is none before the first image.
     """
 
     dataset: str
@@ -73,10 +73,10 @@ class SharedExamples:
 
     @classmethod
     def from_environment(cls, environment: Mapping[str, str] = os.environ) -> SharedExamples | None:
-        """Reads where to share to.
+        """Read where to share to.
 
         Args:
-            environment: variables.
+            environment: Variables.
 
         Returns:
             `None` unless both variables are set.
@@ -85,19 +85,19 @@ class SharedExamples:
         return cls(dataset, token) if dataset and token else None
 
     def share(self, analysis: GrainAnalysis, licence: str, material: str = "", credit: str = "") -> bool:
-        """Sends an image with its grains.
+        """Send an image with its grains.
 
         Args:
-            analysis: the image.
-            licence: one of the values of `LICENCES`.
-            material: what it shows.
-            credit: whom to name.
+            analysis: The image.
+            licence: One of the values of `LICENCES`.
+            material: What it shows.
+            credit: Whom to name.
 
         Returns:
             Whether it has arrived; otherwise it is still on its way.
 
         Raises:
-            SharingError: if it cannot be sent; then nothing of it is kept.
+            SharingError: If it cannot be sent; then nothing of it is kept.
         """
         with self._turn:
             if self.scheduler is None:
@@ -137,7 +137,7 @@ class SharedExamples:
             raise self._explained(error) from error
 
     def _explained(self, error: Exception) -> SharingError:
-        """Says what a visitor needs to know; what the Hub says goes through without the token."""
+        """Say what a visitor needs to know; what the Hub says goes through without the token."""
         status = error.response.status_code if isinstance(error, HfHubHTTPError) else None
         said = str(error).strip().partition("\n")[0].replace(self.token, "***").rstrip(".")
         kept = "Nothing was shared, and your image is not kept for it."
@@ -158,11 +158,11 @@ class SharedExamples:
 
 
 def add_sharing(counted: gr.State, examples: SharedExamples) -> None:
-    """Lays out the offer to share, inside the current `gr.Blocks`; it is seen once there is a count.
+    """Lay out the offer to share, inside the current `gr.Blocks`; it is seen once there is a count.
 
     Args:
-        counted: holds the visitor's count.
-        examples: where to.
+        counted: Holds the visitor's count.
+        examples: Where to.
     """
     with gr.Accordion("Share this image as an example", open=False, visible=False, elem_id="sharing") as panel:
         gr.Markdown(

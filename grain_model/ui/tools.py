@@ -12,13 +12,13 @@ from ..errors import GrainError
 
 
 def wants_tools(mcp_server: bool | None) -> bool:
-    """Decides whether to run an MCP server.
+    """Decide whether to run an MCP server.
 
     Args:
         mcp_server: `None` asks the environment variable `GRADIO_MCP_SERVER`.
 
     Raises:
-        GrainError: if one is asked for and its packages are not installed.
+        GrainError: If one is asked for and its packages are not installed.
     """
     if mcp_server is None:
         mcp_server = os.environ.get("GRADIO_MCP_SERVER", "").lower() == "true"
@@ -31,15 +31,15 @@ def wants_tools(mcp_server: bool | None) -> bool:
 
 
 def answer_in_parts(page: gr.Blocks) -> None:
-    """Makes the MCP server of a page answer every client as it answers those that ask for progress.
+    """Make the MCP server of a page answer every client as it answers those that ask for progress.
 
     To the others gradio 6.31 gives all outputs as one text, in which the addresses of the files are wrong.
 
     Args:
-        page: was launched with an MCP server.
+        page: Was launched with an MCP server.
 
     Raises:
-        GrainError: if gradio could not start it.
+        GrainError: If gradio could not start it.
     """
     if page.mcp_server_obj is None:
         raise GrainError(

@@ -29,7 +29,7 @@ def smooth_noise(rng: np.random.Generator, shape: tuple[int, int], cell: float) 
 
 
 def _cubic_weights(length: int, start: int, cell: float, knots: int) -> np.ndarray:
-    """Weights, float32 (length, knots), of cubic convolution (Keys 1981, a = -0.75) from knots `cell` px apart."""
+    """Weights float32 (length, knots), of cubic convolution (Keys 1981, a = -0.75) from knots `cell` px apart."""
     position = (np.arange(start, start + length, dtype=np.float32) + 0.5) / np.float32(cell) - 0.5
     knot = np.floor(position)
     t = np.abs((position - knot)[:, None] - np.arange(-1, 3, dtype=np.float32))
