@@ -6,7 +6,10 @@ into pixels. All share one style.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import threading
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from typing import Any
 
 import matplotlib
 import numpy as np
@@ -50,9 +53,21 @@ CHART_SIZE = (5.2, 3.4)
 PICTURE_WIDTH = 4.2
 
 _DIRECTION_COLOURS = {0: BLUE, 45: ORANGE, 90: "#2a8f5b", 135: "#8a4fa3"}
+_DRAWING = threading.RLock()
 
 
-@matplotlib.rc_context(STYLE)
+@contextmanager
+def in_style(changed: Mapping[str, Any] | None = None) -> Iterator[None]:
+    """Draw in the figures' own style, one thread after the other: matplotlib's settings are those of all threads.
+
+    Args:
+        changed: Settings that differ from `STYLE`.
+    """
+    with _DRAWING, matplotlib.rc_context({**STYLE, **(changed or {})}):
+        yield
+
+
+@in_style()
 def plot_size_distribution(table: pd.DataFrame) -> Figure:
     """Share of the grains, and of their area, over the logarithm of the equivalent diameter, with a log-normal fit.
 
@@ -83,7 +98,7 @@ def plot_size_distribution(table: pd.DataFrame) -> Figure:
     return figure
 
 
-@matplotlib.rc_context(STYLE)
+@in_style()
 def plot_cumulative(table: pd.DataFrame) -> Figure:
     """Cumulative share of the grains, and of their area, up to each equivalent diameter.
 
@@ -111,7 +126,7 @@ def plot_cumulative(table: pd.DataFrame) -> Figure:
     return figure
 
 
-@matplotlib.rc_context(STYLE)
+@in_style()
 def plot_orientation_rose(table: pd.DataFrame) -> Figure:
     """Directions of the grains' major axes, weighted by area.
 
@@ -140,7 +155,7 @@ def plot_orientation_rose(table: pd.DataFrame) -> Figure:
     return figure
 
 
-@matplotlib.rc_context(STYLE)
+@in_style()
 def plot_micrograph(pixels: np.ndarray, um_per_pixel: float | None = None) -> Figure:
     """The micrograph as it was counted.
 
@@ -151,7 +166,7 @@ def plot_micrograph(pixels: np.ndarray, um_per_pixel: float | None = None) -> Fi
     return _picture(pixels, um_per_pixel)[0]
 
 
-@matplotlib.rc_context(STYLE)
+@in_style()
 def plot_marked_grains(
     pixels: np.ndarray, labels: np.ndarray, ala: AlaGrain | None = None, um_per_pixel: float | None = None
 ) -> Figure:
@@ -177,7 +192,7 @@ def plot_marked_grains(
     return figure
 
 
-@matplotlib.rc_context(STYLE)
+@in_style()
 def plot_test_lines(pixels: np.ndarray, lines: Sequence[CountedLine], um_per_pixel: float | None = None) -> Figure:
     """The micrograph with the test lines of an intercept rule and a dot on each boundary they cross.
 
@@ -199,7 +214,7 @@ def plot_test_lines(pixels: np.ndarray, lines: Sequence[CountedLine], um_per_pix
     return figure
 
 
-@matplotlib.rc_context(STYLE)
+@in_style()
 def figure_to_array(figure: Figure, dpi: int = 150) -> np.ndarray:
     """Draw a figure: uint8 (H, W, 3). Only now does matplotlib look up some of its style."""
     figure.set_dpi(dpi)

@@ -8,13 +8,13 @@ import unicodedata
 from collections.abc import Sequence
 from typing import Any
 
-import matplotlib
 import numpy as np
 from matplotlib.backends.backend_pdf import PdfPages
 from matplotlib.figure import Figure
 from matplotlib.font_manager import fontManager
+from matplotlib.lines import Line2D
 
-from .plots import GREY, STYLE
+from .plots import GREY, STYLE, in_style
 from .report_content import RULE_COLUMNS, Picture, Report
 from .version import __version__
 
@@ -32,8 +32,7 @@ def write_pdf(report: Report, path: str | os.PathLike) -> None:
     """Write a report as A4 pages."""
     installed = {font.name for font in fontManager.ttflist}
     fonts = [STYLE["font.family"], *(name for name in EAST_ASIAN_FONTS if name in installed)]
-    style = {**STYLE, "font.family": fonts, "axes.grid": False, "pdf.fonttype": 42}
-    with matplotlib.rc_context(style), PdfPages(path) as pages:
+    with in_style({"font.family": fonts, "axes.grid": False, "pdf.fonttype": 42}), PdfPages(path) as pages:
         page = _Page(pages, report.title)
         page.text(report.title, size=18, weight="bold")
         page.text(report.headline, size=11.5, weight="bold", gap=0.12)
@@ -164,7 +163,7 @@ class _Page:
         self.figure.text(left / PAGE[0], self.y / PAGE[1], text, size=size, va="top", parse_math=False, **style)
 
     def _line(self, left: float, right: float) -> None:
-        line = matplotlib.lines.Line2D(
+        line = Line2D(
             [left / PAGE[0], right / PAGE[0]], [(self.y + 0.03) / PAGE[1]] * 2, color="#c3c9d0", linewidth=0.6
         )
         self.figure.add_artist(line)

@@ -1,5 +1,9 @@
 """The figures show what the table and the grain size say."""
 
+import time
+from concurrent.futures import ThreadPoolExecutor
+
+import matplotlib
 import numpy as np
 import pytest
 from matplotlib.figure import Figure
@@ -12,6 +16,7 @@ from grain_model.grain_size import grain_size
 from grain_model.measurement import measure_grains
 from grain_model.plots import (
     figure_to_array,
+    in_style,
     plot_cumulative,
     plot_marked_grains,
     plot_micrograph,
@@ -75,6 +80,19 @@ def test_ala_grain_is_framed_and_named(labels, pixels):
     marked = figure_to_array(figure)
     assert plain.shape == marked.shape
     assert (plain != marked).any()
+
+
+def test_visitors_who_draw_at_once_keep_to_their_styles():
+    before = dict(matplotlib.rcParams)
+
+    def draw(size):
+        with in_style({"font.size": size}):
+            time.sleep(0.01)
+            return matplotlib.rcParams["font.size"]
+
+    with ThreadPoolExecutor(4) as pool:
+        assert list(pool.map(draw, range(5, 13))) == list(range(5, 13))
+    assert dict(matplotlib.rcParams) == before
 
 
 def test_every_crossing_is_drawn(labels, pixels):
