@@ -14,12 +14,14 @@ MAX_FOOTER, MIN_FOOTER_ROWS = 0.25, 10
 _BACKGROUND_TOLERANCE = 12
 # A row belongs to the strip when this part of it is background, or when it is one line of a single colour.
 _ROW_BACKGROUND = 0.3
-# A row beside the text is background nearly everywhere.
-_MARGIN_BACKGROUND = 0.97
+# A row beside the text is background nearly everywhere, but for a maker's mark at one side.
+_MARGIN_BACKGROUND = 0.7
+# The last rows are the strip's, whatever they hold: a frame's line that was blurred is neither even nor of one colour.
+_FRAME_ROWS = 3
 # Text and lines cover this part of a strip: less is a plain border, more is a picture.
 _INK = (0.003, 0.5)
-# Letters and digits at least.
-_MIN_GLYPHS = 5
+# Letters of one line have their top and bottom rows in common: at least so many of them, and this share of all.
+_LINE_GLYPHS, _LINE_SHARE = 4, 0.2
 # Rows above the strip that have to look like a picture.
 _ROWS_ABOVE = 24
 
@@ -107,7 +109,7 @@ def _strip_top(grey: np.ndarray, background: int) -> int | None:
     even = np.abs(grey.astype(np.int16) - background) <= _BACKGROUND_TOLERANCE
     part = even.mean(axis=1)
     single_colour = np.ptp(grey[:, 1:-1], axis=1) <= 2 * _BACKGROUND_TOLERANCE
-    outside = np.flatnonzero(~((part >= _ROW_BACKGROUND) | single_colour))
+    outside = np.flatnonzero(~((part >= _ROW_BACKGROUND) | single_colour)[:-_FRAME_ROWS])
     top = int(outside[-1]) + 1 if len(outside) else 0
     margins = part >= _MARGIN_BACKGROUND
     # The picture's own last rows may happen to hold much of that grey: the strip begins with a margin or a line.
@@ -123,13 +125,17 @@ def _strip_top(grey: np.ndarray, background: int) -> int | None:
 
 
 def _holds_text(strip: np.ndarray, background: int) -> bool:
+    """Whether a strip carries print, which stands in lines; pores in an even layer do not."""
     ink = _ink(strip, background)
     if not _INK[0] <= ink.mean() <= _INK[1]:
         return False
     _, _, boxes, _ = cv2.connectedComponentsWithStats(ink, connectivity=8)
-    widths, heights = boxes[1:, cv2.CC_STAT_WIDTH], boxes[1:, cv2.CC_STAT_HEIGHT]
+    tops, widths, heights = (boxes[1:, side] for side in (cv2.CC_STAT_TOP, cv2.CC_STAT_WIDTH, cv2.CC_STAT_HEIGHT))
     glyphs = (heights >= 4) & (heights <= 0.8 * len(strip)) & (widths <= 3 * heights)
-    return int(glyphs.sum()) >= _MIN_GLYPHS
+    if not glyphs.any():
+        return False
+    _, in_line = np.unique(np.stack([tops, heights])[:, glyphs], axis=1, return_counts=True)
+    return bool(in_line.max() >= max(_LINE_GLYPHS, _LINE_SHARE * glyphs.sum()))
 
 
 def _ink(strip: np.ndarray, background: int) -> np.ndarray:

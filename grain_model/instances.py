@@ -28,6 +28,10 @@ MERGE_BELOW = 0.575
 # and it is at least a quarter of that. Typical: half of the grains' area lies in larger grains, half in smaller ones.
 FRAGMENT_SHARE = 0.08
 CERTAIN_BORDER = 0.9
+# Nor is a piece of so many px a fragment, however large the largest grains are, that shares half of its borders with
+# pieces of at most ALIKE times its area, and all of them certain: fine grains lie among fine grains, particles do not.
+LEAST_GRAIN = 20
+ALIKE = 4.0
 # Where regions are carried over to larger maps, their rims of this width (px of the smaller maps) are drawn anew.
 REDRAWN_RIM = 2.0
 # Up to MOST_DOMINANT regions that are each more than DOMINANCE times as large as any other are no measure of the
@@ -401,7 +405,13 @@ def _drop_fragments(
         strength = total / np.maximum(length, 1)
         if min_area is None:
             around, seen = (np.bincount(pairs.ravel(), np.repeat(w, 2), n) for w in (length, total))
-            fragment &= (areas < 0.25 * smallest) | (seen < CERTAIN_BORDER * around) | (around == 0)
+            certain = (around > 0) & (seen >= CERTAIN_BORDER * around)
+            beside_alike = np.zeros(n)
+            for one, other in (pairs.T, pairs.T[::-1]):
+                alike = (areas[other] <= ALIKE * areas[one]) & ~is_gap[other]
+                beside_alike += np.bincount(one, length * alike, n)
+            is_grain = (areas >= 0.25 * smallest) | ((areas >= LEAST_GRAIN) & (beside_alike >= 0.5 * around))
+            fragment &= ~(certain & is_grain)
         best: dict[int, tuple[float, int]] = {}
         for (a, b), value in zip(pairs.tolist(), strength.tolist(), strict=True):
             for one, other in ((a, b), (b, a)):

@@ -26,7 +26,8 @@ def to_rgb(pixels: np.ndarray) -> np.ndarray:
 
     uint8 is kept as it is and bool becomes 0 and 255. Floats in [0, 1] that span a quarter of it or more are
     multiplied by 255. Everything else (uint16, other floats and integers) is scaled linearly so that its 0.1st and
-    99.9th percentiles, over all channels together, become 0 and 255. Pixels that are not opaque lie on white.
+    99.9th percentiles, over all channels together, become 0 and 255. Pixels that are not opaque lie on white,
+    but an alpha channel of one value is left out: some programs write 0 for all.
 
     Args:
         pixels: bool, integer or float, (H, W), (H, W, 1), (H, W, 3) or (H, W, 4) with alpha last.
@@ -42,10 +43,10 @@ def to_rgb(pixels: np.ndarray) -> np.ndarray:
     _refuse_undefined(pixels)
     if pixels.ndim == 2:
         pixels = pixels[..., np.newaxis]
-    if pixels.shape[2] == 4:
+    if pixels.shape[2] == 4 and not _is_constant(pixels[..., 3]):
         colour = _on_white(_to_uint8(pixels[..., :3]), _opacity(pixels[..., 3]))
     else:
-        colour = _to_uint8(pixels)
+        colour = _to_uint8(pixels[..., :3])
     return np.ascontiguousarray(np.broadcast_to(colour, (*colour.shape[:2], 3)))
 
 
@@ -69,8 +70,13 @@ def check_picture(pixels: np.ndarray) -> None:
 
 
 def is_see_through(pixels: np.ndarray) -> bool:
-    """Whether an array (H, W, 4) has a pixel that is not opaque; false for any other shape."""
-    return pixels.ndim == 3 and pixels.shape[2] == 4 and bool((_opacity(pixels[..., 3]) < 1).any())
+    """Whether an array (H, W, 4) has pixels that are not opaque; false for any other shape.
+
+    An alpha channel of one value says nothing, though some programs leave it at 0.
+    """
+    if pixels.ndim != 3 or pixels.shape[2] != 4 or _is_constant(pixels[..., 3]):
+        return False
+    return bool((_opacity(pixels[..., 3]) < 1).any())
 
 
 def from_pil(image: Image.Image) -> np.ndarray:
@@ -150,6 +156,10 @@ def _grey_range(pixels: np.ndarray) -> tuple[float, float]:
     if pixels.dtype.kind == "f" and smallest >= 0 and largest <= 1 and high - low >= _UNIT_SPAN:
         return 0.0, 1.0
     return (low, high) if high > low else (smallest, largest)
+
+
+def _is_constant(alpha: np.ndarray) -> bool:
+    return bool((alpha == alpha.flat[0]).all())
 
 
 def _opacity(alpha: np.ndarray) -> np.ndarray:

@@ -33,6 +33,33 @@ def test_jpeg_hides_neither(style):
     assert abs(find_scale_bar(picture, 540).length - 180) <= 2
 
 
+@pytest.mark.parametrize("quality", [60, 40])
+def test_a_frame_that_jpeg_blurs_does_not_hide_the_strip(quality):
+    coded = cv2.imencode(".jpg", draw_sem("FEI"), [cv2.IMWRITE_JPEG_QUALITY, quality])[1]
+    assert abs(find_footer(cv2.imdecode(coded, cv2.IMREAD_COLOR)) - 540) <= 1
+
+
+def test_a_picture_made_smaller_keeps_its_strip():
+    picture = cv2.resize(draw_sem("FEI"), None, fx=0.6, fy=0.6, interpolation=cv2.INTER_AREA)
+    assert abs(find_footer(picture) - 0.6 * 540) <= 1
+
+
+def test_a_makers_mark_at_one_side_is_part_of_the_strip():
+    picture = draw_sem("JEOL")
+    picture[540:, :160] = 255
+    assert find_footer(picture) == 540
+
+
+@pytest.mark.parametrize("seed", range(6))
+def test_an_even_layer_with_pores_is_no_strip(seed):
+    """A coating or nitride layer below the grains: as even as a strip, and its pores as small as letters."""
+    picture = draw_field(600, 900)
+    picture[-90:] = 180
+    for x, y in np.random.default_rng(seed).integers((5, 515), (895, 595), (60, 2)):
+        cv2.circle(picture, (int(x), int(y)), 3, 30, -1)
+    assert find_footer(np.repeat(picture[..., np.newaxis], 3, axis=2)) is None
+
+
 def with_bottom(grey: int | np.ndarray, rows: int = 60) -> np.ndarray:
     picture = draw_field(600, 900)
     picture[-rows:] = grey

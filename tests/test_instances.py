@@ -63,6 +63,15 @@ def test_a_speck_joins_its_grain_but_a_given_smallest_area_keeps_it():
     assert label_grains(maps, LabelSettings(min_grain_area=4000))[0].max() < 2
 
 
+def test_fine_grains_beside_large_ones_stay_and_a_particle_in_a_large_one_goes():
+    """Partly recrystallised: the fine ones are far smaller than a fiftieth of the large ones."""
+    ids = squares(2, 2, 150)
+    ids[:, :36] = np.kron(np.arange(5, 80).reshape(25, 3), np.ones((12, 12), np.int32))
+    assert grain_regions(drawn_maps(ids)).max() == 79
+    ids[60:72, 180:192] = 80
+    assert grain_regions(drawn_maps(ids)).max() == 79
+
+
 def test_regions_cover_what_touches():
     regions = grain_regions(drawn_maps(squares()))
     assert (regions > 0).all()

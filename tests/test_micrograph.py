@@ -170,6 +170,13 @@ def test_a_level_or_colour_that_a_png_names_as_transparent_lies_on_white(tmp_pat
     assert micrograph.warnings == ("The image has transparent pixels; they were laid on white.",)
 
 
+@pytest.mark.parametrize("value", [0, 1, 128, 255])
+def test_an_alpha_channel_of_one_value_says_nothing(value):
+    micrograph = read_micrograph(np.dstack([RGB, np.full(GREY.shape, value, np.uint8)]))
+    np.testing.assert_array_equal(micrograph.pixels, RGB)
+    assert not micrograph.warnings
+
+
 def test_opacity_of_8_bit_pictures_in_wider_integers_is_that_of_8_bit():
     rgba = np.dstack([RGB, np.full(GREY.shape, 255, np.uint8)])
     assert np.ptp(read_micrograph(rgba.astype(np.int64)).pixels) > 200
