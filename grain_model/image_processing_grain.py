@@ -15,6 +15,7 @@ from transformers.image_utils import ChannelDimension, PILImageResampling, SizeD
 
 from .configuration_grain import GrainConfig
 from .errors import ImageError
+from .foreign import foreign_ground
 from .instances import LabelSettings, Method, label_grains
 from .micrograph import read_micrograph
 from .pixels import from_pil, to_rgb
@@ -22,26 +23,40 @@ from .pixels import from_pil, to_rgb
 # Below this contrast (standard deviation of grey levels in [0, 1]) a picture counts as flat and is not stretched
 # further, or its noise would pass for structure.
 MIN_CONTRAST = 0.02
+# Ground that is foreign to the material is left out of mean and deviation where the rest has less than this share of
+# the whole's deviation; it is then cut to so many deviations.
+FOREIGN_CONTRAST = 0.5
+FOREIGN_LEVEL = 3.0
 
 
 def standardize(rgb: np.ndarray) -> np.ndarray:
     """Bring a micrograph to mean 0 and standard deviation 1, over all its pixels and channels together.
 
     Brightness, gain and exposure differ between microscopes and say nothing of grains; the relation of the channels
-    to one another is kept.
+    to one another is kept. Black pores or the surround of an eyepiece (see `foreign_ground`) would take the contrast
+    from grains that differ by few grey levels: there the mean and the deviation are those of the rest.
 
     Args:
         rgb: uint8 (H, W, 3).
 
     Returns:
-        float32 (3, H, W): (x / 255 - mean) / max(standard deviation, 0.02).
+        float32 (3, H, W): (x / 255 - mean) / max(standard deviation, 0.02); within -3 to 3 where ground was left out.
     """
-    means, deviations = cv2.meanStdDev(rgb)
-    mean = means.mean()
-    deviation = np.sqrt((deviations**2 + means**2).mean() - mean**2)
-    levels = (np.arange(256) - mean) / max(deviation, 255 * MIN_CONTRAST)
+    mean, deviation = _mean_and_deviation(rgb)
+    highest = np.inf
+    rest = _mean_and_deviation(rgb, ~foreign_ground(rgb))
+    if rest[1] < FOREIGN_CONTRAST * deviation:
+        (mean, deviation), highest = rest, FOREIGN_LEVEL
+    levels = ((np.arange(256) - mean) / max(deviation, 255 * MIN_CONTRAST)).clip(-highest, highest)
     # By a table, since there are only 256 grey levels: several times as fast as arithmetic on every pixel.
     return np.ascontiguousarray(cv2.LUT(rgb, levels.astype(np.float32)).transpose(2, 0, 1))
+
+
+def _mean_and_deviation(rgb: np.ndarray, where: np.ndarray | None = None) -> tuple[float, float]:
+    """Mean and standard deviation of the marked pixels, over all channels together."""
+    means, deviations = cv2.meanStdDev(rgb, mask=None if where is None else where.astype(np.uint8))
+    mean = means.mean()
+    return mean, np.sqrt((deviations**2 + means**2).mean() - mean**2)
 
 
 class GrainImageProcessor(PilBackend):

@@ -5,14 +5,17 @@ import subprocess
 import sys
 from types import SimpleNamespace
 
+import cv2
 import numpy as np
 import pytest
 import torch
 from PIL import Image
 
 from grain_model.errors import ImageError
+from grain_model.foreign import foreign_ground
 from grain_model.image_processing_grain import GrainImageProcessor, standardize
 from grain_model.pixels import to_rgb
+from tests.drawn import draw_field, draw_grid
 
 
 @pytest.fixture
@@ -41,6 +44,43 @@ def test_standardize_does_not_blow_up_the_noise_of_a_flat_picture():
     assert unit.std() < 0.02
     np.testing.assert_allclose(standardize(flat), ((unit - unit.mean()) / 0.02).transpose(2, 0, 1), atol=1e-5)
     assert (standardize(np.zeros((32, 32, 3), np.uint8)) == 0).all()
+
+
+def faint_grains() -> np.ndarray:
+    """Grains that differ by a few grey levels, uint8 (300, 400, 3)."""
+    return np.repeat((draw_field(300, 400) // 8 + 200)[..., np.newaxis], 3, axis=2)
+
+
+def pores(picture: np.ndarray) -> np.ndarray:
+    marked = np.zeros(picture.shape[:2], np.uint8)
+    for number in range(30):
+        cv2.circle(marked, (37 * number % 400, 53 * number % 300), 10, 1, -1)
+    return marked > 0
+
+
+def surround(picture: np.ndarray) -> np.ndarray:
+    y, x = np.indices(picture.shape[:2])
+    return (y - 150) ** 2 + (x - 200) ** 2 > 145**2
+
+
+@pytest.mark.parametrize("foreign", [pores, surround])
+def test_what_is_foreign_to_the_material_takes_no_contrast_from_the_grains(foreign):
+    picture = faint_grains()
+    marked = foreign(picture)
+    alone = standardize(picture)
+    picture[marked] = 0
+    result = standardize(picture)
+    assert result.min() == -3
+    inside = cv2.erode((~marked).astype(np.uint8), np.ones((9, 9))) > 0
+    assert 0.9 < result[:, inside].std() / alone[:, inside].std() < 1.1
+
+
+def test_boundaries_and_phases_are_of_the_material():
+    lines = np.repeat(draw_grid(6, 8, 40)[..., np.newaxis], 3, axis=2)
+    phases = faint_grains()
+    phases[:100] = 20
+    for picture in (lines, phases, np.zeros((40, 40, 3), np.uint8)):
+        assert not foreign_ground(picture).any()
 
 
 def test_processor_gives_what_standardize_gives_at_the_pictures_own_size(processor, rgb):

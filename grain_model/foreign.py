@@ -1,0 +1,58 @@
+"""What lies in a picture and is not the material: pores, holes, a black surround. It must not set the contrast."""
+
+import cv2
+import numpy as np
+
+# Ground that is black or white but for this many grey levels, reaches a corner and takes this share of the picture.
+_GROUND_LEVELS = 3
+_LEAST_GROUND = 0.005
+# Spots differ from the median by so many times the median deviation, which is scaled to that of a normal distribution,
+# and hold this disc, px, which the lines of boundaries do not.
+_FAR = 8.0
+_NORMAL = 1.4826
+_SPOT = cv2.getStructuringElement(cv2.MORPH_ELLIPSE, (7, 7))
+# What takes more than this share is a phase of the material.
+_MOST_SPOTS = 0.15
+_LEAST_REST = 0.05
+
+
+def foreign_ground(rgb: np.ndarray) -> np.ndarray:
+    """Find even black or white ground that reaches a corner, and compact spots far from the grey of the rest.
+
+    Args:
+        rgb: uint8 (H, W, 3).
+
+    Returns:
+        Bool (H, W), true there; nowhere where the spots are too much of the picture to be foreign to it.
+    """
+    ground = _ground(rgb)
+    grey = cv2.cvtColor(rgb, cv2.COLOR_RGB2GRAY)
+    rest = grey[~ground]
+    if rest.size < _LEAST_REST * grey.size:
+        return np.zeros_like(ground)
+    middle = _median(np.bincount(rest, minlength=256))
+    distance = np.abs(np.arange(256) - middle)
+    deviation = _median(np.bincount(distance[rest], minlength=256))
+    far = distance > _FAR * max(_NORMAL * deviation, 1.0)
+    spots = cv2.morphologyEx((far[grey] | ground).astype(np.uint8), cv2.MORPH_OPEN, _SPOT)
+    # Their blurred rims, too.
+    spots = cv2.dilate(spots, _SPOT) > 0
+    is_foreign = (spots & ~ground).mean() < _MOST_SPOTS and spots.mean() <= 1 - _LEAST_REST
+    return spots if is_foreign else np.zeros_like(ground)
+
+
+def _ground(rgb: np.ndarray) -> np.ndarray:
+    """Even black or white ground that reaches a corner of the picture: bool (H, W)."""
+    found = np.zeros(rgb.shape[:2], bool)
+    for even in (rgb.max(axis=2) <= _GROUND_LEVELS, rgb.min(axis=2) >= 255 - _GROUND_LEVELS):
+        _, pieces, stats, _ = cv2.connectedComponentsWithStats(even.astype(np.uint8), connectivity=4)
+        for piece in set(pieces[[0, 0, -1, -1], [0, -1, 0, -1]].tolist()) - {0}:
+            if stats[piece, cv2.CC_STAT_AREA] >= _LEAST_GROUND * found.size:
+                found |= pieces == piece
+    return found
+
+
+def _median(counts: np.ndarray) -> int:
+    """The value in whose bin the middle one of the counted lies."""
+    total = np.cumsum(counts)
+    return int(np.searchsorted(total, total[-1] / 2))
