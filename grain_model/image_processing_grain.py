@@ -27,14 +27,17 @@ MIN_CONTRAST = 0.02
 # the whole's deviation; it is then cut to so many deviations.
 FOREIGN_CONTRAST = 0.5
 FOREIGN_LEVEL = 3.0
+# The channels are one picture in one colour where their first principal component has this share of the variance.
+ONE_COLOUR = 0.97
 
 
 def standardize(rgb: np.ndarray) -> np.ndarray:
     """Bring a micrograph to mean 0 and standard deviation 1, over all its pixels and channels together.
 
     Brightness, gain and exposure differ between microscopes and say nothing of grains; the relation of the channels
-    to one another is kept. Black pores or the surround of an eyepiece (see `foreign_ground`) would take the contrast
-    from grains that differ by few grey levels: there the mean and the deviation are those of the rest.
+    to one another is kept. A picture in one colour, as a green filter gives it, becomes grey first. Black pores or the
+    surround of an eyepiece (see `foreign_ground`) would take the contrast from grains that differ by few grey levels:
+    there the mean and the deviation are those of the rest.
 
     Args:
         rgb: uint8 (H, W, 3).
@@ -42,6 +45,7 @@ def standardize(rgb: np.ndarray) -> np.ndarray:
     Returns:
         float32 (3, H, W): (x / 255 - mean) / max(standard deviation, 0.02); within -3 to 3 where ground was left out.
     """
+    rgb = _without_tint(rgb)
     mean, deviation = _mean_and_deviation(rgb)
     highest = np.inf
     rest = _mean_and_deviation(rgb, ~foreign_ground(rgb))
@@ -50,6 +54,27 @@ def standardize(rgb: np.ndarray) -> np.ndarray:
     levels = ((np.arange(256) - mean) / max(deviation, 255 * MIN_CONTRAST)).clip(-highest, highest)
     # By a table, since there are only 256 grey levels: several times as fast as arithmetic on every pixel.
     return np.ascontiguousarray(cv2.LUT(rgb, levels.astype(np.float32)).transpose(2, 0, 1))
+
+
+def _without_tint(rgb: np.ndarray) -> np.ndarray:
+    """A picture in one colour in grey, its channels weighted by how much they vary; any other as it is.
+
+    Args:
+        rgb: uint8 (H, W, 3).
+
+    Returns:
+        uint8 (H, W, 3).
+    """
+    sample = rgb.reshape(-1, 3)[:: max(1, rgb.size // 1_000_000)]
+    shares, directions = np.linalg.eigh(np.cov(sample, rowvar=False, bias=True))
+    weights = directions[:, -1] * np.sign(directions[:, -1].sum())
+    if shares[-1] < ONE_COLOUR * shares.sum() or shares[-1] == 0 or weights.min() < -0.05:
+        return rgb
+    weights = weights.clip(0) / weights.clip(0).sum()
+    if np.ptp(weights) < 1e-6:  # grey already
+        return rgb
+    grey = cv2.transform(rgb, weights[None].astype(np.float32))
+    return cv2.merge([grey] * 3)
 
 
 def _mean_and_deviation(rgb: np.ndarray, where: np.ndarray | None = None) -> tuple[float, float]:

@@ -75,6 +75,22 @@ def test_what_is_foreign_to_the_material_takes_no_contrast_from_the_grains(forei
     assert 0.9 < result[:, inside].std() / alone[:, inside].std() < 1.1
 
 
+@pytest.mark.parametrize("light", [(1, 0.1, 0.1), (0.05, 1, 0.15), (0.1, 0.25, 1), (1, 0.85, 0.3)])
+def test_the_colour_of_a_filter_changes_nothing(light):
+    picture = draw_field(120, 160, levels=(90, 200))[..., np.newaxis]
+    seen = np.rint(picture * np.array(light)).astype(np.uint8)
+    plain = standardize(np.repeat(picture, 3, axis=2))
+    assert np.abs(standardize(seen) - plain).mean() < 0.05
+
+
+def test_colours_that_tell_grains_apart_are_kept():
+    red, blue = draw_field(120, 160, seed=1), draw_field(120, 160, seed=2)
+    tinted = np.dstack([red, red // 2 + blue // 2, blue])
+    channels = standardize(tinted)
+    assert np.corrcoef(channels[0].ravel(), red.ravel())[0, 1] > 0.99
+    assert np.corrcoef(channels[2].ravel(), blue.ravel())[0, 1] > 0.99
+
+
 def test_boundaries_and_phases_are_of_the_material():
     lines = np.repeat(draw_grid(6, 8, 40)[..., np.newaxis], 3, axis=2)
     phases = faint_grains()
