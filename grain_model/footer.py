@@ -49,8 +49,8 @@ class ScaleBar:
 def find_footer(pixels: np.ndarray) -> int | None:
     """Find the strip with text and scale bar that scanning electron microscopes put under their pictures.
 
-    A strip goes over the whole width, has a background of one grey level with empty margins, carries text, and
-    ends in a straight line against a picture that is not of that grey.
+    A strip goes over the whole width, has a background of one grey level and rows that hold little else, carries
+    text, and ends in a straight line against a picture that is not of that grey.
 
     Args:
         pixels: uint8 (H, W, 3).

@@ -2,14 +2,13 @@
 
 import cv2
 import numpy as np
+from scipy.stats import median_abs_deviation
 
 # Ground that is black or white but for this many grey levels, reaches a corner and takes this share of the picture.
 _GROUND_LEVELS = 3
 _LEAST_GROUND = 0.005
-# Spots differ from the median by so many times the median deviation, which is scaled to that of a normal distribution,
-# and hold this disc, px, which the lines of boundaries do not.
+# Spots differ from the median by so many deviations, and hold this disc, px, which the lines of boundaries do not.
 _FAR = 8.0
-_NORMAL = 1.4826
 _SPOT = cv2.getStructuringElement(cv2.MORPH_ELLIPSE, (7, 7))
 # What takes more than this share is a phase of the material.
 _MOST_SPOTS = 0.15
@@ -30,10 +29,9 @@ def foreign_ground(rgb: np.ndarray) -> np.ndarray:
     rest = grey[~ground]
     if rest.size < _LEAST_REST * grey.size:
         return np.zeros_like(ground)
-    middle = _median(np.bincount(rest, minlength=256))
-    distance = np.abs(np.arange(256) - middle)
-    deviation = _median(np.bincount(distance[rest], minlength=256))
-    far = distance > _FAR * max(_NORMAL * deviation, 1.0)
+    # The deviation of a normal distribution, from the median one, which the spots hardly move.
+    deviation = max(float(median_abs_deviation(rest, scale="normal")), 1.0)
+    far = np.abs(np.arange(256) - np.median(rest)) > _FAR * deviation
     spots = cv2.morphologyEx((far[grey] | ground).astype(np.uint8), cv2.MORPH_OPEN, _SPOT)
     # Their blurred rims, too.
     spots = cv2.dilate(spots, _SPOT) > 0
@@ -50,9 +48,3 @@ def _ground(rgb: np.ndarray) -> np.ndarray:
             if stats[piece, cv2.CC_STAT_AREA] >= _LEAST_GROUND * found.size:
                 found |= pieces == piece
     return found
-
-
-def _median(counts: np.ndarray) -> int:
-    """The value in whose bin the middle one of the counted lies."""
-    total = np.cumsum(counts)
-    return int(np.searchsorted(total, total[-1] / 2))

@@ -125,6 +125,21 @@ def column_unit(name: str) -> str:
     return {"orientation": "rad", "orientation_deg": "deg"}.get(name, "")
 
 
+def grain_diameters(table: pd.DataFrame) -> tuple[np.ndarray, str]:
+    """Equivalent circular diameters (ECD) for people to read.
+
+    Args:
+        table: Grain table of `measure_grains`.
+
+    Returns:
+        float (n,), and their unit: `um`, written with the micro sign, where the table has a scale, else `px`.
+    """
+    scaled = um_column("equivalent_diameter_area")
+    if scaled in table:
+        return table[scaled].to_numpy(), "\N{MICRO SIGN}m"
+    return table["equivalent_diameter_area"].to_numpy(), "px"
+
+
 def with_units(table: pd.DataFrame) -> pd.DataFrame:
     """The grain table for a file that people read: `area` becomes `area (px^2)`."""
     units = {name: column_unit(name) for name in table.columns}

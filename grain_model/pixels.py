@@ -43,10 +43,9 @@ def to_rgb(pixels: np.ndarray) -> np.ndarray:
     _refuse_undefined(pixels)
     if pixels.ndim == 2:
         pixels = pixels[..., np.newaxis]
-    if pixels.shape[2] == 4 and not _is_constant(pixels[..., 3]):
-        colour = _on_white(_to_uint8(pixels[..., :3]), _opacity(pixels[..., 3]))
-    else:
-        colour = _to_uint8(pixels[..., :3])
+    colour = _to_uint8(pixels[..., :3])
+    if is_see_through(pixels):
+        colour = _on_white(colour, _opacity(pixels[..., 3]))
     return np.ascontiguousarray(np.broadcast_to(colour, (*colour.shape[:2], 3)))
 
 
@@ -74,9 +73,10 @@ def is_see_through(pixels: np.ndarray) -> bool:
 
     An alpha channel of one value says nothing, though some programs leave it at 0.
     """
-    if pixels.ndim != 3 or pixels.shape[2] != 4 or _is_constant(pixels[..., 3]):
+    if pixels.ndim != 3 or pixels.shape[2] != 4:
         return False
-    return bool((_opacity(pixels[..., 3]) < 1).any())
+    alpha = pixels[..., 3]
+    return bool((alpha != alpha[0, 0]).any() and (_opacity(alpha) < 1).any())
 
 
 def from_pil(image: Image.Image) -> np.ndarray:
@@ -158,10 +158,6 @@ def _grey_range(pixels: np.ndarray) -> tuple[float, float]:
     return (low, high) if high > low else (smallest, largest)
 
 
-def _is_constant(alpha: np.ndarray) -> bool:
-    return bool((alpha == alpha.flat[0]).all())
-
-
 def _opacity(alpha: np.ndarray) -> np.ndarray:
     """Alpha as float32 in [0, 1]."""
     if alpha.dtype.kind == "u":
@@ -172,8 +168,6 @@ def _opacity(alpha: np.ndarray) -> np.ndarray:
 
 
 def _on_white(colour: np.ndarray, opacity: np.ndarray) -> np.ndarray:
-    if (opacity == 1).all():
-        return colour
     return np.rint(255 - (255 - colour.astype(np.float32)) * opacity[..., np.newaxis]).astype(np.uint8)
 
 

@@ -23,6 +23,7 @@ from scipy import stats
 
 from .duplex import AlaGrain
 from .intercepts import CountedLine
+from .measurement import grain_diameters
 from .rendering import render_overlay
 
 BLUE, ORANGE, GREY, RED = "#2f6fa7", "#d9781e", "#5b6470", "#c8102e"
@@ -282,10 +283,8 @@ def _note(axes: Axes, x: float, y: float, text: str, side: str) -> None:
 
 
 def _whole_diameters(table: pd.DataFrame) -> tuple[np.ndarray, str]:
-    """Equivalent diameters of the grains that are not cut, in um where the table has a scale."""
-    scaled = "equivalent_diameter_area_um" in table
-    column = "equivalent_diameter_area_um" if scaled else "equivalent_diameter_area"
-    return table.loc[~table["touches_edge"], column].to_numpy(), "\N{MICRO SIGN}m" if scaled else "px"
+    """Diameters of the grains that are not cut, and their unit."""
+    return grain_diameters(table[~table["touches_edge"]])
 
 
 def _without_distribution(figure: Figure, axes: Axes, count: int) -> Figure:

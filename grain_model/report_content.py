@@ -17,6 +17,7 @@ from .batch import Failure
 from .correction import describe_edits
 from .fields import CountedField, mean_of_counted
 from .grain_size_result import GrainSize
+from .measurement import grain_diameters
 from .plots import (
     LEAST_ASPECT_RATIO,
     figure_to_array,
@@ -163,8 +164,8 @@ def compose_field(analysis: GrainAnalysis) -> ReportField:
 
 def _field_facts(analysis: GrainAnalysis) -> list[tuple[str, str]]:
     scale, table = analysis.um_per_pixel, analysis.table
-    unit, column = ("\N{MICRO SIGN}m", "equivalent_diameter_area_um") if scale else ("px", "equivalent_diameter_area")
     whole = table[~table["touches_edge"]]
+    diameters, unit = grain_diameters(whole)
     height, width = analysis.field_labels.shape
     size = f"{width} x {height} px"
     if scale:
@@ -180,7 +181,7 @@ def _field_facts(analysis: GrainAnalysis) -> list[tuple[str, str]]:
         facts.append(("Corrected by hand", by_hand))
     if len(whole):
         facts += [
-            ("Diameter (ECD)", f"median {whole[column].median():.3g}, mean {whole[column].mean():.3g} {unit}"),
+            ("Diameter (ECD)", f"median {np.median(diameters):.3g}, mean {diameters.mean():.3g} {unit}"),
             ("Aspect ratio", f"mean {whole['aspect_ratio'].mean():.2f}"),
         ]
     return facts

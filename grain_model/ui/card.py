@@ -4,11 +4,10 @@ from __future__ import annotations
 
 import html
 
-import numpy as np
-
 from ..analysis import GrainAnalysis
 from ..correction import describe_edits
 from ..grain_size_result import RuleResult
+from ..measurement import grain_diameters
 
 
 def describe_count(analysis: GrainAnalysis, edge_rule: str = "all", true_count: str | None = None) -> str:
@@ -30,7 +29,7 @@ def describe_count(analysis: GrainAnalysis, edge_rule: str = "all", true_count: 
         "whole": (int((~cut).sum()), "whole grain", sizes.mean_area),
         "half": (sizes.saltykov.n, "grain, those cut as half", sizes.saltykov),
     }[edge_rule]
-    unit, diameters = ecd(analysis)
+    diameters, unit = grain_diameters(analysis.table)
     diameters = diameters[~cut] if edge_rule == "whole" else diameters
     rule = "mean area, E1382" if edge_rule == "whole" else "planimetric"
     rows = [("true count, all grains", true_count)] if true_count else []
@@ -47,20 +46,6 @@ def describe_count(analysis: GrainAnalysis, edge_rule: str = "all", true_count: 
     if edge_rule == "whole":  # what the other rule's flags say, the remarks say already
         remarks = [*remarks, *(f"{size.title}: {flag}." for flag in size.flags)]
     return _card(f"{number:g}", title, rows, remarks)
-
-
-def ecd(analysis: GrainAnalysis) -> tuple[str, np.ndarray]:
-    """Take the equivalent circular diameters in the best unit that there is.
-
-    Args:
-        analysis: The count.
-
-    Returns:
-        `"µm"` or `"px"`, and float (count,).
-    """
-    if analysis.um_per_pixel is None:
-        return "px", analysis.table["equivalent_diameter_area"].to_numpy()
-    return "µm", analysis.table["equivalent_diameter_area_um"].to_numpy()
 
 
 def _size_text(size: RuleResult) -> str:
