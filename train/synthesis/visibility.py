@@ -97,7 +97,8 @@ def _visible(
     gap: np.ndarray | None,
 ) -> np.ndarray:
     """Whether a boundary at this pixel can be seen, bool (H, W): by its line or relief, by a step, or as a gap."""
-    grey = image.mean(axis=2, dtype=np.float32) / 255
+    red, green, blue = (channel.astype(np.float32) for channel in cv2.split(image))
+    grey = (red + green + blue) / 3 / 255
     noise = grain_noise(grey, crystal, gap)
     noise = np.sqrt((noise[crystal.labels] ** 2 + noise[crystal.neighbours] ** 2) / 2)
     darkest, brightest = np.percentile(grey, [1, 99])
@@ -131,23 +132,25 @@ def grain_noise(grey: np.ndarray, crystal: Polycrystal, gap: np.ndarray | None) 
         inside &= ~gap
     if not inside.any():
         return np.zeros(n, np.float32)
-    count = np.bincount(labels[inside], minlength=n)
-    mean = np.bincount(labels[inside], grey[inside], n) / np.maximum(count, 1)
+    ids = labels[inside]
+    count = np.bincount(ids, minlength=n)
+    mean = np.bincount(ids, grey[inside], n) / np.maximum(count, 1)
     weight = inside.astype(np.float32)
     rest = (grey - mean[labels].astype(np.float32)) * weight
     window = (WINDOW, WINDOW)
     slow = cv2.boxFilter(rest, -1, window) / np.maximum(cv2.boxFilter(weight, -1, window), 1e-3)
     rest = (rest - slow) * weight
-    spread = np.bincount(labels[inside], np.abs(rest[inside]), n) / np.maximum(count, 1)
+    spread = np.bincount(ids, np.abs(rest[inside]), n) / np.maximum(count, 1)
     limit = (OUTLIER * spread).astype(np.float32)[labels]
     rest = np.clip(rest, -limit, limit)
     patch = cv2.boxFilter(rest, -1, (PATCH, PATCH))
     whole = cv2.boxFilter(weight, -1, (PATCH, PATCH)) > 0.99
     # Of a normal distribution, from the mean of the absolute value; unlike the square it follows no single marks.
     deviation = PATCH * np.sqrt(np.pi / 2) * np.abs(patch[whole])
-    patches = np.bincount(labels[whole], minlength=n)
+    ids = labels[whole]
+    patches = np.bincount(ids, minlength=n)
     of_field = float(deviation.mean()) if len(deviation) else 0.0
-    total = np.bincount(labels[whole], deviation, n) + FEW_PATCHES * of_field
+    total = np.bincount(ids, deviation, n) + FEW_PATCHES * of_field
     return (total / (patches + FEW_PATCHES)).astype(np.float32)
 
 
