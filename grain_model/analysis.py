@@ -99,7 +99,7 @@ class GrainAnalysis:
         if any(self.micrograph.margins):
             widths = self.micrograph.margins._asdict().items()
             sides = ", ".join(f"{width} px {side}" for side, width in widths if width)
-            notes.append(f"Blank margins are not counted: {sides}.")
+            notes.append(f"Margins are not counted: {sides}.")
         if self.count:  # without grains, a quality flag says more
             notes += [f"Grain size: {flag}." for flag in self.grain_size.flags]
         return tuple(notes)

@@ -4,6 +4,8 @@ import cv2
 import numpy as np
 from scipy.stats import median_abs_deviation
 
+# Indices of a picture's corners.
+CORNERS = np.ix_([0, -1], [0, -1])
 # Ground that is black or white but for this many grey levels, reaches a corner and takes this share of the picture.
 _GROUND_LEVELS = 3
 _LEAST_GROUND = 0.005
@@ -24,7 +26,7 @@ def foreign_ground(rgb: np.ndarray) -> np.ndarray:
     Returns:
         Bool (H, W), true there; nowhere where the spots are too much of the picture to be foreign to it.
     """
-    ground = _ground(rgb)
+    ground = even_ground(rgb)
     grey = cv2.cvtColor(rgb, cv2.COLOR_RGB2GRAY)
     rest = grey[~ground]
     if rest.size < _LEAST_REST * grey.size:
@@ -39,12 +41,23 @@ def foreign_ground(rgb: np.ndarray) -> np.ndarray:
     return spots if is_foreign else np.zeros_like(ground)
 
 
-def _ground(rgb: np.ndarray) -> np.ndarray:
-    """Even black or white ground that reaches a corner of the picture: bool (H, W)."""
+def even_ground(rgb: np.ndarray, levels: int = _GROUND_LEVELS) -> np.ndarray:
+    """Find even black or white ground that reaches a corner of the picture.
+
+    Args:
+        rgb: uint8 (H, W, 3).
+        levels: By how many grey levels it may differ from black or white.
+
+    Returns:
+        Bool (H, W), true there.
+    """
     found = np.zeros(rgb.shape[:2], bool)
-    for even in (rgb.max(axis=2) <= _GROUND_LEVELS, rgb.min(axis=2) >= 255 - _GROUND_LEVELS):
-        _, pieces, stats, _ = cv2.connectedComponentsWithStats(even.astype(np.uint8), connectivity=4)
-        for piece in set(pieces[[0, 0, -1, -1], [0, -1, 0, -1]].tolist()) - {0}:
+    for low, high in ((0, levels), (255 - levels, 255)):
+        even = cv2.inRange(rgb, (low,) * 3, (high,) * 3)
+        if not even[CORNERS].any():
+            continue
+        _, pieces, stats, _ = cv2.connectedComponentsWithStats(even, connectivity=4)
+        for piece in set(pieces[CORNERS].ravel().tolist()) - {0}:
             if stats[piece, cv2.CC_STAT_AREA] >= _LEAST_GROUND * found.size:
                 found |= pieces == piece
     return found

@@ -1,10 +1,13 @@
-"""Blank margins around a picture: the white of a page, the black bars of a screen."""
+"""Margins around a picture: the white of a page, the black bars of a screen, what surrounds a round or turned field."""
 
 from __future__ import annotations
 
 from typing import NamedTuple
 
+import cv2
 import numpy as np
+
+from .foreign import CORNERS, even_ground
 
 # Grey levels that still count as blank; JPEG blurs a margin a little.
 _TOLERANCE = 12
@@ -14,10 +17,18 @@ _WHITE, _BLACK = 240, 16
 _LEAST_PART, _LEAST_PX = 0.01, 4
 # Lines beside a margin of which one has to differ from it; JPEG blurs the first ones.
 _LINES_BESIDE = 8
+# A surround reaches so many corners, holds this disc, px, which the lines of black boundaries do not, and leaves a
+# field of at least this part of the picture, whose hull covers no more than this part of the surround.
+_LEAST_CORNERS = 3
+_DISC = cv2.getStructuringElement(cv2.MORPH_ELLIPSE, (7, 7))
+_LEAST_FIELD = 0.2
+_IN_HULL = 0.02
+# The field's blurred rim, px.
+_RIM = 2
 
 
 class Margins(NamedTuple):
-    """Widths of blank margins, px.
+    """Widths of margins, px.
 
     Attributes:
         top: Rows above the field.
@@ -30,6 +41,10 @@ class Margins(NamedTuple):
     bottom: int = 0
     left: int = 0
     right: int = 0
+
+    def around(self, inner: Margins) -> Margins:
+        """These margins and, within what they leave, others: their sums."""
+        return Margins(*(outer + width for outer, width in zip(self, inner, strict=True)))
 
 
 def find_margins(pixels: np.ndarray, least_side: int) -> Margins:
@@ -48,13 +63,57 @@ def find_margins(pixels: np.ndarray, least_side: int) -> Margins:
     """
     found, layer = Margins(), find_frame(pixels, least_side)
     while any(layer):
-        found = Margins(*(outer + inner for outer, inner in zip(found, layer, strict=True)))
+        found = found.around(layer)
         layer = find_frame(inside(pixels, found), least_side)
         if not all(layer):
             break
     height, width = pixels.shape[:2]
     least = (max(_LEAST_PART * side, _LEAST_PX) for side in (height, height, width, width))
     return Margins(*(lines if lines >= enough else 0 for lines, enough in zip(found, least, strict=True)))
+
+
+def find_surround(pixels: np.ndarray, least_side: int) -> Margins:
+    """Find what surrounds a field that is no upright rectangle: that of an eyepiece, or of a turned picture.
+
+    The surround is even black or white and reaches the corners; the field is round, or has straight sides. Grains at
+    the corners that are as black or as white end neither way.
+
+    Args:
+        pixels: uint8 (H, W, 3).
+        least_side: px; where less than this would be left of either side, there is no surround.
+
+    Returns:
+        The margins beside the largest upright rectangle in the field; 0 without a surround.
+    """
+    ground = cv2.morphologyEx(even_ground(pixels, _TOLERANCE).astype(np.uint8), cv2.MORPH_OPEN, _DISC)
+    if np.count_nonzero(ground[CORNERS]) < _LEAST_CORNERS:
+        return Margins()
+    # Letters and bars on the surround are pieces of their own.
+    outlines, _ = cv2.findContours(1 - ground, cv2.RETR_EXTERNAL, cv2.CHAIN_APPROX_NONE)
+    hull = cv2.convexHull(max(outlines, key=cv2.contourArea, default=np.zeros((1, 1, 2), np.int32)))
+    field = cv2.fillConvexPoly(np.zeros_like(ground), hull, 1)
+    inner = cv2.erode(field, np.ones((2 * _RIM + 1, 2 * _RIM + 1), np.uint8), borderValue=0)
+    if inner.mean() < _LEAST_FIELD or np.count_nonzero(inner & ground) > _IN_HULL * np.count_nonzero(ground):
+        return Margins()
+    margins = _beside_largest_rectangle(inner > 0)
+    return margins if min(inside(pixels, margins).shape[:2]) >= least_side else Margins()
+
+
+def _beside_largest_rectangle(field: np.ndarray) -> Margins:
+    """Margins beside the largest upright rectangle in a convex field, bool (H, W), to within a thousandth of a side."""
+    height, width = field.shape
+    rows = np.flatnonzero(field.any(axis=1))[:: max(1, height // 1000)]
+    first, end = field[rows].argmax(axis=1), width - field[rows, ::-1].argmax(axis=1)
+    # Between two rows a convex field is nowhere narrower than what they have in common.
+    left, right = np.maximum.outer(first, first), np.minimum.outer(end, end)
+    areas = (right - left).clip(0) * (np.subtract.outer(rows, rows) + 1).clip(0)
+    bottom, top = np.unravel_index(areas.argmax(), areas.shape)
+    return Margins(
+        int(rows[top]),
+        int(height - 1 - rows[bottom]),
+        int(left[bottom, top]),
+        int(width - right[bottom, top]),
+    )
 
 
 def find_frame(pixels: np.ndarray, least_side: int) -> Margins:

@@ -14,7 +14,7 @@ from PIL import Image, UnidentifiedImageError
 
 from .errors import ImageError, printable
 from .footer import MAX_FOOTER, find_footer
-from .margins import Margins, find_frame, find_margins, inside
+from .margins import Margins, find_frame, find_margins, find_surround, inside
 from .pixels import check_picture, from_pil, is_see_through, to_rgb, turn_upright
 from .scale import as_scale
 from .scale_metadata import PixelSize, read_pixel_size
@@ -62,7 +62,8 @@ class Micrograph:
         notes: What a reader of the result has to know about the file, in sentences, whatever scale is given.
         not_understood: What the file states of its scale that is not understood, or "".
         footer_top: First row of the microscope's strip of text under the picture, or None when there is none.
-        margins: Blank margins around the picture above that strip, px.
+        margins: Blank margins around the picture above that strip, px; where the field is no upright rectangle, what
+            lies beside the largest one in it.
     """
 
     pixels: np.ndarray
@@ -163,6 +164,10 @@ def read_micrograph(
     pixels = to_rgb(opened.pixels)
     stated = opened.pixel_size
     footer_top = _stated_footer(stated, pixels.shape[0]) or _find_footer(pixels)
+    margins = find_margins(pixels[:footer_top], MIN_SIDE)
+    surround = find_surround(inside(pixels[:footer_top], margins), MIN_SIDE)
+    if any(surround):
+        notes.append("The field is no upright rectangle: only the largest one in it is counted.")
     return Micrograph(
         pixels,
         given,
@@ -171,7 +176,7 @@ def read_micrograph(
         tuple(notes),
         opened.not_understood,
         footer_top,
-        find_margins(pixels[:footer_top], MIN_SIDE),
+        margins.around(surround),
     )
 
 

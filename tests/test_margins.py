@@ -11,10 +11,11 @@ from grain_model.correction import Edit
 from grain_model.counting import count_grains
 from grain_model.errors import CorrectionError
 from grain_model.export import export_grains
-from grain_model.margins import Margins, find_margins
+from grain_model.instances import has_other_label
+from grain_model.margins import Margins, find_margins, find_surround
 from grain_model.micrograph import MIN_SIDE, read_micrograph
 from grain_model.report_content import compose_report
-from tests.drawn import draw_grid, draw_sem, predict_drawn
+from tests.drawn import draw_grid, draw_sem, predict_drawn, squares
 
 PICTURE = np.random.default_rng(0).integers(0, 256, (200, 300, 3), np.uint8)
 
@@ -76,6 +77,52 @@ def test_no_margins(picture):
     assert find_margins(picture, MIN_SIDE) == Margins()
 
 
+def in_an_eyepiece(colour: int) -> np.ndarray:
+    """A round field of radius 140 px in the middle of a picture of 300 x 400 px."""
+    field = np.random.default_rng(0).integers(30, 226, (300, 400, 3), np.uint8)
+    disc = cv2.circle(np.zeros((300, 400), np.uint8), (200, 150), 140, 1, -1)
+    return np.where(disc[..., np.newaxis] > 0, field, np.uint8(colour))
+
+
+def turned(colour: int) -> np.ndarray:
+    """A field of 200 x 300 px, turned by 10 degrees in a picture of 300 x 400 px."""
+    field = np.random.default_rng(0).integers(30, 226, (200, 300, 3), np.uint8)
+    turn = cv2.getRotationMatrix2D((149.5, 99.5), 10, 1)
+    turn[:, 2] += (50, 50)
+    return cv2.warpAffine(field, turn, (400, 300), flags=cv2.INTER_NEAREST, borderValue=(colour,) * 3)
+
+
+@pytest.mark.parametrize("colour", [0, 255])
+@pytest.mark.parametrize("draw", [in_an_eyepiece, turned])
+def test_the_largest_rectangle_of_a_field_that_is_none_is_counted(draw, colour):
+    picture = draw(colour)
+    margins = find_surround(picture, MIN_SIDE)
+    height, width = 300 - margins.top - margins.bottom, 400 - margins.left - margins.right
+    # Of a disc it is a square of the radius times the root of 2.
+    assert not (draw is in_an_eyepiece and max(abs(height - 198), abs(width - 198)) > 8)
+    assert height * width > 0.6 * (picture != colour).all(axis=2).sum()
+    blank = (read_micrograph(picture).field == colour).all(axis=2)
+    assert not blank.any() and not any(find_margins(picture, MIN_SIDE))
+    assert read_micrograph(picture).notes == (
+        "The field is no upright rectangle: only the largest one in it is counted.",
+    )
+
+
+def test_letters_on_a_surround_do_not_hide_it():
+    picture = in_an_eyepiece(0)
+    cv2.putText(picture, "50 um", (5, 290), cv2.FONT_HERSHEY_SIMPLEX, 0.5, (255, 255, 255), 1)
+    assert find_surround(picture, MIN_SIDE) == find_surround(in_an_eyepiece(0), MIN_SIDE)
+
+
+@pytest.mark.parametrize("colour", [0, 255])
+def test_grains_at_the_corners_are_no_surround(colour):
+    """Overexposed grains between black lines, or black ones between white lines, as in a thresholded picture."""
+    ids = squares(6, 8, 50)
+    picture = np.where(has_other_label(ids, np.ones((3, 3), np.uint8)), 255 - colour, colour).astype(np.uint8)
+    picture = np.repeat(picture[..., np.newaxis], 3, axis=2)
+    assert find_surround(picture, MIN_SIDE) == find_surround(picture[:, 10:], MIN_SIDE) == Margins()
+
+
 @pytest.fixture
 def see_the_drawing(monkeypatch):
     monkeypatch.setattr(analysis_module, "predict_at_canonical_scale", predict_drawn)
@@ -88,7 +135,7 @@ def test_margins_change_neither_count_nor_sizes_only_places(see_the_drawing, tin
     assert result.labels.shape == whole.shape
     assert np.array_equal(result.field_labels, plain.labels) and result.mask.sum() == plain.mask.sum()
     assert result.grain_size.saltykov == plain.grain_size.saltykov
-    assert result.warnings == ("Blank margins are not counted: 30 px top, 12 px bottom, 50 px left.",)
+    assert result.warnings == ("Margins are not counted: 30 px top, 12 px bottom, 50 px left.",)
     moved = {"centroid-0": 30, "bbox-0": 30, "bbox-2": 30, "centroid-0_um": 15}
     moved |= {"centroid-1": 50, "bbox-1": 50, "bbox-3": 50, "centroid-1_um": 25}
     for name in plain.table:
