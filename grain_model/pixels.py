@@ -26,7 +26,8 @@ def to_rgb(pixels: np.ndarray) -> np.ndarray:
 
     uint8 is kept as it is and bool becomes 0 and 255. Floats in [0, 1] that span a quarter of it or more are
     multiplied by 255. Everything else (uint16, other floats and integers) is scaled linearly so that its 0.1st and
-    99.9th percentiles, over all channels together, become 0 and 255. Pixels that are not opaque lie on white,
+    99.9th percentiles, over all channels together, become 0 and 255; one value far from all others, as pixels without
+    data have it, does not squeeze the rest. Pixels that are not opaque lie on white,
     but an alpha channel of one value is left out: some programs write 0 for all.
 
     Args:
@@ -151,11 +152,25 @@ def _grey_range(pixels: np.ndarray) -> tuple[float, float]:
         below = sample[sample < brightest]
         if 2 * below.size > sample.size and below.max() < brightest / 2:
             sample = below
-    low, high = (float(value) for value in np.percentile(sample, (LOW_PERCENTILE, HIGH_PERCENTILE)))
+    low, high = _robust_range(sample)
     smallest, largest = float(pixels.min()), float(pixels.max())
     if pixels.dtype.kind == "f" and smallest >= 0 and largest <= 1 and high - low >= _UNIT_SPAN:
         return 0.0, 1.0
+    for extreme in (sample.min(), sample.max()):
+        # The value of pixels without data, such as -9999, may lie as far from all others as it likes: it is brought so
+        # near to them that they keep half of the grey levels.
+        rest = sample[sample != extreme]
+        if 2 * rest.size > sample.size:
+            lowest, highest = _robust_range(rest)
+            span = highest - lowest
+            if span > 0:
+                low, high = max(low, lowest - span), min(high, highest + span)
     return (low, high) if high > low else (smallest, largest)
+
+
+def _robust_range(values: np.ndarray) -> tuple[float, float]:
+    low, high = np.percentile(values, (LOW_PERCENTILE, HIGH_PERCENTILE))
+    return float(low), float(high)
 
 
 def _opacity(alpha: np.ndarray) -> np.ndarray:

@@ -412,6 +412,17 @@ def test_letters_as_bright_as_16_bits_can_be_do_not_darken_a_picture_of_12_bits(
     assert to_rgb(np.where(picture > 1000, 65_535, picture).astype(np.uint16))[0].max() == 255
 
 
+@pytest.mark.parametrize(
+    ("dtype", "no_data", "low", "high"),
+    [("float32", -9999, 0, 1), ("int16", -32_768, 100, 3000), ("uint16", 0, 20_000, 22_000), ("uint16", 65_535, 0, 50)],
+)
+def test_pixels_without_data_leave_the_others_half_of_the_grey_levels(dtype, no_data, low, high):
+    picture = np.random.default_rng(2).uniform(low, high, (300, 300)).astype(dtype)
+    picture[:60, :80] = no_data
+    levels = to_rgb(picture)[60:]
+    assert int(levels.max()) - int(levels.min()) >= 126
+
+
 def test_few_bits_a_pixel_reach_from_black_to_white(tmp_path):
     levels = GREY // 16
     packed = levels[:, ::2] << 4 | levels[:, 1::2]
