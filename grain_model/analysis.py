@@ -14,6 +14,7 @@ import pandas as pd
 
 from .canonical_scale import predict_at_canonical_scale
 from .correction import Edit, replay
+from .expected_accuracy import ExpectedAccuracy, expected_accuracy
 from .grain_size import grain_size
 from .grain_size_result import GrainSize
 from .image_processing_grain import standardize
@@ -108,6 +109,14 @@ class GrainAnalysis:
     def remarks(self) -> list[str]:
         """The warnings, and what makes the result doubtful as a whole, in sentences."""
         return [*self.warnings, *(flag.message for flag in self.flags)]
+
+    @property
+    def expected_accuracy(self) -> ExpectedAccuracy | None:
+        """How right counts of this confidence were on labelled pictures; None where that is not known.
+
+        It is known of the embedded weights at the default settings, until the first correction by hand.
+        """
+        return None if self.edits else expected_accuracy(self.confidence, self.weights, self.settings)
 
     @cached_property
     def table(self) -> pd.DataFrame:
@@ -219,8 +228,8 @@ class GrainAnalysis:
         """Collect the result as plain values for JSON: numbers, strings, lists and None, no NaN.
 
         Returns:
-            Count, image and its counted field, scale, settings, corrections by hand, grain size by each rule, warnings,
-            quality flags, and the software and weights that made it.
+            Count, image and its counted field, scale, settings, corrections by hand, grain size by each rule, mean
+            confidence and expected accuracy, warnings, quality flags, and the software and weights that made it.
         """
         height, width = self.labels.shape
         known = self.confidence[np.isfinite(self.confidence)]
@@ -237,6 +246,7 @@ class GrainAnalysis:
             },
             "grain_size": self.grain_size.to_dict(),
             "mean_confidence": float(known.mean()) if len(known) else None,
+            "expected_accuracy": asdict(self.expected_accuracy) if self.expected_accuracy else None,
             "warnings": list(self.warnings),
             "quality_flags": [{"code": flag.code, "message": flag.message} for flag in self.flags],
             "software": {"name": "grain_model", "version": __version__},

@@ -27,6 +27,7 @@ SUMMARY_COLUMNS = (
     "folder",
     "count",
     "G_saltykov",
+    "expected_f1",
     "um_per_pixel",
     "scale_source",
     "warnings",
@@ -175,12 +176,13 @@ def write_fields(folder: Path, fields: Sequence[CountedField], failures: Sequenc
 
 
 def _summary_row(field: CountedField) -> list[Any]:
-    scale = field.summary["scale"]
+    scale, expected = field.summary["scale"], field.summary["expected_accuracy"]
     return [
         field.file,
         field.folder,
         field.count,
         field.grain_size.saltykov.G,
+        round(expected["f1"], 2) if expected else None,
         scale["um_per_pixel"],
         scale["source"],
         " ".join(field.summary["warnings"]),

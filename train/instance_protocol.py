@@ -31,7 +31,8 @@ class ScoredPicture:
         pixels: uint8 (H, W, 3) RGB.
         true: Prepared true labels, int32 (H, W); see `train.matching.prepare_labels`.
         predicted: Prepared predicted labels by row, int32 (H, W) each.
-        scores: One dictionary a row: `material`, `picture`, `method`, counts and `SCORE_COLUMNS`.
+        scores: One dictionary a row: `material`, `picture`, `method`, counts, `SCORE_COLUMNS` and `confidence`, the
+            median over the grains, NaN for methods that give none.
         reliability: One dictionary a predicted grain with a confidence: `material`, `method`, `confidence`, `matched`.
     """
 
@@ -56,7 +57,9 @@ def score_pictures(pictures: Sequence[LabelledMicrograph], contenders: Sequence[
                 predicted[row] = prepare_labels(found)
                 key = {"material": picture.material, "method": row}
                 score = _score(mask_iou(drawn, found), true, predicted[row])
-                scores.append({**key, "picture": picture.name, **score})
+                known_of = prediction.confidence if prediction.confidence is not None else ()
+                median = float(np.median(known_of)) if len(known_of) else np.nan
+                scores.append({**key, "picture": picture.name, **score, "confidence": median})
                 reliability += [key | entry for entry in confidence_of_matches(true, predicted[row], prediction)]
         yield ScoredPicture(picture, pixels, true, predicted, scores, reliability)
 

@@ -46,6 +46,7 @@ TABLES = {
     "results": lambda: results_table(REPORT),
     "ablation": lambda: results_table(REPORTS / "ablation" / REPORT.name),
     "disturbances": (REPORTS / "disturbances.md").read_text,
+    "expected_accuracy": (REPORTS / "expected_accuracy.md").read_text,
 }
 
 
