@@ -17,7 +17,6 @@ class GrainConfig(PreTrainedConfig):
         detail_channels: Channels of the detail branch at strides 1, 2, 4 and 8; zeros switch the branch off (for the
             ablation: boundaries are then drawn from the tokens alone).
         context_blocks: Residual blocks at stride 8, where tokens and detail meet.
-        refining_blocks: Blocks that refine what is decoded, at strides 4 and 2; none unless a training adds them.
         num_channels_out: Logit channels: interior, boundary, normalised distance to the boundary.
         freeze_backbone: Whether only the decoder learns.
         interior_weight: Weight of the interior loss.
@@ -50,7 +49,6 @@ class GrainConfig(PreTrainedConfig):
     token_channels: int = 128
     detail_channels: list[int] | tuple[int, ...] = (16, 32, 64, 128)
     context_blocks: int = 3
-    refining_blocks: list[int] | tuple[int, ...] = (0, 0)
     num_channels_out: int = 3
     freeze_backbone: bool = False
     interior_weight: float = 1.0
@@ -71,11 +69,6 @@ class GrainConfig(PreTrainedConfig):
             raise ValueError(
                 f"detail_channels {list(self.detail_channels)} make no branch: expected four positive numbers, "
                 "for strides 1, 2, 4 and 8. Give four; (0, 0, 0, 0) switches the branch off."
-            )
-        if len(self.refining_blocks) != 2 or min(self.refining_blocks) < 0:
-            raise ValueError(
-                f"refining_blocks are {list(self.refining_blocks)}: expected two numbers of blocks, at strides 4 and "
-                "2. Use (0, 0) for none."
             )
         if self.num_channels_out < 2:
             raise ValueError(

@@ -74,28 +74,6 @@ class ResidualBlock(nn.Module):
         return features + self.second(self.first(features))
 
 
-class ZeroNorm(nn.BatchNorm2d):
-    """Batch normalisation that gives 0 until it has learnt something."""
-
-
-class RefiningBlock(nn.Module):
-    """What a trained decoder gains from more depth: wider between than outside, added to what it reads, at first 0."""
-
-    def __init__(self, channels: int, dilation: int = 1) -> None:
-        super().__init__()
-        self.first = ConvNormAct(channels, 2 * channels, dilation=dilation)
-        self.second = nn.Conv2d(2 * channels, channels, 3, padding=1, bias=False)
-        self.norm = ZeroNorm(channels)
-
-    def forward(self, features: torch.Tensor) -> torch.Tensor:
-        return features + self.norm(self.second(self.first(features)))
-
-
-def refining_blocks(channels: int, count: int) -> list[RefiningBlock]:
-    """Blocks of growing reach, which begins anew after four."""
-    return [RefiningBlock(channels, dilation=2 ** (k % 4)) for k in range(count)]
-
-
 class TokenFusion(nn.Module):
     """Brings tokens of several depths to the grid of the detail branch, aligned with the pixels."""
 
@@ -142,13 +120,8 @@ class GrainDecoder(nn.Module):
         skip = 1 if self.has_detail else 0
         self.fuse = ConvNormAct(config.token_channels + skip * eighth, eighth)
         self.context = nn.Sequential(*(ResidualBlock(eighth, dilation=2**i) for i in range(config.context_blocks)))
-        at_4, at_2 = config.refining_blocks
-        self.up_4 = nn.Sequential(
-            ConvNormAct(eighth + skip * quarter, quarter), ResidualBlock(quarter), *refining_blocks(quarter, at_4)
-        )
-        self.up_2 = nn.Sequential(
-            ConvNormAct(quarter + skip * half, half), ConvNormAct(half, half), *refining_blocks(half, at_2)
-        )
+        self.up_4 = nn.Sequential(ConvNormAct(eighth + skip * quarter, quarter), ResidualBlock(quarter))
+        self.up_2 = nn.Sequential(ConvNormAct(quarter + skip * half, half), ConvNormAct(half, half))
         self.up_1 = nn.Sequential(ConvNormAct(half + skip * full, full), ConvNormAct(full, full))
         self.head = nn.Conv2d(full, config.num_channels_out, 1)
 
@@ -207,8 +180,6 @@ class GrainPreTrainedModel(PreTrainedModel):
         super()._init_weights(module)
         if isinstance(module, nn.Conv2d) and module.kernel_size == (3, 3):
             nn.init.kaiming_normal_(module.weight, nonlinearity="relu")
-        elif isinstance(module, ZeroNorm):
-            nn.init.zeros_(module.weight)
 
     def save_pretrained(self, save_directory: str | os.PathLike, **options: Any) -> None:
         """Save weights, configuration and code, so that every auto class and the pipeline load the folder anywhere.

@@ -11,7 +11,7 @@ import pytest
 import torch
 from transformers import Dinov2Config, Dinov2Model
 
-from grain_model.modeling_grain import GrainForInstanceSegmentation, RefiningBlock
+from grain_model.modeling_grain import GrainForInstanceSegmentation
 from train.cli import main
 from train.datasets import load_instances
 from train.fit import SamplePool, Trainer, build_mixture, build_model, fit
@@ -138,29 +138,6 @@ def test_the_saved_model_keeps_a_share_of_the_start(options):
     assert not torch.allclose(saved, trained, atol=1e-3)
     with pytest.raises(FitError, match="--start-share"):
         replace(options, init=None, start_share=0.25)
-
-
-def test_refining_blocks_change_nothing_until_they_learn_and_nothing_before_them_learns(options):
-    grown = replace(options, refining_blocks=(5, 1), keep_statistics=True, lr=1e-2)
-    start = GrainForInstanceSegmentation.from_pretrained(options.init)
-    pixels = torch.randn(1, 3, 42, 56)
-    with torch.no_grad():
-        assert torch.equal(build_model(grown)(pixels).logits, start(pixels).logits)
-    fit(grown)
-    trained = GrainForInstanceSegmentation.from_pretrained(grown.out / "model")
-    assert trained.config.refining_blocks == [5, 1] and not trained.config.freeze_backbone
-    assert sum(isinstance(module, RefiningBlock) for module in trained.modules()) == 6
-    weights, before = dict(trained.named_parameters()), dict(start.named_parameters())
-    changed = {name.split(".")[1] for name in before if not torch.allclose(weights[name], before[name], atol=1e-3)}
-    assert changed and changed <= {"up_4", "up_2", "up_1", "head"}
-    assert all(weights[name].any() for name in weights.keys() - before.keys())
-    # Trained on, it keeps its blocks; it cannot be given others.
-    again = replace(grown, out=options.out / "again", init=str(grown.out / "model"))
-    assert build_model(again).config.refining_blocks == [5, 1]
-    with pytest.raises(FitError, match=r"has the refining blocks \[5, 1\], \[1, 1\] are asked for"):
-        build_model(replace(again, refining_blocks=(1, 1)))
-    with pytest.raises(FitError, match="--refining-blocks are added to a trained model"):
-        replace(options, init=None, refining_blocks=(5, 1))
 
 
 def test_training_lowers_the_loss(options, tmp_path):

@@ -59,8 +59,6 @@ def test_the_default_backbone_is_dinov2_small():
         ({"token_depths": ()}, "token_depths"),
         ({"detail_channels": (8, 8, 8)}, "detail_channels .*four positive numbers"),
         ({"detail_channels": (8, 0, 8, 8)}, "detail_channels"),
-        ({"refining_blocks": (1,)}, "refining_blocks .*two numbers"),
-        ({"refining_blocks": (1, -1)}, "refining_blocks"),
         ({"detail_channels": (-8, -8, -8, -8)}, "detail_channels"),
         ({"num_channels_out": 1}, "num_channels_out is 1"),
         ({"token_channels": "many"}, "token_channels"),

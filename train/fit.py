@@ -18,7 +18,7 @@ from tqdm import tqdm
 
 from grain_model.configuration_grain import GrainConfig
 from grain_model.loading import load_model
-from grain_model.modeling_grain import GrainForInstanceSegmentation, RefiningBlock
+from grain_model.modeling_grain import GrainForInstanceSegmentation
 from grain_model.segmentation_loss import segmentation_loss
 from train.augment import augment
 from train.border_loss import border_loss
@@ -30,8 +30,6 @@ from train.mask_loss import mask_loss
 SHARD_SIZE = "15MB"
 # Share of the tinted alloy among the samples where its folder is given.
 TBM_SHARE = 0.02
-# Rate of what lies around the refining blocks, for that of the blocks.
-SLOW_RATE = 1 / 8
 # The curves have a row for each of the first DENSE_ROWS steps, then one every ROW_EVERY.
 DENSE_ROWS = ROW_EVERY = 50
 
@@ -69,39 +67,13 @@ def build_model(options: FitOptions) -> GrainForInstanceSegmentation:
             # The model may have been saved with a frozen one.
             model.config.freeze_backbone = False
             model.backbone.requires_grad_(True)
-        return grow(model, options.refining_blocks) if any(options.refining_blocks) else model
+        return model
     detail = (0, 0, 0, 0) if options.no_detail else GrainConfig().detail_channels
     if options.backbone:
         return GrainForInstanceSegmentation.from_backbone(
             options.backbone, freeze=not options.train_backbone, detail_channels=detail
         )
     return GrainForInstanceSegmentation(GrainConfig(detail_channels=detail))
-
-
-def grow(model: GrainForInstanceSegmentation, blocks: tuple[int, ...]) -> GrainForInstanceSegmentation:
-    """Add refining blocks to a trained model and let only them and what is decoded around them learn.
-
-    Args:
-        model: The model; its output stays as it is until the blocks have learnt something.
-        blocks: How many at strides 4 and 2.
-
-    Raises:
-        FitError: If the model has other refining blocks already.
-    """
-    if tuple(model.config.refining_blocks) not in ((0, 0), tuple(blocks)):
-        raise FitError(
-            f"The model to start from has the refining blocks {list(model.config.refining_blocks)}, {list(blocks)} are "
-            "asked for. Expected are as many, or a model without. Change --refining-blocks or --init."
-        )
-    config = deepcopy(model.config)
-    config.refining_blocks = list(blocks)
-    grown = GrainForInstanceSegmentation(config)
-    grown.load_state_dict(model.state_dict(), strict=False)
-    # Not `freeze_backbone`, which the saved model would keep.
-    grown.backbone.requires_grad_(False)
-    for name, part in grown.decoder.named_children():
-        part.requires_grad_(name == "head" or name.startswith("up_"))
-    return grown.eval()
 
 
 @torch.no_grad()
@@ -406,15 +378,10 @@ def _start_worker(_: int) -> None:
 
 def parameter_groups(model: GrainForInstanceSegmentation, options: FitOptions) -> list[dict]:
     """Split the trainable weights by learning rate and by whether they decay."""
-    refining = [p for m in model.modules() if isinstance(m, RefiningBlock) for p in m.parameters()]
-    added = {id(p) for p in refining} if any(options.refining_blocks) else set()
-    rest = [p for p in model.decoder.parameters() if id(p) not in added]
-    parts = [(list(model.backbone.parameters()), options.backbone_lr)]
-    parts += [(rest, options.lr * SLOW_RATE), (refining, options.lr)] if added else [(rest, options.lr)]
     groups = []
-    for part, rate in parts:
+    for part, rate in ((model.backbone, options.backbone_lr), (model.decoder, options.lr)):
         for decays in (True, False):
-            weights = [p for p in part if p.requires_grad and (p.ndim > 1) == decays]
+            weights = [p for p in part.parameters() if p.requires_grad and (p.ndim > 1) == decays]
             if weights:
                 decay = options.weight_decay if decays else 0.0
                 groups.append({"params": weights, "peak": rate, "lr": rate, "weight_decay": decay})

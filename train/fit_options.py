@@ -33,7 +33,6 @@ class FitOptions:
     train_backbone: bool = False
     init: str | None = None
     start_share: float = 0.0
-    refining_blocks: tuple[int, ...] = (0, 0)
     steps: int = 20000
     minutes: float | None = None
     batch: int = 32
@@ -72,11 +71,6 @@ class FitOptions:
             raise FitError(
                 "--init brings a whole model, so --backbone and --no-detail would be ignored. Expected is one start. "
                 "Leave out either --init or the other two."
-            )
-        if any(self.refining_blocks) and not self.init:
-            raise FitError(
-                "--refining-blocks are added to a trained model, but none is given. Expected is a model to start from. "
-                "Add --init, or leave out --refining-blocks."
             )
         if self.start_share and not self.init:
             raise FitError(
@@ -126,13 +120,6 @@ def add_options(parser: argparse.ArgumentParser) -> None:
     add("--train-backbone", "train the backbone, too, where it would be frozen", action="store_true")
     add("--init", "model folder or Hub id to start from, or 'embedded' (which your own micrographs start from)")
     add("--start-share", "share that the weights of --init keep in the saved model, which forgets less so", type=share)
-    add(
-        "--refining-blocks",
-        "blocks that are added to the model of --init at strides 4 and 2: they learn at --lr, what lies around them at "
-        "an eighth of it, and all before keeps its weights",
-        type=natural_number,
-        nargs=2,
-    )
     add("--steps", "length of the schedule", type=positive_integer)
     add("--minutes", "end the schedule after this time if that comes first; not reproducible", type=positive_number)
     add("--batch", "pictures a step", type=positive_integer)
