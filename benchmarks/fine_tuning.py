@@ -9,6 +9,7 @@ direction of the lamellae tells one colony from the next.
 from __future__ import annotations
 
 import argparse
+import sys
 import tempfile
 from pathlib import Path
 
@@ -75,7 +76,7 @@ def write_labelled(folder: Path, seeds: range) -> Path:
     return folder
 
 
-def main() -> None:
+def main() -> int:
     """Fine-tune the embedded weights on five micrographs, and print F1 and counts of twenty others."""
     # Imported late, so that `--help` does not wait for torch.
     from grain_model.loading import load_model
@@ -86,11 +87,13 @@ def main() -> None:
         training = write_labelled(Path(folder) / "training", range(TRAINING))
         others = read_labelled_folder(write_labelled(Path(folder) / "others", range(1000, 1000 + TEST)))
         out = Path(folder) / "run"
-        run_train(["fit", "--data", str(training), "--init", "embedded", "--out", str(out)])
+        if code := run_train(["fit", "--data", str(training), "--init", "embedded", "--out", str(out)]):
+            return code
         table = compare(load_model(None), load_model(out / "model"), others)
         print(f"\n{TEST} other micrographs of the same style:\n\n{as_text(table)}")
         print(f"\nF1 gained: {(table['f1_after'] - table['f1_before']).mean():+.3f}")
+    return 0
 
 
 if __name__ == "__main__":
-    main()
+    sys.exit(main())

@@ -58,6 +58,11 @@ class GrainConfig(PreTrainedConfig):
 
     def validate_architecture(self) -> None:
         """Check what the types alone cannot; called by the library when a configuration is made."""
+        if self.backbone_config.model_type != "dinov2":
+            raise ValueError(
+                f"backbone_config describes a model of the type {self.backbone_config.model_type!r}: expected 'dinov2'."
+                " Pass a Dinov2Config, or leave it out for facebook/dinov2-small."
+            )
         layers = self.backbone_config.num_hidden_layers
         if not self.token_depths or not all(0 <= depth <= layers for depth in self.token_depths):
             raise ValueError(
@@ -70,9 +75,12 @@ class GrainConfig(PreTrainedConfig):
                 f"detail_channels {list(self.detail_channels)} make no branch: expected four positive numbers, "
                 "for strides 1, 2, 4 and 8. Give four; (0, 0, 0, 0) switches the branch off."
             )
-        if self.num_channels_out < 2:
+        if self.context_blocks < 0:
+            raise ValueError(f"context_blocks is {self.context_blocks}: expected 0 or more. Use 3.")
+        if self.num_channels_out not in (2, 3):
             raise ValueError(
-                f"num_channels_out is {self.num_channels_out}: expected at least 2, interior and boundary. Use 3."
+                f"num_channels_out is {self.num_channels_out}: expected 2, interior and boundary, or 3, with the "
+                "distance. Use 3."
             )
 
 

@@ -6,6 +6,7 @@ import json
 from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import lru_cache
+from typing import Any
 
 import numpy as np
 
@@ -13,7 +14,7 @@ from .instances import DEFAULT_SETTINGS, LabelSettings
 from .weights_origin import EMBEDDED_WEIGHTS
 
 CURVES = EMBEDDED_WEIGHTS / "expected_accuracy.json"
-"""What `python -m train.expected_accuracy` measured of the embedded weights: at each median `confidence` of a picture's
+"""What `python -m train.expected_accuracy` measured: of which `weights`, and at each median `confidence` of a picture's
 grains, from low to high, the means `f1` and `count_error`."""
 
 
@@ -44,16 +45,17 @@ def expected_accuracy(
         settings: How the labels were drawn.
 
     Returns:
-        The means at the median confidence, beyond the curves' ends those of the ends; None without grains, for other
-        weights than the embedded ones and for other settings than the defaults, of which nothing was measured.
+        The means at the median confidence, beyond the ends of the curves those there; None without grains, and for
+        other weights or settings than those that were measured: the embedded ones and the defaults.
     """
-    if not len(confidence) or weights.get("name") != "embedded" or settings != DEFAULT_SETTINGS:
+    curves = _read_curves()
+    if not len(confidence) or weights != curves["weights"] or settings != DEFAULT_SETTINGS:
         return None
-    curves, median = _read_curves(), float(np.median(confidence))
+    median = float(np.median(confidence))
     f1, count_error = (float(np.interp(median, curves["confidence"], curves[name])) for name in ("f1", "count_error"))
     return ExpectedAccuracy(f1, count_error)
 
 
 @lru_cache(maxsize=1)
-def _read_curves() -> dict[str, list[float]]:
+def _read_curves() -> dict[str, Any]:
     return json.loads(CURVES.read_text(encoding="utf-8"))

@@ -10,7 +10,14 @@ from huggingface_hub.errors import StrictDataclassError
 from safetensors import SafetensorError
 from torch import nn
 from torch.nn import functional as F
-from transformers import AutoModel, AutoModelForImageSegmentation, Dinov2Model, PreTrainedModel
+from transformers import (
+    AutoModel,
+    AutoModelForImageSegmentation,
+    Dinov2Config,
+    Dinov2Model,
+    PreTrainedConfig,
+    PreTrainedModel,
+)
 from transformers.dynamic_module_utils import custom_object_save
 from transformers.utils import ModelOutput
 
@@ -231,10 +238,17 @@ class GrainForInstanceSegmentation(GrainPreTrainedModel):
             The model, in evaluation mode as `from_pretrained` leaves it.
 
         Raises:
-            ModelError: If there is no Dinov2 model.
+            ModelError: If there is no Dinov2 model, or a part of its weights is missing.
         """
         try:
-            backbone = Dinov2Model.from_pretrained(source, dtype=torch.float32)
+            kind = PreTrainedConfig.get_config_dict(source)[0].get("model_type")
+            if kind != Dinov2Config.model_type:
+                raise ValueError(f"it holds a model of the type {kind!r}.")
+            # transformers would draw what is missing at random, with no more than a warning.
+            backbone, report = Dinov2Model.from_pretrained(source, dtype=torch.float32, output_loading_info=True)
+            missing = set(report["missing_keys"]) - {"embeddings.mask_token"}  # of training by masks only
+            if missing:
+                raise ValueError(f"{len(missing)} of its tensors are missing.")
         except UNLOADABLE as error:
             raise ModelError(
                 f"The backbone {str(source)!r} could not be loaded: {first_line(error)} Expected is the "
@@ -283,7 +297,8 @@ class GrainForInstanceSegmentation(GrainPreTrainedModel):
             pixel_values: (B, 3, H, W) from `GrainImageProcessor`; any H and W.
             labels: Integer (B, H, W): 0 = not a grain, 1.. = grain ids (unique in a picture), -1 = not known.
             output_hidden_states: Whether to return the backbone's states.
-            output_attentions: Whether to return the backbone's attention weights.
+            output_attentions: Whether to return the backbone's attention weights, which the model has when it is loaded
+                with `attn_implementation="eager"`.
             return_dict: Whether to return an output object (default) or a tuple.
 
         Returns:

@@ -15,10 +15,11 @@ from grain_model.fields import CountedField, write_fields
 from grain_model.instances import DEFAULT_SETTINGS, LabelSettings
 from grain_model.report_content import compose_field
 from grain_model.ui.card import describe_count
+from grain_model.version import __version__
 from tests.drawn import draw_grid, predict_drawn
 from train.expected_accuracy import draw_curves, expected_table, fit_curves
 
-EMBEDDED = {"name": "embedded", "version": "0"}
+EMBEDDED = {"name": "embedded", "version": __version__}
 
 
 @pytest.fixture
@@ -29,6 +30,7 @@ def counted(monkeypatch, tiny_model):
 
 def test_the_curves_that_come_with_the_weights_only_rise_and_fall():
     curves = json.loads(CURVES.read_text())
+    assert curves["weights"] == EMBEDDED, "measured of other weights: see train.expected_accuracy"
     for name, sign in (("confidence", 1), ("f1", 1), ("count_error", -1)):
         assert len(curves[name]) == len(curves["confidence"]) and (sign * np.diff(curves[name]) >= 0).all(), name
     assert 0 <= curves["f1"][0] < 0.5 < 0.9 < curves["f1"][-1] <= 1
@@ -49,7 +51,8 @@ def test_it_is_looked_up_at_the_median_and_ends_with_the_curves():
     ("confidence", "weights", "settings"),
     [
         ([], EMBEDDED, DEFAULT_SETTINGS),
-        ([0.9], {"name": "my-model", "version": "1"}, DEFAULT_SETTINGS),
+        ([0.9], {"name": "my-model", "version": __version__}, DEFAULT_SETTINGS),
+        ([0.9], {"name": "embedded", "version": "c1b0cc2b4920"}, DEFAULT_SETTINGS),
         ([0.9], {"name": "embedded, but other weights than the folder's", "version": None}, DEFAULT_SETTINGS),
         ([0.9], EMBEDDED, LabelSettings("components")),
         ([0.9], EMBEDDED, LabelSettings(boundary_sensitivity=0.7)),

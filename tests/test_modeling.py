@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 import torch
 from torch import nn
-from transformers import Dinov2Config, Dinov2Model
+from transformers import Dinov2Config, Dinov2Model, ViTConfig, ViTModel
 
 from grain_model.configuration_grain import GrainConfig
 from grain_model.errors import ModelError
@@ -61,6 +61,9 @@ def test_the_default_backbone_is_dinov2_small():
         ({"detail_channels": (8, 0, 8, 8)}, "detail_channels"),
         ({"detail_channels": (-8, -8, -8, -8)}, "detail_channels"),
         ({"num_channels_out": 1}, "num_channels_out is 1"),
+        ({"num_channels_out": 5}, "num_channels_out is 5"),
+        ({"context_blocks": -1}, "context_blocks is -1"),
+        ({"backbone_config": ViTConfig()}, "of the type 'vit': expected 'dinov2'"),
         ({"token_channels": "many"}, "token_channels"),
     ],
 )
@@ -350,3 +353,16 @@ def test_starts_from_a_backbones_weights_with_only_the_decoder_to_learn(tmp_path
 def test_a_backbone_that_is_not_there_is_named():
     with pytest.raises(ModelError, match="no/such-folder.*Expected is the Hub id"):
         GrainForInstanceSegmentation.from_backbone("no/such-folder/at-all")
+
+
+def test_a_backbone_that_is_no_dinov2_or_lacks_weights_is_refused(tmp_path):
+    tiny = {"hidden_size": 32, "num_hidden_layers": 2, "num_attention_heads": 2, "image_size": 56, "patch_size": 14}
+    ViTModel(ViTConfig(**tiny)).save_pretrained(tmp_path / "vit")
+    with pytest.raises(ModelError, match="a model of the type 'vit'"):
+        GrainForInstanceSegmentation.from_backbone(tmp_path / "vit")
+    backbone = Dinov2Model(Dinov2Config(**tiny))
+    weights = backbone.state_dict()
+    del weights["encoder.layer.1.norm1.weight"], weights["embeddings.mask_token"]
+    backbone.save_pretrained(tmp_path / "part", state_dict=weights)
+    with pytest.raises(ModelError, match="1 of its tensors are missing"):
+        GrainForInstanceSegmentation.from_backbone(tmp_path / "part")

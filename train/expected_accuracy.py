@@ -7,6 +7,7 @@ before `python -m train.model_card`.
 
 from __future__ import annotations
 
+import json
 from pathlib import Path
 
 import matplotlib
@@ -18,7 +19,7 @@ from sklearn.isotonic import IsotonicRegression
 from grain_model.expected_accuracy import CURVES
 from grain_model.json_file import save_json
 from train.contenders import MODEL_ROW
-from train.model_card import REPORTS, ROOT
+from train.model_card import REPORT, REPORTS, ROOT
 from train.report import table
 
 FITTED_ON = "synthetic-test"
@@ -84,7 +85,8 @@ def main() -> None:
     scores = pd.read_csv(REPORTS / "instances.csv")
     scores = scores[scores["method"] == MODEL_ROW].dropna(subset="confidence")
     curves = fit_curves(scores[scores["material"] == FITTED_ON])
-    save_json(curves, CURVES)
+    weights = json.loads(REPORT.read_text())["weights"][MODEL_ROW]
+    save_json({"weights": weights, **curves}, CURVES)
     (REPORTS / "expected_accuracy.md").write_text(expected_table(scores, curves) + "\n")
     draw_curves(scores, curves, ROOT / "assets" / "expected_accuracy.png")
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import shutil
 import tempfile
+import uuid
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -76,7 +77,10 @@ class CountedMicrograph:
         """
         path = Path(self.folder.name) / f"{name}.png"
         if not path.exists():
-            write_png(path, draw())
+            # Under a name of its own until it is whole: another handler may look for it meanwhile.
+            part = path.with_name(f"{name}-{uuid.uuid4().hex}.png")
+            write_png(part, draw())
+            part.replace(path)
         return str(path)
 
     def correct(self, edits: Sequence[Edit], undone: Sequence[Edit] = ()) -> CountedMicrograph:
