@@ -65,6 +65,8 @@ def grain_size(labels: np.ndarray, um_per_pixel: float | None = None) -> GrainSi
     area = np.bincount(labels.ravel())[1:].astype(float)
     is_cut = touches_edge(boxes, labels.shape)
     closed = close_boundaries(labels)
+    # With the drawn boundaries, which take more of a small grain than of a large one.
+    closed_area = np.bincount(closed.ravel(), minlength=len(area) + 1)[1:].astype(float)
 
     rectangle = count_rectangle(labels, boxes)
     circle = count_circle(labels, boxes)
@@ -90,8 +92,8 @@ def grain_size(labels: np.ndarray, um_per_pixel: float | None = None) -> GrainSi
         mean_area=_mean_area(area[~is_cut], dispersion, um_per_pixel, _drawn_boundary_flag(labels, closed)),
         heyn=_intercept_result("heyn", heyn, _blocks_of(heyn, labels.shape), "blocks", least, um_per_pixel),
         abrams=_abrams_result(abrams, labels.shape, least, um_per_pixel),
-        ala=_largest_grain(np.asarray(ids)[1:], area, is_cut, rectangle.equivalent, um_per_pixel),
-        duplex=duplex_hint(area),
+        ala=_largest_grain(np.asarray(ids)[1:], closed_area, is_cut, rectangle.equivalent, um_per_pixel),
+        duplex=duplex_hint(closed_area),
         um_per_pixel=um_per_pixel,
         directions=directions,
         flags=(*_field_flags(closed), *elongation_flags(directions), *_scale_flags(saltykov.G)),

@@ -66,6 +66,7 @@ class ReportField:
         facts: Pairs of a name and a value.
         rules: Rows of the grain-size table, in RULE_COLUMNS.
         warnings: What a reader has to know.
+        doubts: Those of them that are about the file, its scale and how well the grains were found.
         pictures: Rows of pictures, each of one height: the micrograph and its grains, test lines, charts.
     """
 
@@ -73,6 +74,7 @@ class ReportField:
     facts: list[tuple[str, str]]
     rules: list[tuple[str, ...]]
     warnings: list[str]
+    doubts: list[str]
     pictures: list[list[Picture]]
 
 
@@ -146,7 +148,7 @@ def compose_report(
         facts=facts,
         rules=_rule_rows(sizes),
         notes=_notes(sizes),
-        warnings=_unique([*sizes.flags, *_rule_flags(sizes)]),
+        warnings=_unique([*_doubts_of_fields(fields), *sizes.flags, *_rule_flags(sizes)]),
         fields=fields,
     )
 
@@ -158,8 +160,18 @@ def compose_field(analysis: GrainAnalysis) -> ReportField:
         facts=_field_facts(analysis),
         rules=_rule_rows(analysis.grain_size),
         warnings=_unique([*analysis.remarks, *_rule_flags(analysis.grain_size)]),
+        doubts=_unique([*analysis.micrograph.warnings, *(flag.message for flag in analysis.flags)]),
         pictures=_field_pictures(analysis),
     )
+
+
+def _doubts_of_fields(fields: Sequence[ReportField]) -> list[str]:
+    """Each doubt once, with the fields that it is about where these are not all."""
+    about: dict[str, list[str]] = {}
+    for field in fields:
+        for doubt in field.doubts:
+            about.setdefault(doubt, []).append(field.counted.file)
+    return [doubt if len(files) == len(fields) else f"{', '.join(files)}: {doubt}" for doubt, files in about.items()]
 
 
 def _field_facts(analysis: GrainAnalysis) -> list[tuple[str, str]]:

@@ -96,16 +96,21 @@ def _printed_lengths(strip: np.ndarray, bar: ScaleBar, strip_top: int) -> list[_
     for corners, text, score in zip(reading.boxes, reading.txts, reading.scores, strict=True):
         (left, top), (right, bottom) = corners.min(axis=0) / factor, corners.max(axis=0) / factor
         for match in _PRINTED_LENGTH.finditer(text):
-            number, unit = match[1].upper().replace("O", "0").replace(",", "."), match[2].lower()
+            number, unit = match[1].upper().replace("O", "0"), match[2].lower()
             unit = unit if unit in ("nm", "mm") else "µm"
-            um = in_um(number, unit)
+            try:
+                um = in_um(number, unit)
+            except ValueError:  # such as 1,000, which may be one or a thousand
+                continue
             if um is None:
                 continue
             # Neighbouring texts may have been read as one line, so where in it the length stands matters.
             column = left + (right - left) * (match.start() + match.end()) / (2 * len(text))
             beside = max(bar.left - column, column - bar.left - bar.length, 0)
             above = abs((top + bottom) / 2 - (bar.row - strip_top))
-            lengths.append(_PrintedLength(um, f"{number} {unit}", math.hypot(beside, above), float(score)))
+            lengths.append(
+                _PrintedLength(um, f"{number.replace(',', '.')} {unit}", math.hypot(beside, above), float(score))
+            )
     return lengths
 
 

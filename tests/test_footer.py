@@ -1,11 +1,13 @@
 """The strip under pictures of electron microscopes, drawn in the styles of three makers."""
 
 import sys
+from types import SimpleNamespace
 
 import cv2
 import numpy as np
 import pytest
 
+from grain_model import scale_suggestion
 from grain_model.errors import GrainError
 from grain_model.footer import find_footer, find_scale_bar
 from grain_model.micrograph import read_micrograph
@@ -144,9 +146,18 @@ def test_no_suggestion_without_strip_bar_or_length():
     assert suggest_scale(read_micrograph(draw_sem("Zeiss", text="bar"))) is None
 
 
-def test_text_recognition_is_an_extra(monkeypatch):
-    from grain_model import scale_suggestion
+@pytest.mark.parametrize(
+    ("printed", "um"), [("10 um", 10), ("0,5 um", 0.5), ("1OO nm", 0.1), ("1,000 nm", None), ("no length", None)]
+)
+def test_a_comma_that_may_part_thousands_is_no_length(monkeypatch, printed, um):
+    box = np.array([[660, 10], [800, 10], [800, 30], [660, 30]], float) * 200 / 60
+    read = SimpleNamespace(boxes=[box], txts=[printed], scores=[0.9])
+    monkeypatch.setattr(scale_suggestion, "_text_recognition", lambda: lambda picture: read)
+    suggestion = suggest_scale(read_micrograph(draw_sem("JEOL")))
+    assert suggestion is None if um is None else suggestion.um_per_pixel == pytest.approx(um / 180)
 
+
+def test_text_recognition_is_an_extra(monkeypatch):
     scale_suggestion._text_recognition.cache_clear()
     monkeypatch.setitem(sys.modules, "rapidocr", None)
     with pytest.raises(GrainError, match=r"grain_model\[ocr\]"):

@@ -14,6 +14,7 @@ from grain_model.errors import MeasurementError, ScaleError
 from grain_model.field_mean import average_fields
 from grain_model.grain_size import grain_size
 from grain_model.grain_size_result import RULES, GrainSize, g_from_area, g_from_density, g_from_intercept
+from grain_model.instances import _part
 from grain_model.intercepts import TestLine as Line
 from grain_model.intercepts import count_intercepts
 from grain_model.measurement import grain_boxes, touches_edge
@@ -326,6 +327,16 @@ def test_ala_grain():
     assert result.ala.difference == pytest.approx(np.log2(25), abs=0.1)
     assert result.ala.G == pytest.approx(g_from_area(3600 * UM**2 * 1e-6))
     assert not grain_size(squares(12, 600), UM).ala.is_ala
+
+
+def test_drawn_boundaries_make_no_grain_as_large_as():
+    """They take a fifth and more of small grains, a tenth of a large one."""
+    labels = squares(20, 400)
+    labels[100:152, 100:152] = labels.max() + 1
+    plain, drawn = grain_size(labels, UM).ala, grain_size(_part(labels), UM).ala
+    assert drawn.difference == pytest.approx(plain.difference, abs=0.02)
+    assert drawn.is_ala == plain.is_ala
+    assert drawn.G == pytest.approx(plain.G, abs=0.02)
 
 
 def test_ala_grain_is_coarser_than_saltykovs_mean():

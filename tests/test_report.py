@@ -80,6 +80,12 @@ def test_report_says_what_a_signature_needs(report):
     assert "the scale contradicts the file's by 7 %" in report.fields[0].warnings
 
 
+def test_what_makes_a_field_doubtful_stands_above_the_signature(report):
+    assert "field <0>.png: the scale contradicts the file's by 7 %" in report.warnings
+    alike = [analyzed(seed, notes=("The image has transparent pixels.",)) for seed in (0, 1)]
+    assert "The image has transparent pixels." in compose_report(alike).warnings
+
+
 def test_report_says_how_the_grains_of_every_field_were_found(report):
     found = dict(report.facts)["Grains found by"]
     assert "smallest grain 40 px" in found and "smallest grain by the image's own grains" in found

@@ -29,13 +29,12 @@ def describe_count(analysis: GrainAnalysis, edge_rule: str = "all", true_count: 
         "whole": (int((~cut).sum()), "whole grain", sizes.mean_area),
         "half": (sizes.saltykov.n, "grain, those cut as half", sizes.saltykov),
     }[edge_rule]
-    diameters, unit = grain_diameters(analysis.table)
-    diameters = diameters[~cut] if edge_rule == "whole" else diameters
+    diameters, unit = grain_diameters(analysis.table[~cut])
     rule = "mean area, E1382" if edge_rule == "whole" else "planimetric"
     rows = [("true count, all grains", true_count)] if true_count else []
-    rows.append((f"ASTM G, {rule}", _size_text(size)))
+    rows.append((f"ASTM G, {rule}", _size_text(size, "no whole grains" if edge_rule == "whole" else "no grains")))
     if len(diameters):
-        rows.append(("mean diameter (ECD)", f"{diameters.mean():.3g} {unit}"))
+        rows.append(("mean diameter (ECD), whole grains", f"{diameters.mean():.3g} {unit}"))
     if analysis.count:
         rows.append(("cut by the edge", f"{int(cut.sum())}"))
     if analysis.edits:
@@ -50,9 +49,9 @@ def describe_count(analysis: GrainAnalysis, edge_rule: str = "all", true_count: 
     return _card(f"{number:g}", title, rows, remarks)
 
 
-def _size_text(size: RuleResult) -> str:
+def _size_text(size: RuleResult, none: str) -> str:
     if size.G is None:
-        return "needs the scale" if size.um_per_pixel is None else "no grains"
+        return "needs the scale" if size.um_per_pixel is None else none
     if size.ci95 is None:
         return f"{size.G:.2f}"
     # On a phone the interval goes to the next line as a whole.

@@ -163,7 +163,7 @@ def lay_out_display() -> Display:
                 [(text, name) for name, text in EDGE_RULES.items()],
                 value=standard.edge_rule,
                 label="Edge rule",
-                info="Changes the count and the mean diameter on the card, and G only where cut grains are left out: "
+                info="Changes the count on the card, and G only where cut grains are left out: "
                 "then it comes from the mean area (ASTM E1382), otherwise it is planimetric, which always counts them "
                 "as half. Pictures, table and files keep every grain and tell which are cut.",
                 elem_id="edge-rule",
