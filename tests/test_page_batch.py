@@ -117,6 +117,24 @@ def test_batch_of_five_with_one_corrupt(page, site, tmp_path):
 
 
 @needs_chromium
+def test_a_full_disk_is_told_without_its_details(page, tmp_path, monkeypatch):
+    def fail(*arguments: object) -> None:
+        raise OSError(28, "No space left on device", "/place/on/the/server")
+
+    monkeypatch.setattr(batch_run, "_pack", fail)
+    open_tab(page)
+    load(page, [write_grid(tmp_path / "steel.png", 2, 2)])
+    page.get_by_role("button", name="Count all files").click()
+    message = page.locator(".toast-body.error")
+    message.wait_for()
+    assert "The server failed at this (OSError)" in message.inner_text()
+    assert "/place" not in page.content() and "Traceback" not in page.content()
+    assert "Ended by a failure of the server" in page.locator("#batch-card").inner_text()
+    # The next batch can be counted.
+    page.wait_for_function("!document.querySelector('#batch-button').disabled")
+
+
+@needs_chromium
 def test_the_settings_hold_for_all_files(page, tmp_path):
     open_tab(page)
     load(page, [write_grid(tmp_path / f"{number}.png", 2, 2) for number in range(2)])

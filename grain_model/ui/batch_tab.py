@@ -148,7 +148,10 @@ class _BatchTab:
             )
         )
         ending = {"fn": self.end, "inputs": None, "outputs": [*buttons, self.upload], **PRIVATE}
-        running.then(**ending)
+        # Not `then`, which gradio leaves out after a generator that failed.
+        running.success(**ending)
+        failed = _card("Ended by a failure of the server")
+        running.failure(lambda: {**self.end(), self.card: failed}, None, [*ending["outputs"], self.card], **PRIVATE)
         self.stop.click(self.stop_counting, self.batch, [self.card, self.stop], **PRIVATE)
         given_up = _card("Stopped before the first file")
         self.give_up.click(lambda: given_up, None, self.card, cancels=running, **PRIVATE).then(**ending)
@@ -179,6 +182,7 @@ class _BatchTab:
             self.stop: gr.Button(interactive=True),
         }
 
+    @clear_errors
     def run(
         self,
         opened: BatchUpload,

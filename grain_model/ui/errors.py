@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import functools
 import html
+import inspect
 import re
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from typing import ParamSpec, TypeVar
 
 import gradio as gr
@@ -32,13 +34,13 @@ def clear_errors(function: Callable[P, T], *, as_html: bool = True) -> Callable[
         as_html: The message is for the page, which takes it for HTML; otherwise it is plain text, for programs.
 
     Returns:
-        The same function, but for its errors.
+        The same function, or generator, but for its errors.
     """
 
-    @functools.wraps(function)
-    def wrapped(*args: P.args, **kwargs: P.kwargs) -> T:
+    @contextmanager
+    def told() -> Iterator[None]:
         try:
-            return function(*args, **kwargs)
+            yield
         except GrainError as error:
             # Visitors know their file by its name, not by its place on the server.
             message = _SERVER_FOLDER.sub("", str(error))
@@ -48,5 +50,19 @@ def clear_errors(function: Callable[P, T], *, as_html: bool = True) -> Callable[
             raise
         except Exception as error:
             raise gr.Error(UNFORESEEN.format(type(error).__name__), duration=None, title="That did not work") from error
+
+    if inspect.isgeneratorfunction(function):
+
+        @functools.wraps(function)
+        def wrapped(*args: P.args, **kwargs: P.kwargs) -> T:
+            with told():
+                yield from function(*args, **kwargs)
+
+    else:
+
+        @functools.wraps(function)
+        def wrapped(*args: P.args, **kwargs: P.kwargs) -> T:
+            with told():
+                return function(*args, **kwargs)
 
     return wrapped
