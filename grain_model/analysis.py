@@ -232,7 +232,7 @@ class GrainAnalysis:
             confidence and expected accuracy, warnings, quality flags, and the software and weights that made it.
         """
         height, width = self.labels.shape
-        known = self.confidence[np.isfinite(self.confidence)]
+        known, expected = self.confidence[np.isfinite(self.confidence)], self.expected_accuracy
         return {
             "name": self.name,
             "count": self.count,
@@ -246,7 +246,7 @@ class GrainAnalysis:
             },
             "grain_size": self.grain_size.to_dict(),
             "mean_confidence": float(known.mean()) if len(known) else None,
-            "expected_accuracy": asdict(self.expected_accuracy) if self.expected_accuracy else None,
+            "expected_accuracy": asdict(expected) if expected else None,
             "warnings": list(self.warnings),
             "quality_flags": [{"code": flag.code, "message": flag.message} for flag in self.flags],
             "software": {"name": "grain_model", "version": __version__},

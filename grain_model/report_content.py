@@ -191,8 +191,8 @@ def _field_facts(analysis: GrainAnalysis) -> list[tuple[str, str]]:
         drawn = len(analysis.corrected_ids)
         by_hand = f"{describe_edits(analysis.edits)}; {drawn} grain{'' if drawn == 1 else 's'} drawn by hand"
         facts.append(("Corrected by hand", by_hand))
-    if analysis.expected_accuracy:
-        facts.append(("Expected accuracy", f"{analysis.expected_accuracy}, as on labelled pictures of this confidence"))
+    if expected := analysis.expected_accuracy:
+        facts.append(("Expected accuracy", f"{expected}, as on labelled pictures of this confidence"))
     if len(whole):
         facts += [
             ("Diameter (ECD)", f"median {np.median(diameters):.3g}, mean {diameters.mean():.3g} {unit}"),

@@ -57,8 +57,7 @@ def score_pictures(pictures: Sequence[LabelledMicrograph], contenders: Sequence[
                 predicted[row] = prepare_labels(found)
                 key = {"material": picture.material, "method": row}
                 score = _score(mask_iou(drawn, found), true, predicted[row])
-                known_of = prediction.confidence if prediction.confidence is not None else ()
-                median = float(np.median(known_of)) if len(known_of) else np.nan
+                median = _median_confidence(prediction)
                 scores.append({**key, "picture": picture.name, **score, "confidence": median})
                 reliability += [key | entry for entry in confidence_of_matches(true, predicted[row], prediction)]
         yield ScoredPicture(picture, pixels, true, predicted, scores, reliability)
@@ -91,6 +90,13 @@ def _score(area: float, true: np.ndarray, pred: np.ndarray) -> dict[str, float]:
     counts = {"n_true": match.n_true, "n_pred": match.n_pred, "tp": match.tp, "fp": match.fp, "fn": match.fn}
     values = {"mask_iou": area, "mask_dice": dice(area)}
     return counts | {column: values.get(column, getattr(match, column, None)) for column in SCORE_COLUMNS}
+
+
+def _median_confidence(prediction: Prediction) -> float:
+    """Median over the grains; NaN without grains, or where the method gives none."""
+    if prediction.confidence is None or len(prediction.confidence) == 0:
+        return np.nan
+    return float(np.median(prediction.confidence))
 
 
 def confidence_of_matches(true: np.ndarray, pred: np.ndarray, prediction: Prediction) -> list[dict]:

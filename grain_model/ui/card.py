@@ -39,8 +39,8 @@ def describe_count(analysis: GrainAnalysis, edge_rule: str = "all", true_count: 
         rows.append(("cut by the edge", f"{int(cut.sum())}"))
     if analysis.edits:
         rows.append(("corrected by hand", _correction_text(analysis)))
-    if analysis.expected_accuracy:
-        rows.append(("expected accuracy", str(analysis.expected_accuracy)))
+    if expected := analysis.expected_accuracy:
+        rows.append(("expected accuracy", str(expected)))
     rows.append(("scale", _scale_text(analysis)))
     title = noun if number == 1 else noun.replace("grain", "grains")
     remarks = analysis.remarks

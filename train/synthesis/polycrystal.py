@@ -186,23 +186,19 @@ def _power_diagram(
     slope_x, slope_y = (np.ascontiguousarray(-2 * arm[order, :, axis].T, np.float32) for axis in (0, 1))
     offset = np.ascontiguousarray(offset[order].T, np.float32)
     best = np.full(bx.shape, np.inf, np.float32)
-    second, power, worse = best.copy(), np.empty_like(best), np.empty_like(best)
+    second = best.copy()
     for k, blocks_left in enumerate(np.count_nonzero(needed[:, None] > np.arange(candidates.shape[1]), axis=0)):
-        # In memory that is there already: filling new memory takes as long as the arithmetic.
-        near_x, near_y, near_best, near_second, near_power, near_worse = (
-            a[:, :blocks_left] for a in (bx, by, best, second, power, worse)
-        )
-        np.multiply(near_x, slope_x[k, :blocks_left], out=near_power)
-        near_power += np.multiply(near_y, slope_y[k, :blocks_left], out=near_worse)
-        near_power += offset[k, :blocks_left]
+        part = np.s_[:, :blocks_left]
+        power = bx[part] * slope_x[k, :blocks_left]
+        power += by[part] * slope_y[k, :blocks_left]
+        power += offset[k, :blocks_left]
         # The candidate's number travels in the last bits of its distance: two minima then do what an argmin and
         # masked copies would, several times faster. It costs 2^-20 of the distance.
-        bits = near_power.view(np.int32)
+        bits = power.view(np.int32)
         bits &= ~LAST_BITS
         bits |= k
-        np.maximum(near_best, near_power, out=near_worse)
-        np.minimum(near_second, near_worse, out=near_second)
-        np.minimum(near_best, near_power, out=near_best)
+        np.minimum(second[part], np.maximum(best[part], power), out=second[part])
+        np.minimum(best[part], power, out=best[part])
     back = np.argsort(order, kind="stable")
     best, second = best[:, back], second[:, back]
     number = np.arange(len(candidates))
