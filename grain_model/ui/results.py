@@ -164,7 +164,8 @@ def lay_out_display() -> Display:
                 value=standard.edge_rule,
                 label="Edge rule",
                 info="Changes the count on the card, and G only where cut grains are left out: then it comes from the "
-                "mean area (ASTM E1382), otherwise it is planimetric, which always counts them as half. Pictures, table and files keep every grain and tell which are cut.",
+                "mean area (ASTM E1382), otherwise it is planimetric, which always counts them as half. "
+                "Pictures, table and files keep every grain and tell which are cut.",
                 elem_id="edge-rule",
             )
     return Display(show, opacity, edge_rule, compare)
