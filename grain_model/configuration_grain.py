@@ -1,5 +1,7 @@
 """Configuration of the grain model: a DINOv2 backbone and a light decoder."""
 
+from typing import Any
+
 from huggingface_hub.dataclasses import strict
 from transformers import AutoConfig, PreTrainedConfig
 from transformers.configuration_utils import SubConfigSpec
@@ -55,6 +57,12 @@ class GrainConfig(PreTrainedConfig):
     boundary_weight: float = 1.0
     distance_weight: float = 1.0
     initializer_range: float = 0.02
+
+    def __post_init__(self, **kwargs: Any) -> None:
+        """Name the one kind of segment; called by the library when a configuration is made."""
+        if self.id2label is None and kwargs.get("num_labels") is None:
+            self.id2label, self.label2id = {0: "grain"}, {"grain": 0}
+        super().__post_init__(**kwargs)
 
     def validate_architecture(self) -> None:
         """Check what the types alone cannot; called by the library when a configuration is made."""

@@ -175,6 +175,9 @@ class GrainImageProcessor(PilBackend):
         outputs: Any,
         target_sizes: list[tuple[int, int]] | torch.Tensor | None = None,
         *,
+        threshold: float = 0.0,
+        mask_threshold: float | None = None,
+        overlap_mask_area_threshold: float | None = None,
         method: Method = "watershed",
         boundary_sensitivity: float = 0.5,
         min_grain_area: float | None = None,
@@ -185,14 +188,18 @@ class GrainImageProcessor(PilBackend):
             outputs: What `GrainForInstanceSegmentation` returned, with `logits` (B, C, H, W).
             target_sizes: Height and width of each picture's result, as a list or a tensor (B, 2); `None` keeps those
                 of the logits.
+            threshold: Grains with a lower score are left out; the image-segmentation pipeline of transformers passes
+                0.9 unless it is told otherwise.
+            mask_threshold: Of that pipeline, without effect: no grain has a mask of its own to be cut.
+            overlap_mask_area_threshold: Of that pipeline, without effect: grains do not overlap.
             method: See `LabelSettings`.
             boundary_sensitivity: See `LabelSettings`.
             min_grain_area: See `LabelSettings`; in px of the result.
 
         Returns:
             For each picture `"segmentation"`, int32 (H, W): 0 where there is no grain, else the grain's id from 1; and
-            `"segments_info"`, a list with each grain's `"id"`, `"area"` in px and `"score"`, the model's confidence in
-            [0, 1].
+            `"segments_info"`, a list with each grain's `"id"`, `"label_id"` (0, which `config.id2label` calls a grain),
+            `"area"` in px and `"score"`, the model's confidence in [0, 1].
 
         Raises:
             ImageError: If there are not as many target sizes as pictures.
@@ -211,12 +218,14 @@ class GrainImageProcessor(PilBackend):
             size = tuple(int(side) for side in target)
             labels, confidence = label_grains(torch.sigmoid(maps).numpy(), settings, size=size)
             areas = np.bincount(labels.ravel(), minlength=len(confidence) + 1)[1:]
+            is_kept = np.append(False, confidence >= threshold)
             results.append(
                 {
-                    "segmentation": torch.from_numpy(labels),
+                    "segmentation": torch.from_numpy(np.where(is_kept[labels], labels, 0)),
                     "segments_info": [
-                        {"id": grain, "area": int(area), "score": float(score)}
+                        {"id": grain, "label_id": 0, "area": int(area), "score": float(score)}
                         for grain, (area, score) in enumerate(zip(areas, confidence, strict=True), start=1)
+                        if is_kept[grain]
                     ],
                 }
             )

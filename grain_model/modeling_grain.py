@@ -296,14 +296,20 @@ class GrainForInstanceSegmentation(GrainPreTrainedModel):
         Args:
             pixel_values: (B, 3, H, W) from `GrainImageProcessor`; any H and W.
             labels: Integer (B, H, W): 0 = not a grain, 1.. = grain ids (unique in a picture), -1 = not known.
-            output_hidden_states: Whether to return the backbone's states.
+            output_hidden_states: Whether to return the backbone's states; as the configuration says if left out.
             output_attentions: Whether to return the backbone's attention weights, which the model has when it is loaded
-                with `attn_implementation="eager"`.
-            return_dict: Whether to return an output object (default) or a tuple.
+                with `attn_implementation="eager"`; as the configuration says if left out.
+            return_dict: Whether to return an output object or a tuple; as the configuration says if left out.
 
         Returns:
             The output; logits have the height and width of `pixel_values`, pixel for pixel.
         """
+        if output_hidden_states is None:
+            output_hidden_states = self.config.output_hidden_states
+        if output_attentions is None:
+            output_attentions = self.config.output_attentions
+        if return_dict is None:
+            return_dict = self.config.return_dict
         height, width = pixel_values.shape[-2:]
         patch = self.config.backbone_config.patch_size
         rows, columns = _cells(height, patch), _cells(width, patch)
@@ -321,7 +327,7 @@ class GrainForInstanceSegmentation(GrainPreTrainedModel):
             hidden_states=tokens.hidden_states if output_hidden_states else None,
             attentions=tokens.attentions,
         )
-        return output if return_dict is not False else output.to_tuple()
+        return output if return_dict else output.to_tuple()
 
 
 # Not from a copy loaded as remote code; see configuration_grain.

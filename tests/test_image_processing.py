@@ -217,6 +217,18 @@ def test_post_processing_finds_the_drawn_grains(processor, method):
         assert 0.5 < segment["score"] <= 1
 
 
+def test_post_processing_leaves_out_grains_below_the_threshold(processor):
+    outputs = SimpleNamespace(logits=drawn_logits(60, 80))
+    outputs.logits[:, 0, :, 40:] -= 7  # the right one is less sure
+    (result,) = processor.post_process_instance_segmentation(outputs)
+    sure, unsure = sorted(result["segments_info"], key=lambda segment: -segment["score"])
+    between = (sure["score"] + unsure["score"]) / 2
+    (kept,) = processor.post_process_instance_segmentation(outputs, threshold=between)
+    assert kept["segments_info"] == [sure]
+    assert kept["segmentation"].dtype == torch.int32
+    assert torch.equal(kept["segmentation"] > 0, result["segmentation"] == sure["id"])
+
+
 def test_post_processing_at_target_sizes(processor):
     outputs = SimpleNamespace(logits=torch.cat([drawn_logits(60, 80)] * 2).half())
     for sizes in ([(120, 160), (30, 40)], torch.tensor([[120, 160], [30, 40]])):

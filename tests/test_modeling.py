@@ -117,6 +117,14 @@ def test_output_can_be_a_tuple_and_carry_the_backbone_states(tiny_model):
     assert torch.equal(logits, output.logits)
 
 
+def test_the_configuration_says_what_is_put_out():
+    model = make_tiny_model(output_hidden_states=True, return_dict=False)
+    pixels = torch.randn(1, 3, 30, 45)
+    _, states = model(pixels)
+    assert len(states) == 3
+    assert model(pixels, output_hidden_states=False, return_dict=True).hidden_states is None
+
+
 # Alignment
 
 SIDE = 24

@@ -10,6 +10,7 @@ from PIL import Image
 from transformers import pipeline
 
 from grain_model import analysis as analysis_module
+from grain_model.image_processing_grain import GrainImageProcessor
 from grain_model.pipeline_grain import CUSTOM_PIPELINES, GrainCountingPipeline
 from tests.drawn import draw_grid, predict_drawn
 
@@ -64,6 +65,18 @@ def test_is_found_by_its_task(tiny_model, pipe):
     found = pipeline("grain-counting", model=tiny_model)
     assert isinstance(found, GrainCountingPipeline)
     assert found(draw_grid(2, 2))["count"] == 4
+
+
+def test_the_library_s_own_image_segmentation_takes_the_model(tiny_model):
+    segment = pipeline("image-segmentation", model=tiny_model, image_processor=GrainImageProcessor())
+    picture = Image.fromarray(draw_grid(2, 2))
+    every = segment(picture, threshold=0)
+    assert {one["label"] for one in every} == {"grain"}
+    assert all(one["mask"].size == picture.size for one in every)
+    limit = sorted(one["score"] for one in every)[len(every) // 2]
+    assert [one["score"] for one in segment(picture, threshold=limit)] == [
+        one["score"] for one in every if one["score"] >= limit
+    ]
 
 
 def test_a_saved_pipeline_carries_its_code_and_its_task(pipe, tmp_path):
