@@ -28,14 +28,14 @@ DUPLEX_GRAINS = 50
 
 @dataclass(frozen=True)
 class AlaGrain:
-    """The largest grain of a field (ASTM E930, the area measured).
+    """The largest grain of a field, or of several fields of one specimen (ASTM E930, the area measured).
 
     Attributes:
         label: Its id in the label image.
-        area_px: Area in px^2; a lower bound where the grain touches the edge.
+        area_px: Area in px^2 of its field; a lower bound where the grain touches the edge.
         G: Grain-size number of its area, None without a scale.
-        difference: G numbers by which it is coarser than the field's mean: the area of all grains over their number as
-            Saltykov counts them.
+        difference: G numbers by which it is coarser than the mean: the area of all grains over their number as Saltykov
+            counts them.
         area_share: Area of all grains coarser by ALA_DIFFERENCE or more, as a share of the area of all grains.
         is_ala: Whether it is an as-large-as grain: coarser by 3 numbers or more, such grains covering at most 5 %.
         touches_edge: Whether it is cut by the field's edge.
@@ -61,14 +61,28 @@ class DuplexHint:
         diameters_px: Equivalent diameters of the two peaks in px, fine and coarse; None for one population.
         difference: G numbers between the peaks, 0 for one population.
         coarse_area_share: Share of the area on the coarse side of the valley, 0 for one population.
-        field: Number of the field it was found in, from 1.
     """
 
     is_duplex: bool
     diameters_px: tuple[float, float] | None = None
     difference: float = 0.0
     coarse_area_share: float = 0.0
-    field: int = 1
+
+
+def judge_largest(area: np.ndarray, count: float) -> tuple[float, float, bool]:
+    """Judge whether the largest grain is as-large-as (ASTM E930).
+
+    Args:
+        area: (n,) areas of the grains, n of at least 1.
+        count: Number of grains, those cut by the edge counted in part.
+
+    Returns:
+        `difference`, `area_share` and `is_ala` of `AlaGrain`.
+    """
+    coarser = np.log2(area / (area.sum() / count))
+    share = float(area[coarser >= ALA_DIFFERENCE].sum() / area.sum())
+    difference = float(coarser.max())
+    return difference, share, difference >= ALA_DIFFERENCE and share <= ALA_AREA_SHARE
 
 
 def duplex_hint(area: np.ndarray) -> DuplexHint:

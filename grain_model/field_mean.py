@@ -8,6 +8,7 @@ from dataclasses import replace
 import numpy as np
 from scipy import stats
 
+from .duplex import AlaGrain, duplex_hint, judge_largest
 from .errors import MeasurementError, ScaleError
 from .grain_size_result import RULES, GrainSize, RuleResult
 from .intercepts import elongation_flags, sum_directions
@@ -46,31 +47,37 @@ def average_fields(results: Sequence[GrainSize], names: Sequence[str] | None = N
     if len(results) == 1:
         return results[0]
     first_scale = results[0].um_per_pixel
-    numbered = list(enumerate(results, start=1))
-    largest = [replace(result.ala, field=number) for number, result in numbered if result.ala is not None]
-    # An as-large-as grain is so beside the grains of its own field; another field may have larger ones that are not.
-    ala = max(
-        largest,
-        key=lambda ala: (ala.is_ala, ala.area_px * (results[ala.field - 1].um_per_pixel or 1) ** 2),
-        default=None,
-    )
-    hints = [replace(result.duplex, field=number) for number, result in numbered]
-    duplex = max(hints, key=lambda hint: (hint.is_duplex, hint.difference))
+    # Sides of the fields' pixels in those of the first field.
+    sides = [1.0 if first_scale is None else result.um_per_pixel / first_scale for result in results]
+    areas = np.concatenate([result.areas_px * side**2 for result, side in zip(results, sides, strict=True)])
     directions = tuple(
-        sum_directions(same, [result.um_per_pixel / first_scale if first_scale else 1.0 for result in results])
-        for same in zip(*(result.directions for result in results), strict=True)
+        sum_directions(same, sides) for same in zip(*(result.directions for result in results), strict=True)
     )
     flags = [f"{name}: {flag}" for name, result in zip(names, results, strict=True) for flag in result.flags]
     return GrainSize(
         **{rule: _average([getattr(result, rule) for result in results], names) for rule in RULES},
-        ala=ala,
-        duplex=duplex,
+        ala=_largest_grain(results, sides, areas),
+        duplex=duplex_hint(areas),
         um_per_pixel=first_scale,
         directions=directions,
         n_fields=len(results),
         flags=(*elongation_flags(directions), *flags),
         fields=results,
     )
+
+
+def _largest_grain(results: Sequence[GrainSize], sides: Sequence[float], areas: np.ndarray) -> AlaGrain | None:
+    """The largest grain of all fields, judged beside all their grains."""
+    largest = [
+        (result.ala.area_px * side**2, replace(result.ala, field=number))
+        for number, (result, side) in enumerate(zip(results, sides, strict=True), start=1)
+        if result.ala is not None
+    ]
+    if not largest:
+        return None
+    _, ala = max(largest, key=lambda pair: pair[0])
+    difference, share, is_ala = judge_largest(areas, sum(result.saltykov.n for result in results))
+    return replace(ala, difference=difference, area_share=share, is_ala=is_ala)
 
 
 def _average(results: list[RuleResult], names: Sequence[str]) -> RuleResult:

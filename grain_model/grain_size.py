@@ -8,7 +8,7 @@ import numpy as np
 from scipy import stats
 from skimage.segmentation import relabel_sequential
 
-from .duplex import ALA_AREA_SHARE, ALA_DIFFERENCE, AlaGrain, duplex_hint
+from .duplex import AlaGrain, duplex_hint, judge_largest
 from .grain_size_result import DEFINITIONS, MEAN_AREA, GrainSize, RuleResult
 from .intercepts import (
     HEYN_SPACING,
@@ -61,16 +61,17 @@ def grain_size(labels: np.ndarray, um_per_pixel: float | None = None) -> GrainSi
     labels = as_label_image(labels)
     um_per_pixel = as_scale(um_per_pixel)
     labels, _, ids = relabel_sequential(labels)  # ids of other tools may run into the millions
-    boxes = grain_boxes(labels)
     area = np.bincount(labels.ravel())[1:].astype(float)
-    is_cut = touches_edge(boxes, labels.shape)
+    # Which grains the field's edge cuts must not depend on whether a boundary was drawn along it.
     closed = close_boundaries(labels)
+    boxes = grain_boxes(closed)
+    is_cut = touches_edge(boxes, labels.shape)
     # With the drawn boundaries, which take more of a small grain than of a large one.
     closed_area = np.bincount(closed.ravel(), minlength=len(area) + 1)[1:].astype(float)
 
-    rectangle = count_rectangle(labels, boxes)
-    circle = count_circle(labels, boxes)
-    measured = field_dispersion(labels, boxes)
+    rectangle = count_rectangle(closed, boxes)
+    circle = count_circle(closed, boxes)
+    measured = field_dispersion(closed, boxes)
     dispersion = 1.0 if measured is None else measured
     source = "counting statistics, sqrt(n) as for grains from independent nuclei"
     if measured is not None:
@@ -96,6 +97,7 @@ def grain_size(labels: np.ndarray, um_per_pixel: float | None = None) -> GrainSi
         duplex=duplex_hint(closed_area),
         um_per_pixel=um_per_pixel,
         directions=directions,
+        areas_px=closed_area,
         flags=(*_field_flags(closed), *elongation_flags(directions), *_scale_flags(saltykov.G)),
         test_lines={"heyn": heyn, "abrams": abrams},
     )
@@ -221,15 +223,14 @@ def _largest_grain(
     if len(area) == 0:
         return None
     largest = int(area.argmax())
-    coarser = np.log2(area / (area.sum() / count))  # in G numbers
-    share = float(area[coarser >= ALA_DIFFERENCE].sum() / area.sum())
+    difference, share, is_ala = judge_largest(area, count)
     return AlaGrain(
         label=int(ids[largest]),
         area_px=float(area[largest]),
         G=None if um_per_pixel is None else MEAN_AREA.G(area[largest], um_per_pixel),
-        difference=float(coarser[largest]),
+        difference=difference,
         area_share=share,
-        is_ala=bool(coarser[largest] >= ALA_DIFFERENCE and share <= ALA_AREA_SHARE),
+        is_ala=is_ala,
         touches_edge=bool(is_cut[largest]),
     )
 

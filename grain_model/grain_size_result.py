@@ -244,11 +244,11 @@ class GrainSize:
         mean_area: Mean area of the grains that do not touch the edge (ASTM E1382).
         heyn: Straight lines in four directions (ASTM E112, ISO 643).
         abrams: Three circles (ASTM E112).
-        ala: The largest grain (ASTM E930), of several fields the largest as-large-as one if there is any; None without
-            grains.
-        duplex: Hint of two populations (ASTM E1181), of several fields the clearest.
+        ala: The largest grain (ASTM E930), beside all grains of all fields; None without grains.
+        duplex: Hint of two populations (ASTM E1181) among all grains of all fields.
         um_per_pixel: Scale, None if unknown; of the first field where fields differ.
         directions: Counts of Heyn's lines by direction (ASTM E112, 16: grains that are not equiaxed).
+        areas_px: float (n,), areas in px^2 of one field's grains with their drawn boundaries; empty for several fields.
         n_fields: Number of fields.
         flags: What makes the result doubtful as a whole, in words.
         test_lines: The counted test lines of `"heyn"` and `"abrams"`, for drawing; empty for several fields.
@@ -264,6 +264,7 @@ class GrainSize:
     duplex: DuplexHint
     um_per_pixel: float | None
     directions: tuple[Direction, ...] = ()
+    areas_px: np.ndarray = field(default_factory=lambda: np.empty(0), repr=False, compare=False)
     n_fields: int = 1
     flags: tuple[str, ...] = ()
     test_lines: dict[str, tuple[CountedLine, ...]] = field(default_factory=dict, repr=False)

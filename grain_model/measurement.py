@@ -51,9 +51,9 @@ def measure_grains(
     `orientation` in radians as scikit-image defines it, `orientation_deg` in [0, 180): the major axis against the
     horizontal, counter-clockwise; `feret_diameter_max` and `feret_diameter_min`, exact for the outline of the
     pixel squares; `centroid-0` (row) and `centroid-1` (column), pixel centres at whole numbers; `bbox-0` ..
-    `bbox-3` = first row, first column, past the last row, past the last column; `touches_edge`: has a pixel in the
-    image's first or last row or column; `neighbours`: number of grains it shares a boundary with, drawn boundaries
-    bridged; `confidence` in [0, 1], NaN where none is given.
+    `bbox-3` = first row, first column, past the last row, past the last column; `touches_edge`: reaches the image's
+    first or last row or column; `neighbours`: number of grains it shares a boundary with; of both, drawn boundaries
+    bridged, see `close_boundaries`; `confidence` in [0, 1], NaN where none is given.
 
     With a scale, each length or area column has a twin `<name>_um` or `<name>_um2`. Centroids in um count from the
     image's top left corner, so that they do not depend on the size of a pixel.
@@ -78,6 +78,7 @@ def measure_grains(
 
     moments = _second_moments(sequential, count)
     area, boxes = moments["area"], grain_boxes(sequential)
+    closed = close_boundaries(sequential)
     perimeter, feret_max, feret_min = _outlines(sequential, boxes, area)
     columns: dict[str, np.ndarray] = {
         "label": ids.astype(np.int64),
@@ -95,8 +96,8 @@ def measure_grains(
         "centroid-0": moments["row"],
         "centroid-1": moments["column"],
         **{f"bbox-{i}": boxes[:, i] for i in range(4)},
-        "touches_edge": touches_edge(boxes, labels.shape),
-        "neighbours": count_neighbours(sequential, count),
+        "touches_edge": touches_edge(grain_boxes(closed), labels.shape),
+        "neighbours": count_neighbours(closed, count),
         "confidence": _confidence_column(confidence, count),
     }
     table = pd.DataFrame(columns)
@@ -216,17 +217,17 @@ def touches_edge(boxes: np.ndarray, shape: tuple[int, int]) -> np.ndarray:
     return (boxes[:, :2] == 0).any(axis=1) | (boxes[:, 2:] == shape).any(axis=1)
 
 
-def count_neighbours(labels: np.ndarray, count: int) -> np.ndarray:
-    """Number of distinct grains that each grain shares a boundary with, drawn boundaries bridged.
+def count_neighbours(closed: np.ndarray, count: int) -> np.ndarray:
+    """Number of distinct grains that each grain shares a boundary with.
 
     Args:
-        labels: int32 (H, W), 1..count without gaps.
+        closed: int32 (H, W), 1..count without gaps, with drawn boundaries closed (see `close_boundaries`).
         count: Number of grains n.
 
     Returns:
         int64 (n,).
     """
-    closed = close_boundaries(labels).astype(np.int64)
+    closed = closed.astype(np.int64)
     pairs = []
     for here, there, touch in touching(closed):
         first, second = closed[here][touch], closed[there][touch]

@@ -285,7 +285,7 @@ def _notes(sizes: GrainSize) -> list[str]:
         kind = "as-large-as grain (ASTM E930)" if sizes.ala.is_ala else "no as-large-as grain (ASTM E930)"
         notes.append(
             f"Largest grain: id {sizes.ala.label} of field {sizes.ala.field}{number}, {sizes.ala.difference:.1f} "
-            f"numbers coarser than the mean of its field: {kind}."
+            f"numbers coarser than the mean: {kind}."
         )
     if sizes.anisotropy is not None:
         unit, factor = ("px", 1.0) if sizes.um_per_pixel is None else ("\N{MICRO SIGN}m", sizes.um_per_pixel)
@@ -299,7 +299,7 @@ def _notes(sizes: GrainSize) -> list[str]:
         )
     if sizes.duplex.is_duplex:
         notes.append(
-            f"Two grain populations in field {sizes.duplex.field}, {sizes.duplex.difference:.1f} numbers apart, the "
+            f"Two grain populations, {sizes.duplex.difference:.1f} numbers apart, the "
             f"coarse one with {sizes.duplex.coarse_area_share:.0%} of the area: look at ASTM E1181."
         )
     notes.append("Intercept numbers lie 0.1 to 0.35 above planimetric ones in most structures; state the rule with G.")
