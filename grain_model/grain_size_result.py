@@ -14,7 +14,7 @@ import numpy as np
 import pandas as pd
 
 from .duplex import AlaGrain, DuplexHint
-from .intercepts import CountedLine, Direction
+from .intercepts import HEYN_REPEATS, CountedLine, Direction
 
 # ASTM E112: grains that a planimetric field should hold.
 MIN_GRAINS = 50
@@ -84,6 +84,7 @@ class Rule:
         quantity: What it measures.
         counted: What it counts, in words.
         least: Number of them below which the standard wants more.
+        repeats: How often each of them is counted; that often as many are wanted.
     """
 
     name: str
@@ -92,12 +93,18 @@ class Rule:
     quantity: Quantity
     counted: str = "grains"
     least: int = MIN_GRAINS
+    repeats: float = 1.0
 
     def too_few(self, count: float) -> tuple[str, ...]:
         """Flag of a count that is smaller than the standard wants; empty where it is not."""
-        if count >= self.least:
+        independent = count / self.repeats
+        if independent >= self.least:
             return ()
-        return (f"{count:g} {self.counted} counted, fewer than {self.least}; measure more or larger fields",)
+        counted = self.counted.removesuffix("s") if count == 1 else self.counted
+        number = f"{count:g} {counted} counted"
+        if self.repeats > 1:
+            number += f", which stand for {independent:.0f} on lines that meet each grain once"
+        return (f"{number}, fewer than {self.least}; measure more or larger fields",)
 
 
 DEFINITIONS = {
@@ -106,7 +113,15 @@ DEFINITIONS = {
         Rule("saltykov", "Planimetric, rectangle (Saltykov)", "ASTM E112, rectangular field; ISO 643", DENSITY),
         Rule("jeffries", "Planimetric, circle (Jeffries)", "ASTM E112, circular field", DENSITY),
         Rule("mean_area", "Mean area of whole grains", "ASTM E1382", MEAN_AREA, "whole grains"),
-        Rule("heyn", "Intercept, straight lines (Heyn)", "ASTM E112; ISO 643", INTERCEPT, "intercepts", MIN_INTERCEPTS),
+        Rule(
+            "heyn",
+            "Intercept, straight lines (Heyn)",
+            "ASTM E112; ISO 643",
+            INTERCEPT,
+            "intercepts",
+            MIN_INTERCEPTS,
+            repeats=HEYN_REPEATS,
+        ),
         Rule("abrams", "Intercept, three circles (Abrams)", "ASTM E112", INTERCEPT, "intercepts", MIN_INTERCEPTS),
     )
 }

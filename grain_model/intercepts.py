@@ -10,6 +10,8 @@ import numpy as np
 # Distance between parallel Heyn lines in grain diameters 1/sqrt(N_A): the golden section, so that they do not fall
 # into step with a regular structure.
 HEYN_SPACING = 0.618
+# Lines in four directions, so far apart, meet a grain so often in the mean.
+HEYN_REPEATS = 4 / HEYN_SPACING
 # Intercepts that one placement of the three circles should at least hit (ASTM E112: 40 to 100 a field).
 ABRAMS_COUNTS = 40
 # Diameters of Abrams' circles relative to the largest.
@@ -183,18 +185,22 @@ def sum_directions(same: Sequence[Direction], scales: Sequence[float]) -> Direct
 
 def elongation_flags(directions: Sequence[Direction]) -> tuple[str, ...]:
     """Flag of grains that are elongated, by the directions' intercepts; empty where they are not."""
-    if any(direction.intercept_px is None for direction in directions):
+    if not all(direction.length_px > 0 for direction in directions):
         return ()
-    long = max(directions, key=lambda direction: direction.intercept_px)
-    short = min(directions, key=lambda direction: direction.intercept_px)
-    ratio = long.intercept_px / short.intercept_px
+    # Bands that run through the whole field give a direction no intercept: one is then the most there could be.
+    most = [max(direction.intercepts, 1) for direction in directions]
+    lengths = [direction.length_px / count for direction, count in zip(directions, most, strict=True)]
+    long, short = int(np.argmax(lengths)), int(np.argmin(lengths))
+    ratio = lengths[long] / lengths[short]
     # Crossings scatter less than independent events do.
-    chance = np.exp(3 * np.sqrt(1 / long.intercepts + 1 / short.intercepts))
+    chance = np.exp(3 * np.sqrt(1 / most[long] + 1 / most[short]))
     if ratio <= max(ELONGATED, chance):
         return ()
+    at_least = "" if directions[long].intercepts >= 1 else "at least "
     return (
-        f"the grains are elongated: intercepts are {ratio:.1f} times as long at {long.degrees} degrees as at "
-        f"{short.degrees}; one section does not tell their size in space (ASTM E112, grains that are not equiaxed)",
+        f"the grains are elongated: intercepts are {at_least}{ratio:.1f} times as long at {directions[long].degrees} "
+        f"degrees as at {directions[short].degrees}; one section does not tell their size in space (ASTM E112, grains "
+        "that are not equiaxed)",
     )
 
 

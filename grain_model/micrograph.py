@@ -50,6 +50,24 @@ _ALPHA = (1, 2)
 _PHOTOMETRIC_WHITE_IS_ZERO, _PHOTOMETRIC_PALETTE, _PHOTOMETRIC_CMYK, _PHOTOMETRIC_LAB = 0, 3, 5, (8, 9, 10)
 
 
+@dataclass(frozen=True)
+class Misfit:
+    """A scale that a file states for a picture of another width than it holds.
+
+    Attributes:
+        stated: The scale.
+        width: Of the picture that the file holds, px.
+    """
+
+    stated: PixelSize
+    width: int
+
+    @property
+    def um_if_resized(self) -> float:
+        """Scale of this picture if all of the other one was resized to it, um per pixel."""
+        return self.stated.um_per_pixel * self.stated.field_width / self.width
+
+
 @dataclass(frozen=True, eq=False)
 class Micrograph:
     """A micrograph as it is counted and measured.
@@ -58,6 +76,7 @@ class Micrograph:
         pixels: uint8 (H, W, 3), RGB, the whole picture.
         given_scale: um per pixel that a person gave, or None.
         stated: Size of the pixels that the file states for this picture, or None.
+        misfit: Size of the pixels that the file states for a picture of another width, or None.
         name: Name of the file, or "image".
         notes: What a reader of the result has to know about the file, in sentences, whatever scale is given.
         not_understood: What the file states of its scale that is not understood, or "".
@@ -69,6 +88,7 @@ class Micrograph:
     pixels: np.ndarray
     given_scale: float | None = None
     stated: PixelSize | None = None
+    misfit: Misfit | None = None
     name: str = "image"
     notes: tuple[str, ...] = ()
     not_understood: str = ""
@@ -105,7 +125,8 @@ class Micrograph:
     @property
     def warnings(self) -> tuple[str, ...]:
         """What a reader of the result has to know about the file and its scale, in sentences."""
-        return (*self.notes, *_scale_notes(self.given_scale, self.stated, self.not_understood))
+        of_misfit = [] if self.misfit is None else _misfit_notes(self.given_scale, self.misfit)
+        return (*self.notes, *of_misfit, *_scale_notes(self.given_scale, self.stated, self.not_understood))
 
     def with_scale(self, um_per_pixel: float | None) -> Micrograph:
         """The same picture with a scale given by a person, or, for None, with the file's own.
@@ -123,6 +144,7 @@ class _Source:
     pixels: np.ndarray
     name: str = "image"
     pixel_size: PixelSize | None = None
+    misfit: Misfit | None = None
     notes: tuple[str, ...] = ()
     not_understood: str = ""
 
@@ -172,6 +194,7 @@ def read_micrograph(
         pixels,
         given,
         stated,
+        opened.misfit,
         printable(opened.name),
         tuple(notes),
         opened.not_understood,
@@ -343,11 +366,11 @@ def name_page(file: str, page: int | None) -> str:
 def _with_scale(source: _Source, width: int, path: Path, *tiff: TiffFile | TiffPage) -> _Source:
     """What a file holds, stored so many px wide, with the scale that it states for a picture of this width."""
     size, not_understood = read_pixel_size(path, *tiff)
-    notes = source.notes
+    misfit = None
     if size and size.field_width and size.field_width != width:
         # Whether it was resized or cut cannot be told, and no scale is better than a wrong one.
-        size, notes = None, (*notes, _other_width_note(size, width))
-    return replace(source, pixel_size=size, notes=notes, not_understood=not_understood)
+        size, misfit = None, Misfit(size, width)
+    return replace(source, pixel_size=size, misfit=misfit, not_understood=not_understood)
 
 
 def _tiff_pixels(page: TiffPage) -> np.ndarray:
@@ -419,13 +442,19 @@ def _page_notes(page: int | None, pages: int, word: str, read: int = 0) -> tuple
     )
 
 
-def _other_width_note(stated: PixelSize, width: int) -> str:
-    resized = stated.um_per_pixel * stated.field_width / width
-    return (
-        f"The file's own scale is not used: it says {stated.um_per_pixel:.5g} um per pixel ({stated.source}) for a "
-        f"picture {stated.field_width} px wide, and this one is {width} px wide. Right is {resized:.5g} if all of it "
-        f"was resized, {stated.um_per_pixel:.5g} if it was cut or turned. Give the scale that is right."
-    )
+def _misfit_notes(given: float | None, misfit: Misfit) -> list[str]:
+    """What the file's scale for another width says of this picture, and of the scale that is given."""
+    cut, resized = misfit.stated.um_per_pixel, misfit.um_if_resized
+    if given is not None and any(abs(given / right - 1) <= MAX_CONTRADICTION for right in (cut, resized)):
+        return []
+    advice = "Give the scale that is right."
+    if given is not None:
+        advice = f"The given scale of {given:.5g} um per pixel is used, and is neither. Check it."
+    return [
+        f"The file's own scale is not used: it says {cut:.5g} um per pixel ({misfit.stated.source}) for a picture "
+        f"{misfit.stated.field_width} px wide, and this one is {misfit.width} px wide. Right is {resized:.5g} if all "
+        f"of it was resized, {cut:.5g} if it was cut or turned. {advice}"
+    ]
 
 
 def _scale_notes(given: float | None, stated: PixelSize | None, not_understood: str) -> list[str]:

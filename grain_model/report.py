@@ -10,13 +10,14 @@ import argparse
 import os
 import sys
 import tempfile
+from collections import Counter
 from collections.abc import Sequence
 from functools import partial
 from pathlib import Path
 
 from .batch import EXIT_SOME_FAILED, Batch, Failure, PictureFile, add_image_arguments, attempt, make_counter, refuse
 from .errors import GrainError, MeasurementError, printable
-from .micrograph import read_micrograph
+from .micrograph import name_page, read_micrograph
 from .report_content import Report, ReportField, compose_field, compose_report
 from .report_html import render_html
 from .report_pdf import write_pdf
@@ -70,7 +71,8 @@ def run(options: argparse.Namespace) -> int:
             count = make_counter(options)
         except GrainError as error:
             return refuse(str(error))
-        fields.extend(batch.each(lambda image: compose_field(count(image))))
+        names = _distinct_names(batch.images)
+        fields.extend(batch.each(lambda image: compose_field(count(image), names[image])))
     batch.name_failures()
     try:
         report = compose_report(fields, left_out=batch.failures, specimen=options.specimen, operator=options.operator)
@@ -80,6 +82,15 @@ def run(options: argparse.Namespace) -> int:
         return batch.exit_code or EXIT_SOME_FAILED
     print(options.out)
     return batch.exit_code
+
+
+def _distinct_names(images: Sequence[PictureFile]) -> dict[PictureFile, str]:
+    """What the report calls each image: the name of its file, with the folder where another has the same name."""
+    times = Counter(path.name for path in {image.path for image in images})
+    return {
+        image: printable(str(image) if times[image.path.name] > 1 else name_page(image.path.name, image.page))
+        for image in images
+    }
 
 
 def _without_scale(images: Sequence[PictureFile]) -> list[str]:

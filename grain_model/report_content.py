@@ -153,10 +153,15 @@ def compose_report(
     )
 
 
-def compose_field(analysis: GrainAnalysis) -> ReportField:
-    """Draw and write down what the report says of one field; it holds its pictures packed, and not the analysis."""
+def compose_field(analysis: GrainAnalysis, name: str | None = None) -> ReportField:
+    """Draw and write down what the report says of one field; it holds its pictures packed, and not the analysis.
+
+    Args:
+        analysis: The counted field.
+        name: What the report calls it; by default the name of its micrograph.
+    """
     return ReportField(
-        counted=CountedField.of(analysis, analysis.name),
+        counted=CountedField.of(analysis, analysis.name if name is None else name),
         facts=_field_facts(analysis),
         rules=_rule_rows(analysis.grain_size),
         warnings=_unique([*analysis.remarks, *_rule_flags(analysis.grain_size)]),

@@ -211,10 +211,10 @@ def test_a_report_of_images_with_and_without_scale_is_refused_before_any_is_coun
 
 
 def test_a_field_that_cannot_be_drawn_ends_no_report(model, tmp_path, capsys, monkeypatch):
-    def fail_at_a(analysis):
-        if analysis.name == "a.png":
+    def fail_at_a(analysis, name):
+        if name == "a.png":
             raise MemoryError("too large to draw")
-        return compose_field(analysis)
+        return compose_field(analysis, name)
 
     monkeypatch.setattr("grain_model.report.compose_field", fail_at_a)
     for name in "ab":
@@ -223,6 +223,17 @@ def test_a_field_that_cannot_be_drawn_ends_no_report(model, tmp_path, capsys, mo
     assert main(["report", str(tmp_path / "in"), "--out", str(report), *model]) == 1
     assert "1: b.png" in report.read_text(encoding="utf-8")
     assert "a.png: MemoryError: too large to draw" in capsys.readouterr().err
+
+
+def test_pictures_of_one_name_are_told_apart_in_a_report(model, tmp_path):
+    write_grid(tmp_path / "first" / "a.png", 2, 2)
+    write_grid(tmp_path / "second" / "a.png", 2, 3)
+    write_grid(tmp_path / "second" / "b.png", 3, 3)
+    report = tmp_path / "report.html"
+    folders = [str(tmp_path / name) for name in ("first", "second")]
+    assert main(["report", *folders, "--out", str(report), *model]) == 0
+    listed = ", ".join([*(str(Path(folder) / "a.png") for folder in folders), "b.png"])
+    assert f"3: {listed}" in report.read_text(encoding="utf-8")
 
 
 def test_files_that_failed_are_in_the_summary_even_where_all_did(model, tmp_path):

@@ -372,6 +372,19 @@ def test_elongated_grains_are_told_by_direction():
     assert round_.anisotropy < 1.3 and not any("elongated" in flag for flag in round_.flags)
 
 
+def test_bands_through_the_whole_field_are_elongated():
+    bands = np.repeat(np.arange(1, 31), 20)[:, None] * np.ones((1, 600), int)
+    (flag,) = (flag for flag in grain_size(bands, UM).flags if "elongated" in flag)
+    assert "at least" in flag and "at 0 degrees as at 90" in flag
+
+
+def test_intercepts_are_too_few_where_their_lines_meet_few_grains():
+    few, enough = grain_size(squares(100, 500), UM).heyn, grain_size(squares(100, 800), UM).heyn
+    assert few.n > 40 and any("fewer than 40" in flag for flag in few.flags)
+    assert enough.flags == ()
+    assert grain_size(np.ones((50, 50), int), UM).saltykov.flags[0].startswith("1 grain counted")
+
+
 def test_few_grains_are_not_called_elongated_by_chance():
     called = [grain_size(voronoi(150, 12, seed)).flags for seed in range(40)]
     assert sum(any("elongated" in flag for flag in flags) for flags in called) <= 1

@@ -175,7 +175,10 @@ def test_a_resized_or_cut_picture_does_not_have_the_originals_scale(tmp_path, ma
     (warning,) = micrograph.warnings
     assert f"0.25 um per pixel ({maker}) for a picture 160 px wide, and this one is {size[0]} px wide" in warning
     assert f"{0.25 * 160 / size[0]:.5g} if" in warning and "0.25 if" in warning
-    assert read_micrograph(path, 0.5).um_per_pixel == 0.5
+    assert read_micrograph(path, 0.9).um_per_pixel == 0.9
+    assert "0.9 um per pixel is used, and is neither" in read_micrograph(path, 0.9).warnings[0]
+    for right in (0.25, 0.25 * 160 / size[0]):
+        assert read_micrograph(path, right).warnings == ()
 
 
 @pytest.mark.parametrize(
