@@ -322,6 +322,20 @@ def test_a_mask_is_not_matched_grain_by_grain(materials, tmp_path, with_fake_mod
     assert not (tmp_path / "out").exists()
 
 
+@pytest.mark.parametrize(
+    "options, complaint",
+    [
+        (["--protocol", "seed", "--enlarge", "2"], "--enlarge"),
+        (["--protocol", "seed", "--baselines", "otsu"], "--baselines"),
+        (["--protocol", "instances", "--no-model", "--model", "embedded"], "--no-model"),
+    ],
+)
+def test_options_that_would_do_nothing_are_refused(options, complaint, tmp_path, capsys):
+    assert main(["evaluate", "--data", str(tmp_path), "--out", str(tmp_path / "out"), *options]) == 1
+    assert complaint in capsys.readouterr().err
+    assert not (tmp_path / "out").exists()
+
+
 def test_command_scores_the_classical_methods_alone(materials, tmp_path):
     arguments = ["evaluate", "--protocol", "instances", "--data", str(materials[0]), "--no-model", "--limit", "1"]
     assert main([*arguments, "--baselines", "distance", "--out", str(tmp_path)]) == 0

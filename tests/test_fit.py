@@ -296,6 +296,25 @@ def test_what_is_to_be_labelled_has_to_be_said(start, tmp_path, capsys):
     assert '"sources"' in capsys.readouterr().err
 
 
+@pytest.mark.parametrize(
+    "second, complaint",
+    [
+        ({"name": "two", "start_from": "three"}, "the model of stage 'three'"),
+        ({"name": "two", "start_from": "two"}, "does not come before"),
+        ({"name": "one"}, "two stages are called 'one'"),
+        ({"name": "two", "self_label": {"model": "0ne", "sources": {"316l": 0.5}}}, "the model of stage '0ne'"),
+        ({"name": "two", "self_label": {"model": "one", "sources": {"steel": 0.5}}}, "no source 'steel'"),
+    ],
+)
+def test_a_stage_that_cannot_start_is_named_before_the_first_one_trains(second, complaint, start, tmp_path, capsys):
+    config, out = tmp_path / "config.json", tmp_path / "run"
+    config.write_text(json.dumps({**TINY, "stages": [{"name": "one", "init": str(start)}, second]}))
+    assert run_fit("--config", config, "--out", out, "--data", tmp_path) == 1
+    printed = capsys.readouterr().err
+    assert complaint in printed and str(config) in printed
+    assert not out.exists()
+
+
 def test_a_stage_labels_anew_where_labelling_was_interrupted(start, tmp_path, monkeypatch):
     def label(model, data, kind, out, boundary_sensitivity, device):
         asked[kind] = boundary_sensitivity
@@ -365,6 +384,8 @@ def test_wrong_configuration_is_named(text, complaint, tmp_path, capsys):
         (["--resume"], "options.json"),
         (["--init", "nowhere/at/all"], "nowhere/at/all"),
         (["--init", "embedded", "--no-detail"], "--no-detail"),
+        (["--check-every", "5"], "--check-every"),
+        (["--pseudo-only", "--data", ".", "--border-weight", "1"], "--border-weight"),
     ],
 )
 def test_run_that_cannot_start_says_why(arguments, complaint, start, tmp_path, capsys):
@@ -388,7 +409,17 @@ def test_help_tells_the_defaults_for_ones_own_micrographs(capsys):
     assert "--init embedded, --steps 300," in " ".join(capsys.readouterr().out.split())
 
 
+def test_shares_that_are_more_than_everything_are_refused(options, tmp_path, monkeypatch):
+    for name in ("load_tbm", "load_316l", "load_instances"):
+        monkeypatch.setattr(f"train.fit.{name}", lambda folder: [])
+    real = {"data": tmp_path, "self_trained": tmp_path, "weak_share": 0.6}
+    with pytest.raises(FitError, match="add up to 1.2"):
+        build_mixture(replace(options, **real, self_trained_share=0.6))
+
+
 def test_options_that_contradict_each_other_are_refused(tmp_path):
+    with pytest.raises(FitError, match="--keep-statistics"):
+        FitOptions(out=tmp_path, keep_statistics=True)
     with pytest.raises(FitError, match="316l"):
         FitOptions(out=tmp_path, weak_share=0.1)
 

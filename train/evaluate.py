@@ -17,6 +17,9 @@ from train.instance_protocol import ScoredPicture, score_pictures, summarize
 from train.labelled import LabelledDataError, find_labelled_micrographs
 
 EMBEDDED = "embedded"
+# Options of the protocol of instances alone, and what it does without them.
+OF_INSTANCES = ("enlarge", "gallery", "baselines")
+DEFAULT_GALLERY, DEFAULT_BASELINES = 3, ("otsu", "adaptive")
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -54,7 +57,6 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "--baselines",
         nargs="*",
         choices=tuple(BASELINES),
-        default=["otsu", "adaptive"],
         help="classical methods beside the model (default otsu adaptive); the seed's protocol has plain Otsu instead",
     )
     parser.add_argument("--no-model", action="store_true", help="score the classical methods alone")
@@ -71,7 +73,6 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--gallery",
         type=natural_number,
-        default=3,
         metavar="N",
         help="show the N worst pictures of each material (default 3); not in the seed's protocol",
     )
@@ -94,6 +95,15 @@ def run(args: argparse.Namespace) -> int:
         raise LabelledDataError(
             f"--method {MASK_METHOD} leaves one mask, but --protocol instances matches single grains. Expected are "
             "watershed or components. Choose one of these, or --protocol seed."
+        )
+    if args.protocol == "seed" and (unused := [name for name in OF_INSTANCES if getattr(args, name)]):
+        raise LabelledDataError(
+            f"--{unused[0]} says nothing in --protocol seed, which has tables of its own. Expected is --protocol "
+            "instances. Choose that, or leave the option out."
+        )
+    if args.no_model and args.model:
+        raise LabelledDataError(
+            "--no-model leaves all models out, but --model names one. Expected is one of the two. Leave out the other."
         )
     models = [] if args.no_model else model_contenders(args.model or [EMBEDDED], args.method or [DEFAULT_LABEL_METHOD])
     args.out.mkdir(parents=True, exist_ok=True)
@@ -135,7 +145,9 @@ def _run_instances(args: argparse.Namespace, models: Sequence[Contender]) -> int
     from train.reliability import bin_confidence, calibration_error, draw_reliability
     from train.report import InstanceReport, comparison_table, count_change_table, picture_tables, write_instance_report
 
-    contenders = [*(baseline(name) for name in dict.fromkeys(args.baselines)), *models]
+    baselines = DEFAULT_BASELINES if args.baselines is None else args.baselines
+    gallery = DEFAULT_GALLERY if args.gallery is None else args.gallery
+    contenders = [*(baseline(name) for name in dict.fromkeys(baselines)), *models]
     if not contenders:
         raise LabelledDataError("There is nothing to score. At least one method is needed. Name a model or a baseline.")
     materials = [folder.resolve().name for folder in args.data]
@@ -166,7 +178,7 @@ def _run_instances(args: argparse.Namespace, models: Sequence[Contender]) -> int
         draw_reliability(binned, args.out / "instances_reliability.png")
         figures["Reliability of the confidence"] = "instances_reliability.png"
     shown_row = (models or contenders)[0].rows[0]
-    figures |= _draw_galleries(scored, shown_row, args.gallery, args.out)
+    figures |= _draw_galleries(scored, shown_row, gallery, args.out)
 
     weights = {row: model.weights for model in models for row in model.rows}
     report = InstanceReport(scores, summary, compare_distributions(shapes), calibration, changes, weights, figures)

@@ -96,6 +96,7 @@ def build_mixture(options: FitOptions) -> Mixture:
     """Read the real micrographs that a run uses.
 
     Raises:
+        FitError: If their shares are more than everything.
         LabelledDataError: If they are not laid out as expected.
     """
     if options.pseudo_only:
@@ -111,6 +112,12 @@ def build_mixture(options: FitOptions) -> Mixture:
     if options.real_only:
         total = sum(shares.values())
         shares = {name: share / total for name, share in shares.items()}
+    elif (total := sum(shares.values())) > 1:
+        listed = ", ".join(f"{name} {share:g}" for name, share in shares.items())
+        raise FitError(
+            f"The shares of real micrographs add up to {total:g} ({listed}). Expected is at most 1, of which synthetic "
+            "micrographs take the rest. Lower --weak-share or --self-trained-share."
+        )
     return Mixture(sources, shares)
 
 

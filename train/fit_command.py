@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import argparse
 import shutil
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 
@@ -20,7 +20,10 @@ from train.fit_options import (
     read_config,
     write_config,
 )
-from train.self_label import label_micrographs
+from train.self_label import SOURCES, label_micrographs
+
+# Options of `fine_tune` alone.
+OF_FINE_TUNING = ("check_every", "patience")
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -64,6 +67,11 @@ def run(args: argparse.Namespace) -> int:
         config.pop("stop_at", None)
     given = {**parse_config(config, source), **typed}
     if not is_labelled_folder(given.get("data")):
+        if source != saved and (unused := [name for name in OF_FINE_TUNING if name in given]):
+            raise FitError(
+                f"--{unused[0].replace('_', '-')} is for training on your own micrographs, some of which are kept back. "
+                "Expected is --data with images/ in it. Add that, or leave the option out."
+            )
         fit(FitOptions(**given))
     elif given.get("init") or given.get("backbone"):
         fine_tune(FitOptions(**{**DEFAULTS, **given}))
@@ -139,12 +147,15 @@ def run_stages(config: dict, typed: dict, source: Path) -> None:
     """
     out = typed["out"]
     common = {name: value for name, value in config.items() if name != "stages"}
-    stages = [read_stage(stage, common, typed, source) for stage in config["stages"]]
+    stages: dict[str, Stage] = {}
+    for described in config["stages"]:
+        name, stage = read_stage(described, common, typed, source, earlier=list(stages))
+        stages[name] = stage
     kept = {name: value for name, value in typed.items() if name not in ("out", "resume", "stop_at")}
     saved = {**common, "stages": [{**stage, **kept} for stage in config["stages"]]}
     out.mkdir(parents=True, exist_ok=True)
     write_config(saved, out / "options.json")
-    for stage in stages:
+    for stage in stages.values():
         if stage.is_finished:
             continue
         stage.label()
@@ -152,7 +163,7 @@ def run_stages(config: dict, typed: dict, source: Path) -> None:
             break  # stopped on the way, to be resumed
 
 
-def read_stage(stage: dict, common: dict, typed: dict, source: Path) -> Stage:
+def read_stage(stage: dict, common: dict, typed: dict, source: Path, earlier: Sequence[str]) -> tuple[str, Stage]:
     """Check one stage of a configuration and gather its options.
 
     Args:
@@ -162,6 +173,10 @@ def read_stage(stage: dict, common: dict, typed: dict, source: Path) -> Stage:
         common: Options of all stages.
         typed: Options that win over both.
         source: The configuration's file, for error messages.
+        earlier: Names of the stages before it.
+
+    Returns:
+        Its name, and the stage.
 
     Raises:
         FitError: If something is missing or does not fit.
@@ -169,18 +184,38 @@ def read_stage(stage: dict, common: dict, typed: dict, source: Path) -> Stage:
     own, out = dict(stage), typed["out"]
     if "name" not in own:
         raise FitError(f'{source}: a stage has no name. Expected is one for its folder. Add "name" to the stage.')
-    name, earlier, labelling = own.pop("name"), own.pop("start_from", None), own.pop("self_label", None)
+    name, start, labelling = own.pop("name"), own.pop("start_from", None), own.pop("self_label", None)
+    if name in earlier:
+        raise FitError(f"{source}: two stages are called {name!r}. Expected is a name for each. Rename one.")
     options = {**parse_config({**common, **own}, source), **typed, "out": out / name}
-    if earlier:
-        options["init"] = str(out / earlier / "model")
+    if start:
+        options["init"] = _model_of(start, name, earlier, out, source)
     if not labelling:
-        return Stage(FitOptions(**options))
-    if not ("model" in labelling and isinstance(labelling.get("sources"), dict)):
+        return name, Stage(FitOptions(**options))
+    sources = labelling.get("sources")
+    if not ("model" in labelling and isinstance(sources, dict)):
         raise FitError(
             f'{source}: self_label of stage {name!r} is incomplete. Expected are "model" and "sources", the latter '
             'with a boundary sensitivity each, such as {"316l": 0.5}. Add them.'
         )
+    if unknown := [kind for kind in sources if kind not in SOURCES]:
+        raise FitError(
+            f"{source}: self_label of stage {name!r} knows no source {unknown[0]!r}. Expected are "
+            f"{', '.join(SOURCES)}. Choose of these."
+        )
     if options.get("data") is None:
         raise FitError(f"Stage {name!r} labels real micrographs, but no data folder is given. Add --data FOLDER.")
     options["self_trained"] = out / name / "self-labelled"
-    return Stage(FitOptions(**options), out / labelling["model"] / "model", labelling["sources"])
+    labeller = _model_of(labelling["model"], name, earlier, out, source)
+    return name, Stage(FitOptions(**options), Path(labeller), sources)
+
+
+def _model_of(wanted: str, name: str, earlier: Sequence[str], out: Path, source: Path) -> str:
+    """Folder of the model of the stage that stage `name` wants, which must come before it."""
+    if wanted not in earlier:
+        known = f"one of {', '.join(earlier)}" if earlier else "none, since it is the first"
+        raise FitError(
+            f"{source}: stage {name!r} wants the model of stage {wanted!r}, which does not come before it. Expected is "
+            f"{known}. Correct the name or the order."
+        )
+    return str(out / wanted / "model")

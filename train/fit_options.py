@@ -72,6 +72,16 @@ class FitOptions:
                 "--init brings a whole model, so --backbone and --no-detail would be ignored. Expected is one start. "
                 "Leave out either --init or the other two."
             )
+        if self.pseudo_only and (self.self_trained or self.weak_share > 0 or self.real_only or self.border_weight > 0):
+            raise FitError(
+                "--pseudo-only trains on the pseudo masks alone and by their loss alone, so --self-trained, "
+                "--weak-share, --real-only and --border-weight would be ignored. Expected is it without them. Leave them out."
+            )
+        if self.keep_statistics and not self.init:
+            raise FitError(
+                "--keep-statistics keeps the batch statistics of a model, but none is given. Expected is a model to "
+                "start from. Add --init, or leave out --keep-statistics."
+            )
         if self.start_share and not self.init:
             raise FitError(
                 "--start-share keeps a share of the weights at the start, but none are given. Expected is a model to "

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -10,6 +9,7 @@ from typing import Any
 
 import pandas as pd
 
+from grain_model.json_file import save_json
 from train.instance_protocol import ALL_PICTURES, MEAN_OF_MATERIALS
 from train.matching import BOUNDARY_GROWTH_PX, IOU_THRESHOLD, SMALLEST_GRAIN_PX
 from train.seed_protocol import AS_THE_SEED, FULL_SIZE
@@ -199,21 +199,19 @@ def write_instance_report(report: InstanceReport, folder: Path) -> Path:
         sections["Weights"] = table(["method", "weights", "version"], lines)
 
     report.scores.to_csv(folder / "instances.csv", index=False)
-    _write_json(
-        folder / "instances.json",
-        {
-            "protocol": "instances",
-            "settings": _scoring_settings(),
-            "weights": {row: dict(known) for row, known in report.weights.items()},
-            "summary": _nested(report.summary),
-            "count_changes": _mean_changes(report.count_changes),
-            "calibration": report.calibration.to_dict("records"),
-            "distributions": report.distributions.to_dict("records"),
-            "pictures": report.scores.to_dict("records"),
-            "figures": dict(report.figures),
-            "notes": notes,
-        },
-    )
+    content = {
+        "protocol": "instances",
+        "settings": _scoring_settings(),
+        "weights": {row: dict(known) for row, known in report.weights.items()},
+        "summary": _nested(report.summary),
+        "count_changes": _mean_changes(report.count_changes),
+        "calibration": report.calibration.to_dict("records"),
+        "distributions": report.distributions.to_dict("records"),
+        "pictures": report.scores.to_dict("records"),
+        "figures": dict(report.figures),
+        "notes": notes,
+    }
+    save_json(_without_nan(content), folder / "instances.json")
     return _write_markdown(folder / "instances.md", sections)
 
 
@@ -231,16 +229,14 @@ def write_seed_report(
         f"folds grouped by micrograph. {NEIGHBOUR_NOTE}\n\n" + seed_tables(summary)
     }
     scores.to_csv(folder / "seed.csv", index=False)
-    _write_json(
-        folder / "seed.json",
-        {
-            "protocol": "seed",
-            "tiles": int(scores["tile"].nunique()),
-            "weights": {row: dict(known) for row, known in weights.items()},
-            "summary": _nested(summary),
-            "notes": [NEIGHBOUR_NOTE],
-        },
-    )
+    content = {
+        "protocol": "seed",
+        "tiles": int(scores["tile"].nunique()),
+        "weights": {row: dict(known) for row, known in weights.items()},
+        "summary": _nested(summary),
+        "notes": [NEIGHBOUR_NOTE],
+    }
+    save_json(_without_nan(content), folder / "seed.json")
     return _write_markdown(folder / "seed.md", sections)
 
 
@@ -269,16 +265,13 @@ def _mean_changes(count_changes: pd.DataFrame) -> list[dict[str, Any]]:
     return grouped.agg(["mean", "max", "size"]).reset_index().to_dict("records")
 
 
-def _write_json(path: Path, content: Mapping[str, Any]) -> None:
-    # Not-a-number is no JSON; R2 over one tile and the like become null.
-    def clean(value: Any) -> Any:
-        if isinstance(value, Mapping):
-            return {str(key): clean(each) for key, each in value.items()}
-        if isinstance(value, list):
-            return [clean(each) for each in value]
-        return None if isinstance(value, float) and value != value else value
-
-    path.write_text(json.dumps(clean(content), indent=1, allow_nan=False) + "\n", encoding="utf-8")
+def _without_nan(value: Any) -> Any:
+    """The same with None for not-a-number, which is no JSON: R2 over one tile and the like."""
+    if isinstance(value, Mapping):
+        return {str(key): _without_nan(each) for key, each in value.items()}
+    if isinstance(value, list):
+        return [_without_nan(each) for each in value]
+    return None if isinstance(value, float) and value != value else value
 
 
 def _write_markdown(path: Path, sections: Mapping[str, str]) -> Path:

@@ -15,6 +15,7 @@ from grain_model.rendering import write_png
 from train.datasets import training_tiles
 from train.labelled import UNKNOWN_STORED, LabelledDataError, files_by_stem
 
+SOURCES = ("316l", "steel-optical")
 # Crops of these pictures are validation data.
 HELD_OUT = {"SUS304_200_1", "SUS304_500_1"}
 # Grains that the model is less sure of than this are left unknown.
@@ -25,7 +26,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Add the options of this command."""
     parser.add_argument("--model", required=True, help="folder or Hub id of the trained model, or 'embedded'")
     parser.add_argument("--data", type=Path, required=True, help="folder with 316l/ or steel-optical/")
-    parser.add_argument("--source", choices=("316l", "steel-optical"), required=True)
+    parser.add_argument("--source", choices=SOURCES, required=True)
     parser.add_argument("--boundary-sensitivity", type=share, default=0.5, help="as in count_grains (default 0.5)")
     parser.add_argument("--out", type=Path, required=True, help="folder for images/ and instances/")
     parser.add_argument("--device", default="auto", help="cpu, cuda or auto (default)")
