@@ -69,7 +69,7 @@ def run(args: argparse.Namespace) -> int:
     if not is_labelled_folder(given.get("data")):
         if source != saved and (unused := [name for name in OF_FINE_TUNING if name in given]):
             raise FitError(
-                f"--{unused[0].replace('_', '-')} is for training on your own micrographs, some of which are kept back. "
+                f"--{unused[0].replace('_', '-')} is for training on your own micrographs. "
                 "Expected is --data with images/ in it. Add that, or leave the option out."
             )
         fit(FitOptions(**given))

@@ -75,7 +75,8 @@ class FitOptions:
         if self.pseudo_only and (self.self_trained or self.weak_share > 0 or self.real_only or self.border_weight > 0):
             raise FitError(
                 "--pseudo-only trains on the pseudo masks alone and by their loss alone, so --self-trained, "
-                "--weak-share, --real-only and --border-weight would be ignored. Expected is it without them. Leave them out."
+                "--weak-share, --real-only and --border-weight would be ignored. Expected is it without them. "
+                "Leave them out."
             )
         if self.keep_statistics and not self.init:
             raise FitError(
