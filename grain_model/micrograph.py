@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 import os
+import re
 import warnings
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -361,6 +362,12 @@ def count_pages(path: Path) -> int:
 def name_page(file: str, page: int | None) -> str:
     """What a page of a file is called: as the file, from the second page on with its number, from 0."""
     return f"{file}, page {page}" if page else file
+
+
+def name_files(name: str) -> str:
+    """What files about an image are called: as `name_page` names it, without the suffix of the file."""
+    paged = re.fullmatch(r"(.+), page (\d+)", name)
+    return f"{Path(paged[1]).stem}-page{paged[2]}" if paged else Path(name).stem
 
 
 def _with_scale(source: _Source, width: int, path: Path, *tiff: TiffFile | TiffPage) -> _Source:

@@ -17,6 +17,7 @@ from types import SimpleNamespace
 import numpy as np
 import pandas as pd
 import pytest
+import tifffile
 from gradio_client import Client, handle_file
 from gradio_client.exceptions import AppError
 from PIL import Image
@@ -110,14 +111,29 @@ def test_batch_gives_the_fields_and_their_mean(client, site, tmp_path):
         client.predict(archive=handle_file(zipped), um_per_pixel=-1, api_name="/batch")
 
 
+def test_pages_of_a_file_are_counted_one_or_all(client, site, tmp_path):
+    stack, zipped = tmp_path / "stack.tif", tmp_path / "fields.zip"
+    for columns in (5, 8):
+        tifffile.imwrite(stack, draw_grid(5, columns), append=True)
+    counts = [count_grains(draw_grid(5, columns), None, site.model).count for columns in (5, 8)]
+    with zipfile.ZipFile(zipped, "w") as fields:
+        fields.write(stack, stack.name)
+    summary, *_ = client.predict(image=handle_file(stack), page=1, api_name="/count")
+    assert summary["count"] == counts[1]
+    with pytest.raises(AppError, match="no page 2"):
+        client.predict(image=handle_file(stack), page=2, api_name="/count")
+    document, _ = client.predict(archive=handle_file(zipped), all_pages=True, api_name="/batch")
+    assert [result["count"] for result in document["results"]] == counts
+
+
 def test_signatures_are_documented(client):
     documented = client.view_api(return_format="dict")["named_endpoints"]
     assert set(documented) == {"/count", "/settings", "/batch", "/export"}
     names = {name: [parameter["parameter_name"] for parameter in api["parameters"]] for name, api in documented.items()}
     options = ["um_per_pixel", "method", "boundary_sensitivity", "min_grain_area"]
-    assert names["/count"] == ["image", *options]
+    assert names["/count"] == ["image", *options, "page"]
     assert names["/settings"] == ["result", *options]
-    assert names["/batch"] == ["archive", *options]
+    assert names["/batch"] == ["archive", *options, "all_pages"]
     assert names["/export"] == ["result", "formats"]
     required = {
         name: [p["parameter_name"] for p in api["parameters"] if not p["parameter_has_default"]]

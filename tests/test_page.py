@@ -89,6 +89,30 @@ def test_a_16_bit_tiff_is_shown_counted_and_scaled(page, tmp_path):
     assert "µm²" in page.locator("#grains").inner_text()
 
 
+def test_a_page_of_a_file_is_chosen_counted_and_corrected_as_a_picture_of_its_own(page, tmp_path):
+    stack = tmp_path / "stack.tif"
+    with tifffile.TiffWriter(stack) as pages:
+        for columns in (4, 6):
+            pages.write(draw_grid(3, columns), resolution=(20_000, 20_000), resolutionunit="CENTIMETER")
+    upload(page, stack)
+    page.wait_for_selector("#page", state="visible")
+    press_count(page)
+    assert shown_count(page) == 12
+    page.locator("#page input").click()
+    page.get_by_role("option", name="1", exact=True).click()
+    page.wait_for_selector("#results", state="hidden")
+    page.wait_for_function("document.querySelector('#scale input').value == '0.5'")
+    width = draw_grid(3, 6).shape[1]
+    page.wait_for_function(f"document.querySelector('#micrograph img')?.naturalWidth == {width}")
+    press_count(page)
+    assert shown_count(page) == 18
+    with page.expect_download() as download:
+        page.locator("#download").click()
+    assert download.value.suggested_filename == "stack-page1-grains.zip"
+    upload(page, write_grid(tmp_path / "steel.png", 2, 2))
+    page.wait_for_selector("#page", state="hidden")
+
+
 def test_what_is_no_image_is_explained_without_a_traceback(page, tmp_path):
     upload(page, write_grid(tmp_path / "steel.png", 2, 2))
     press_count(page)

@@ -15,6 +15,7 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 import pytest
+import tifffile
 from PIL import Image
 
 from grain_model import analysis as analysis_module
@@ -24,6 +25,7 @@ from grain_model.counting import count_grains
 from grain_model.errors import ImageError
 from grain_model.field_mean import average_fields
 from grain_model.grain_size import grain_size
+from grain_model.micrograph import read_micrograph
 from grain_model.ui import batch_run
 from grain_model.ui.batch_run import CountedBatch, count_batch, open_uploads
 from grain_model.ui.batch_tab import describe_batch, tabulate
@@ -43,7 +45,7 @@ def site() -> Iterator[Site]:
 def count(monkeypatch, tiny_model):
     """Counts a file with a network that sees what is drawn."""
     monkeypatch.setattr(analysis_module, "predict_at_canonical_scale", predict_drawn)
-    return lambda path: count_grains(path, 0.5, tiny_model)
+    return lambda image: count_grains(read_micrograph(image.path, 0.5, page=image.page), model=tiny_model)
 
 
 def png(rows: int, columns: int) -> bytes:
@@ -354,7 +356,7 @@ def test_a_text_file_belongs_to_the_picture_of_its_name(tmp_path, monkeypatch, t
     files = [("a.txt", JEOL_TEXT), ("a.png", png(2, 2)), ("b.png", png(2, 3)), ("notes.txt", b"500x")]
     upload = open_uploads(upload_each(tmp_path, *files))
     assert [name for _, name in upload.images] == ["a.png", "b.png", "notes.txt"] and upload.failures == []
-    batch = finish(count_batch(upload, lambda path: count_grains(path, None, tiny_model)))
+    batch = finish(count_batch(upload, lambda image: count_grains(image.path, None, tiny_model)))
     scales = [(field.file, field.summary["scale"]["um_per_pixel"]) for field in batch.fields]
     assert scales == [("a.png", 0.25), ("b.png", None)]
     assert [failure.file for failure in batch.failures] == ["notes.txt"]
@@ -366,7 +368,7 @@ def test_text_files_of_equal_names_are_not_given_to_a_wrong_picture(tmp_path):
     files = [("a.png", png(2, 2)), ("a.png", png(2, 3)), ("a.txt", JEOL_TEXT), ("c.png", png(2, 2))]
     upload = open_uploads(upload_each(tmp_path, *files, ("c.txt", JEOL_TEXT), ("c.txt", JEOL_TEXT)))
     assert [name for _, name in upload.images] == ["a.png", "a.png", "c.png"]
-    assert not any(image.with_suffix(".txt").exists() for image, _ in upload.images)
+    assert not any(image.path.with_suffix(".txt").exists() for image, _ in upload.images)
     assert [failure.file for failure in upload.failures] == ["a.txt", "c.txt", "c.txt"]
     assert all("Zip each picture with its text file" in failure.reason for failure in upload.failures)
 
@@ -385,11 +387,29 @@ def test_a_file_chosen_twice_is_counted_once(tmp_path):
     assert len(open_uploads([str(tmp_path / "a.png")] * 2).images) == 1
 
 
+def test_every_page_of_a_file_is_a_field_where_that_is_asked_for(tmp_path, count):
+    stack = tmp_path / "stack.tif"
+    for columns in (3, 4):
+        tifffile.imwrite(stack, draw_grid(3, columns), append=True)
+    single = str(write_grid(tmp_path / "a.png", 2, 2))
+    first_only = finish(count_batch(open_uploads([str(stack), single]), count))
+    assert [(field.file, field.count) for field in first_only.fields] == [("stack.tif", 9), ("a.png", 4)]
+    batch = finish(count_batch(open_uploads([str(stack), single], all_pages=True), count))
+    assert [(field.file, field.count) for field in batch.fields] == [
+        ("stack.tif", 9),
+        ("stack.tif, page 1", 12),
+        ("a.png", 4),
+    ]
+    with zipfile.ZipFile(batch.archive) as archive:
+        folders = {name.split("/")[0] for name in archive.namelist() if "/" in name}
+    assert folders == {"stack.tif", "stack.tif-page1", "a.png"}
+
+
 def test_names_in_a_zip_cannot_leave_its_folder(tmp_path):
     path = write_zip(tmp_path / "sly.zip", **{"../../sly.png": b"x", "/sly.png": b"x", "a/../../../sly.png": b"x"})
     upload = open_uploads([path])
     root = Path(upload.folder.name)
-    assert all(root in image.parents for image, _ in upload.images)
+    assert all(root in image.path.parents for image, _ in upload.images)
     assert not list(tmp_path.parent.glob("sly.png"))
 
 
@@ -477,7 +497,8 @@ def test_a_scale_for_some_files_only_gives_no_mean(tmp_path, monkeypatch, tiny_m
     paths = [str(write_grid(tmp_path / f"{name}.png", 3, 3)) for name in ("a", "b")]
     batch = finish(
         count_batch(
-            open_uploads(paths), lambda path: count_grains(path, 0.5 if path.name == "a.png" else None, tiny_model)
+            open_uploads(paths),
+            lambda image: count_grains(image.path, 0.5 if image.path.name == "a.png" else None, tiny_model),
         )
     )
     assert "these fields have no scale and the others have one: b.png." in describe_batch(batch)
@@ -521,10 +542,10 @@ def test_names_and_reasons_cannot_write_html():
 
 
 def test_a_fault_in_one_file_does_not_end_the_batch(tmp_path, count):
-    def fail_on_wide(path):
-        if path.name == "wide.png":
-            raise MemoryError(f"for {path}")
-        return count(path)
+    def fail_on_wide(image):
+        if image.path.name == "wide.png":
+            raise MemoryError(f"for {image}")
+        return count(image)
 
     paths = [str(write_grid(tmp_path / f"{name}.png", 2, 2)) for name in ("a", "wide", "z")]
     batch = finish(count_batch(open_uploads(paths), fail_on_wide))

@@ -6,6 +6,7 @@ import threading
 import time
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
+from functools import partial
 
 import pytest
 from gradio_client import Client, handle_file
@@ -82,7 +83,7 @@ def test_the_network_runs_for_one_micrograph_at_a_time(site, tmp_path, monkeypat
     paths = [str(write_grid(tmp_path / f"{number}.png", 2, 2)) for number in range(3)]
     with ThreadPoolExecutor() as pool:
         batches = [
-            pool.submit(list, count_batch(open_uploads(paths), lambda path: count_upload(path, model=site.model)))
+            pool.submit(list, count_batch(open_uploads(paths), partial(count_upload, model=site.model)))
             for _ in range(2)
         ]
         client = Client(site.url, verbose=False)

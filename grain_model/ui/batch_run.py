@@ -13,9 +13,10 @@ from functools import partial
 from pathlib import Path, PurePosixPath
 
 from ..analysis import GrainAnalysis
-from ..batch import IMAGE_SUFFIXES, Failure, attempt, find_images, name_folders
+from ..batch import IMAGE_SUFFIXES, Failure, PictureFile, attempt, find_images, name_folders
 from ..errors import ImageError, printable
 from ..fields import CountedField, count_field, write_fields
+from ..micrograph import count_pages, name_page
 from ..scale_metadata import sidecar_names
 
 MAX_BATCH_FILES = 500
@@ -43,12 +44,12 @@ class BatchUpload:
     """The images of a batch.
 
     Attributes:
-        images: Path of each, and its name for the visitor.
+        images: File or page of each, and its name for the visitor.
         failures: Uploads that hold none, and files that could not be unpacked.
         folder: Owns what was unpacked or copied.
     """
 
-    images: list[tuple[Path, str]]
+    images: list[tuple[PictureFile, str]]
     failures: list[Failure]
     folder: tempfile.TemporaryDirectory
 
@@ -84,7 +85,7 @@ class CountedBatch:
         return len(self.fields) + len(self.failures)
 
 
-def open_uploads(uploads: Sequence[str] | None) -> BatchUpload:
+def open_uploads(uploads: Sequence[str] | None, *, all_pages: bool = False) -> BatchUpload:
     """Find the images in what a visitor loaded.
 
     A zip stands for the images in it and in its folders, without what is hidden, what macOS adds, and the pictures of
@@ -93,6 +94,7 @@ def open_uploads(uploads: Sequence[str] | None) -> BatchUpload:
 
     Args:
         uploads: Paths of the files.
+        all_pages: Whether each page or frame of a file is an image; otherwise the first one stands for the file.
 
     Raises:
         ImageError: If there are none, or too many, or the zips unpack to too much.
@@ -116,9 +118,15 @@ def open_uploads(uploads: Sequence[str] | None) -> BatchUpload:
             # The page keeps each upload in a folder of its own, which visitors of the same file share.
             folder.mkdir()
             shutil.copy(text_of[upload], folder)
-            batch.images.append((Path(shutil.copy(upload, folder)), upload.name))
+            batch.images.append((PictureFile(Path(shutil.copy(upload, folder))), upload.name))
         elif upload in loose and upload not in texts:
-            batch.images.append((upload, upload.name))
+            batch.images.append((PictureFile(upload), upload.name))
+    if all_pages:
+        batch.images[:] = [
+            (PictureFile(image.path, page), name_page(name, page))
+            for image, name in batch.images
+            for page in range(count_pages(image.path))
+        ]
     if len(batch.images) > MAX_BATCH_FILES:
         raise ImageError(
             f"There are {len(batch.images)} images. At most {MAX_BATCH_FILES} at once are expected. "
@@ -127,12 +135,12 @@ def open_uploads(uploads: Sequence[str] | None) -> BatchUpload:
     return batch
 
 
-def count_batch(upload: BatchUpload, count: Callable[[Path], GrainAnalysis]) -> Iterator[CountedBatch]:
+def count_batch(upload: BatchUpload, count: Callable[[PictureFile], GrainAnalysis]) -> Iterator[CountedBatch]:
     """Count the images of a batch; one that fails does not stop the others.
 
     Args:
         upload: The images.
-        count: Counts a file.
+        count: Counts a file, or a page of it.
 
     Yields:
         The same batch, before each image and at the end.
@@ -140,9 +148,9 @@ def count_batch(upload: BatchUpload, count: Callable[[Path], GrainAnalysis]) -> 
     batch = CountedBatch(len(upload.images) + len(upload.failures), failures=list(upload.failures))
     folder = Path(batch.folder.name)
     path = folder / "grains.zip"
-    names = name_folders([Path(name).name for _, name in upload.images])
+    folders = name_folders([image.folder for image, _ in upload.images])
     with zipfile.ZipFile(path, "w", zipfile.ZIP_DEFLATED, compresslevel=3) as archive:
-        for (image, name), results in zip(upload.images, names, strict=True):
+        for (image, name), results in zip(upload.images, folders, strict=True):
             batch.current = name
             yield batch
             if batch.is_stopped:
@@ -150,7 +158,7 @@ def count_batch(upload: BatchUpload, count: Callable[[Path], GrainAnalysis]) -> 
             outcome = attempt(image, partial(count_field, image, count, folder / results))
             if isinstance(outcome, Failure):
                 # Visitors know their file by its name, not by its place on the server.
-                batch.failures.append(Failure(name, outcome.reason.replace(printable(image), name)))
+                batch.failures.append(Failure(name, outcome.reason.replace(printable(image.path), name)))
             else:
                 batch.fields.append(replace(outcome, file=name, folder=results))
             # Packed at once, so that the disk holds the files of one image twice, not those of all.
@@ -241,7 +249,7 @@ def _unpack(path: Path, members: list[zipfile.ZipInfo], folder: Path, batch: Bat
             except _DAMAGED as error:
                 damaged.append(Failure(f"{path.name}/{member.filename}", f"It could not be unpacked: {error}."))
     images = [
-        (image, f"{path.name}/{image.relative_to(folder).as_posix()}")
+        (PictureFile(image), f"{path.name}/{image.relative_to(folder).as_posix()}")
         for image in find_images(folder)
         if image in unpacked  # a damaged one may lie there in part
     ]

@@ -98,6 +98,11 @@ class _BatchTab:
                     placeholder="each file's own",
                     elem_id="batch-scale",
                 )
+                self.all_pages = gr.Checkbox(
+                    label="Count every page of files with several",
+                    info="Each page is a field. Otherwise the first one is counted.",
+                    elem_id="batch-pages",
+                )
                 self.label_fields = lay_out_label_settings("batch-")
                 with gr.Row():
                     self.start = gr.Button("Count all files", variant="primary", size="lg", elem_id="batch-button")
@@ -129,7 +134,12 @@ class _BatchTab:
         buttons = [self.start, self.give_up, self.stop]
         results = [self.card, self.table, self.download]
         running = (
-            self.start.click(self.prepare, [self.files, self.scale], [self.upload, self.panel, *results], **PRIVATE)
+            self.start.click(
+                self.prepare,
+                [self.files, self.scale, self.all_pages],
+                [self.upload, self.panel, *results],
+                **PRIVATE,
+            )
             .success(self.begin, None, buttons, **PRIVATE)
             .then(
                 self.run,
@@ -162,10 +172,10 @@ class _BatchTab:
         return gr.skip() if running else {self.panel: gr.Column(visible=False), self.batch: None}
 
     @clear_errors
-    def prepare(self, paths: list[str] | None, um_per_pixel: float | None) -> Updates:
+    def prepare(self, paths: list[str] | None, um_per_pixel: float | None, all_pages: bool) -> Updates:
         """Open the files, and show that they wait for their turn."""
         as_scale(um_per_pixel)
-        opened = open_uploads(paths)
+        opened = open_uploads(paths, all_pages=all_pages)
         return {
             self.upload: opened,
             self.panel: gr.Column(visible=True),

@@ -13,12 +13,21 @@ import gradio as gr
 from gradio.events import Dependency
 from transformers import PreTrainedModel
 
+from ..batch import PictureFile
 from ..correction import Edit, describe_edits
 from ..errors import ImageError
 from .clicks import Point
 from .correction_view import lay_out_correction, redo, reset, take_click, undo
 from .counted import CountedMicrograph, archive_analysis, still_there
-from .entry import Entry, lay_out_gallery, lay_out_label_settings, lay_out_picture, lay_out_scale
+from .entry import (
+    Entry,
+    lay_out_gallery,
+    lay_out_label_settings,
+    lay_out_page,
+    lay_out_picture,
+    lay_out_scale,
+    show_page,
+)
 from .errors import clear_errors
 from .examples import list_examples
 from .limits import MODEL_QUEUE, PRIVATE, REDRAW_QUEUE, count_upload
@@ -142,12 +151,15 @@ class _CountTab:
             with gr.Column(scale=3, min_width=300):
                 image = lay_out_picture()
             with gr.Column(scale=2, min_width=300):
+                page = lay_out_page()
                 scale = lay_out_scale()
                 self.scale_view, self.scale_used = add_scale_view(self.opened, scale)
                 label_fields = lay_out_label_settings()
                 button = gr.Button("Count grains", variant="primary", size="lg", elem_id="count-button")
                 gallery = lay_out_gallery(pictures)
-        self.entry = Entry(image=image, um_per_pixel=scale, label_fields=label_fields, button=button, gallery=gallery)
+        self.entry = Entry(
+            image=image, page=page, um_per_pixel=scale, label_fields=label_fields, button=button, gallery=gallery
+        )
         self.question = lay_out_question()
 
     def _lay_out_results(self) -> None:
@@ -186,7 +198,7 @@ class _CountTab:
         filled += [entry.um_per_pixel, *vars(entry.label_fields).values()]
         self.filled = [component for component in filled if component is not correction.tool]
         # What a file fills that is opened, and what is emptied before.
-        about_file = [entry.um_per_pixel, self.opened, *vars(self.scale_view).values()]
+        about_file = [entry.page, entry.um_per_pixel, self.opened, *vars(self.scale_view).values()]
         self.opening = [entry.image, *about_file]
         # Without the picture: an output that is left as it is loses what `lay_out_picture` has set on it.
         self.emptied = [*about_file, results.panel, results.counted, results.chosen, question.panel]
@@ -233,6 +245,13 @@ class _CountTab:
             self.open_file, [entry.image, entry.um_per_pixel], self.opening, **PRIVATE
         ).failure(lambda: None, None, entry.image, **PRIVATE)
         entry.image.clear(self.forget, left, self.emptied, **PRIVATE)
+        entry.page.input(
+            self.open_page,
+            [*left, entry.page, self.opened, entry.um_per_pixel],
+            [entry.image, *self.emptied],
+            cancels=counts,
+            **PRIVATE,
+        ).failure(lambda file: file and file.page, self.opened, entry.page, **PRIVATE)
 
     def _bind_settings(self, counts: list[Dependency]) -> None:
         """Bind what draws the labels anew from maps that are there, as each of the counts does at its end."""
@@ -298,6 +317,7 @@ class _CountTab:
         if counted and counted.analysis.edits:
             visit.left = counted
         return {
+            self.entry.page: show_page(),
             self.entry.um_per_pixel: gr.skip() if is_first else None,
             self.opened: None,
             self.question.panel: gr.Column(visible=False),
@@ -306,15 +326,31 @@ class _CountTab:
         }
 
     @clear_errors
-    def open_file(self, path: str, um_per_pixel: float | None, example: str | None = None) -> Updates:
+    def open_file(self, path: str, um_per_pixel: float | None, example: str | None = None, page: int = 0) -> Updates:
         """Show a file and its scale, unless one is given."""
-        file = open_micrograph(path, example)
+        file = open_micrograph(path, page, example)
         return {
             self.entry.image: file.shown,
+            self.entry.page: show_page(file.page, file.pages),
             self.entry.um_per_pixel: file.um_per_pixel if um_per_pixel is None else um_per_pixel,
             self.opened: file,
             **self.scale_view.show(file),
         }
+
+    def open_page(
+        self,
+        visit: Visit,
+        counted: CountedMicrograph | None,
+        page: int,
+        file: OpenedMicrograph | None,
+        um_per_pixel: float | None,
+    ) -> Updates:
+        """Show another page of the file that is shown."""
+        if file is None:
+            return gr.skip()
+        # Before the page is left, which a page that cannot be read must not do.
+        shown = self.open_file(file.path, _unless_own(um_per_pixel, file.um_per_pixel), page=page)
+        return {**self.forget(visit, counted, str(PictureFile(Path(file.path), page))), **shown}
 
     def open_example(
         self, choice: gr.SelectData, visit: Visit, counted: CountedMicrograph | None, um_per_pixel: float | None
@@ -351,19 +387,19 @@ class _CountTab:
             raise ImageError(NO_IMAGE)
         # The page may show a copy; the count belongs to the file itself.
         is_opened = file is not None and Path(file.shown).name == Path(path).name
-        source = file.path if is_opened else path
+        source = str(file.image) if is_opened else path
         if now.visit.has_left(source):  # while the count waited for its turn
             return gr.skip()
         if now.counted and now.counted.source == source and now.counted.analysis.edits:
             return self.ask(now)
         if now.counted is None and now.visit.left and now.visit.left.source == source:
             return self.take_up(now)
-        scale = now.settings.um_per_pixel
+        scale, image = now.settings.um_per_pixel, path
         if is_opened:
-            scale = _unless_own(scale, file.um_per_pixel)
+            image, scale = file.image, _unless_own(scale, file.um_per_pixel)
         bar = gr.Progress()
         analysis = count_upload(
-            source,
+            image,
             scale,
             self.model,
             progress=lambda done, tiles: bar((done, tiles), desc="Reading the picture", unit="tiles"),

@@ -23,6 +23,7 @@ import gradio as gr
 from transformers import PreTrainedModel
 
 from ..analysis import GrainAnalysis, LabelSettings
+from ..batch import PictureFile
 from ..errors import ImageError, MeasurementError
 from ..export import FORMATS
 from ..fields import describe_fields
@@ -121,6 +122,7 @@ class _Endpoints:
         method: Method = "watershed",
         boundary_sensitivity: float = 0.5,
         min_grain_area: float | None = None,
+        page: int | None = None,
     ) -> tuple[Any, ...]:
         """Count and measure the grains of one micrograph, with the ASTM grain-size number.
 
@@ -130,6 +132,7 @@ class _Endpoints:
             method: "watershed" separates grains that touch, "components" does not.
             boundary_sensitivity: 0 to 1; higher finds weaker boundaries, so more grains.
             min_grain_area: Smallest grain kept, in pixels; null follows the image's own grains.
+            page: Which page or frame of a file with several, from 0; null takes the first.
 
         Returns:
             Summary (count, grain size by five rules, scale, warnings), mask, overlay, zip of all files, and the name
@@ -138,7 +141,8 @@ class _Endpoints:
         if not image:
             raise ImageError("There is no image. A micrograph is expected as `image`. Name a file.")
         options = vars(LabelSettings(method, boundary_sensitivity, min_grain_area))
-        return self._answer("count", image, count_upload(image, um_per_pixel, self._model, **options))
+        chosen = PictureFile(Path(image), page)
+        return self._answer("count", image, count_upload(chosen, um_per_pixel, self._model, **options))
 
     @_plain_errors
     def settings(
@@ -176,6 +180,7 @@ class _Endpoints:
         method: Method = "watershed",
         boundary_sensitivity: float = 0.5,
         min_grain_area: float | None = None,
+        all_pages: bool = False,
         progress: gr.Progress = gr.Progress(),  # noqa: B008  gradio looks for it among the defaults
     ) -> tuple[Any, ...]:
         """Count several micrographs as fields of one specimen, with their mean, 95 % interval and %RA.
@@ -186,6 +191,7 @@ class _Endpoints:
             method: "watershed" separates grains that touch, "components" does not.
             boundary_sensitivity: 0 to 1; higher finds weaker boundaries, so more grains.
             min_grain_area: Smallest grain kept, in pixels; null follows each image's own grains.
+            all_pages: Whether every page of a file with several is a field; otherwise the first one is counted.
             progress: How far it is; not for callers.
 
         Returns:
@@ -193,7 +199,8 @@ class _Endpoints:
         """
         options = vars(LabelSettings(method, boundary_sensitivity, min_grain_area))
         counter = functools.partial(count_upload, um_per_pixel=as_scale(um_per_pixel), model=self._model, **options)
-        for counted in count_batch(open_uploads([archive] if archive else []), counter):
+        opened = open_uploads([archive] if archive else [], all_pages=all_pages)
+        for counted in count_batch(opened, counter):
             progress((counted.done, counted.total), desc=counted.current, unit="files")
         self._written["batch"] = counted
         return describe_fields(counted.fields, counted.failures), counted.archive
@@ -233,6 +240,7 @@ def add_endpoints(model: str | os.PathLike | PreTrainedModel | None) -> None:
             gr.Number(label="boundary_sensitivity", value=0.5),
             gr.Number(label="min_grain_area", value=None),
         ]
+        page, all_pages = gr.Number(label="page", value=None, precision=0), gr.Checkbox(label="all_pages")
         formats = gr.CheckboxGroup(list(KINDS), value=list(FORMATS), label="formats")
         answers = [
             gr.JSON(label="summary"),
@@ -242,11 +250,11 @@ def add_endpoints(model: str | os.PathLike | PreTrainedModel | None) -> None:
             gr.Textbox(label="result"),
         ]
         run_model = {"concurrency_limit": 1, "concurrency_id": MODEL_QUEUE}
-        gr.Button().click(endpoints.count, [image, *options], answers, api_name="count", **run_model)
+        gr.Button().click(endpoints.count, [image, *options, page], answers, api_name="count", **run_model)
         gr.Button().click(endpoints.settings, [result, *options], answers, api_name="settings")
         gr.Button().click(
             endpoints.batch,
-            [zipped, *options],
+            [zipped, *options, all_pages],
             [gr.JSON(label="batch"), gr.File(label="archive")],
             api_name="batch",
             concurrency_limit=1,

@@ -26,6 +26,7 @@ class Entry:
     """The components to fill in."""
 
     image: gr.Image
+    page: gr.Dropdown
     um_per_pixel: gr.Number
     label_fields: LabelFields
     button: gr.Button
@@ -51,6 +52,18 @@ def lay_out_picture() -> gr.Image:
     # TIFFs. A subclass would do too, but gradio writes a .pyi file beside the source of each.
     image.preprocess = _uploaded_path
     return image
+
+
+def lay_out_page() -> gr.Dropdown:
+    """Lay out the choice of a page, which is seen where a file has several."""
+    return gr.Dropdown(
+        [0], value=0, label="Page", info="The file has several, numbered from 0.", visible=False, elem_id="page"
+    )
+
+
+def show_page(page: int = 0, pages: int = 1) -> gr.Dropdown:
+    """Show which page of how many it is; a file with a single one has no choice."""
+    return gr.Dropdown(list(range(pages)), value=page, visible=pages > 1)
 
 
 def lay_out_scale() -> gr.Number:

@@ -9,6 +9,7 @@ from typing import Any
 from transformers import PreTrainedModel
 
 from ..analysis import GrainAnalysis
+from ..batch import PictureFile
 from ..counting import count_grains
 from ..micrograph import Micrograph, read_micrograph
 
@@ -33,22 +34,23 @@ PRIVATE = {"api_visibility": "private"}
 _model_turn = threading.Lock()
 
 
-def read_upload(path: str | os.PathLike, um_per_pixel: float | None = None) -> Micrograph:
+def read_upload(path: str | os.PathLike, um_per_pixel: float | None = None, page: int | None = None) -> Micrograph:
     """Read what a visitor loaded.
 
     Args:
         path: The file.
         um_per_pixel: See `read_micrograph`.
+        page: See `read_micrograph`.
 
     Raises:
         ImageError: If it cannot be read, or is larger than `MAX_UPLOAD_PIXELS`.
         ScaleError: If `um_per_pixel` is no positive length.
     """
-    return read_micrograph(path, um_per_pixel, max_pixels=MAX_UPLOAD_PIXELS)
+    return read_micrograph(path, um_per_pixel, page=page, max_pixels=MAX_UPLOAD_PIXELS)
 
 
 def count_upload(
-    path: str | os.PathLike,
+    image: str | os.PathLike | PictureFile,
     um_per_pixel: float | None = None,
     model: str | os.PathLike | PreTrainedModel | None = None,
     **settings: Any,
@@ -58,7 +60,7 @@ def count_upload(
     A batch takes a turn for each of its files, so that others need not wait for all of them.
 
     Args:
-        path: The file.
+        image: The file, or a page of it.
         um_per_pixel: See `count_grains`.
         model: See `count_grains`.
         settings: See `count_grains`.
@@ -66,6 +68,7 @@ def count_upload(
     Raises:
         GrainError: As `read_upload` and `count_grains`.
     """
-    micrograph = read_upload(path, um_per_pixel)
+    path, page = (image.path, image.page) if isinstance(image, PictureFile) else (image, None)
+    micrograph = read_upload(path, um_per_pixel, page)
     with _model_turn:
         return count_grains(micrograph, model=model, **settings)

@@ -6,7 +6,8 @@ import tempfile
 from dataclasses import dataclass
 from pathlib import Path
 
-from ..micrograph import browsers_show
+from ..batch import PictureFile
+from ..micrograph import Micrograph, browsers_show, count_pages
 from ..rendering import write_png
 from .limits import read_upload
 
@@ -20,6 +21,8 @@ class OpenedMicrograph:
         shown: What the page shows of it, which is a copy where the browser cannot show the file.
         shape: Height and width in px.
         um_per_pixel: The scale that the file states, if any.
+        page: Number of the page that is shown, from 0.
+        pages: How many pages or frames the file has.
         example: Name of the example that it is, if it is one.
         copies: Owns the copy's folder, which goes when the visitor's session does.
     """
@@ -28,15 +31,27 @@ class OpenedMicrograph:
     shown: str
     shape: tuple[int, int]
     um_per_pixel: float | None
+    page: int = 0
+    pages: int = 1
     copies: tempfile.TemporaryDirectory | None = None
     example: str | None = None
 
+    @property
+    def image(self) -> PictureFile:
+        """The page that is shown."""
+        return PictureFile(Path(self.path), self.page)
 
-def open_micrograph(path: str, example: str | None = None) -> OpenedMicrograph:
+    def read(self) -> Micrograph:
+        """Read what is shown; see `read_upload`."""
+        return read_upload(self.path, page=self.page)
+
+
+def open_micrograph(path: str, page: int = 0, example: str | None = None) -> OpenedMicrograph:
     """Read a file for display and for its scale.
 
     Args:
         path: The uploaded file.
+        page: Number of the page or frame, from 0.
         example: Name of the example that it is, if it is one.
 
     Returns:
@@ -45,11 +60,18 @@ def open_micrograph(path: str, example: str | None = None) -> OpenedMicrograph:
     Raises:
         ImageError: If it is no image that can be read.
     """
-    micrograph = read_upload(path)
-    shape = micrograph.pixels.shape[:2]
-    if browsers_show(Path(path)):
-        return OpenedMicrograph(path, path, shape, micrograph.um_per_pixel, example=example)
+    micrograph = read_upload(path, page=page)
+    about = {
+        "path": path,
+        "shape": micrograph.pixels.shape[:2],
+        "um_per_pixel": micrograph.um_per_pixel,
+        "page": page,
+        "pages": count_pages(Path(path)),
+        "example": example,
+    }
+    if page == 0 and browsers_show(Path(path)):
+        return OpenedMicrograph(shown=path, **about)
     copies = tempfile.TemporaryDirectory(prefix="grain_model-")
     shown = str(Path(copies.name) / f"{Path(path).stem}.png")
     write_png(Path(shown), micrograph.pixels)
-    return OpenedMicrograph(path, shown, shape, micrograph.um_per_pixel, copies, example)
+    return OpenedMicrograph(shown=shown, copies=copies, **about)

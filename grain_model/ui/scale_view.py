@@ -15,7 +15,7 @@ from ..errors import ImageError, ScaleError
 from ..scale_suggestion import ScaleSuggestion, suggest_scale
 from .clicks import Point, clicked_point, draw_points, enlargement
 from .errors import clear_errors
-from .limits import PRIVATE, read_upload
+from .limits import PRIVATE
 from .opened import OpenedMicrograph
 from .results import CLICKED_PICTURE
 
@@ -138,7 +138,7 @@ def add_scale_view(opened: gr.State, um_per_pixel: gr.Number) -> tuple[ScaleView
     def suggest(file: OpenedMicrograph | None) -> list[Any]:
         if file is None:
             raise ImageError("There is no image yet. A micrograph with a scale bar is expected. Load one first.")
-        suggestion = suggest_scale(read_upload(file.path))
+        suggestion = suggest_scale(file.read())
         found = suggestion is not None
         return [describe_suggestion(suggestion), gr.Button(visible=found), suggestion.um_per_pixel if found else None]
 
@@ -154,4 +154,4 @@ def add_scale_view(opened: gr.State, um_per_pixel: gr.Number) -> tuple[ScaleView
 
 
 def _draw(opened: OpenedMicrograph, points: Sequence[Point]) -> np.ndarray:
-    return draw_points(read_upload(opened.path).pixels, points)
+    return draw_points(opened.read().pixels, points)
