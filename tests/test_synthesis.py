@@ -202,6 +202,16 @@ def test_texture_of_a_few_grains_hides_their_boundaries_only():
     assert plain.max() > 0.9 * grains and 0.5 * grains < rough.max() < plain.max()
 
 
+def test_marks_on_the_grains_hide_no_boundary_beside_them():
+    seen = {"depth": 0.12, "line_width": 1.5, "level": 0.5, "gamma": 1.0, "blur": 0.5, "motion": 0.0, "invert": False}
+    none = {"particles": 0.0, "pores": 0.0, "pits": 0, "dashes": 0, "scratches": 0}
+    plain, grains, clear = draw_plain(**seen, **none)
+    many = {"particles": 1.5, "particle_radius": 3.0, "pores": 0.5, "pore_radius": 0.08, "pits": 60, "dashes": 20}
+    marked, _, grey = draw_plain(**seen, **(none | many))
+    assert np.mean(np.abs(grey - clear) > 0.1) > 0.1
+    assert plain.max() >= grains - 1 and marked.max() >= 0.97 * plain.max()
+
+
 def test_no_grain_is_a_crumb_that_pixels_cut_off():
     for seed in range(12):
         drawn = synthesize_micrograph(seed, 160, family="bse", diameter=(12.0, 16.0))

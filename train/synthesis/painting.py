@@ -22,6 +22,8 @@ STEP_TO_NOISE = 0.3
 LINE_TO_NOISE = 0.7
 CLEAR_DIAMETER = 30.0
 MIN_STEP = 0.013
+# What covers less of a pixel is no mark that an eye would see.
+FAINTEST_MARK = 0.1
 # Lines and steps that are drawn to be seen exceed what can be seen by this factor.
 CLEARLY = 1.2
 
@@ -37,6 +39,8 @@ class Painted:
             of the recorded range, but for noise and light.
         line: Depth or height of what is drawn along the nearest boundary, float32 (H, W), in the same units.
         gap: Share of the pixel where no grain is seen, float32 (H, W) in 0..1, or None.
+        marked: Whether something on the grains, such as a particle, a pore or a scratch, changes what is recorded here,
+            bool (H, W).
     """
 
     grey: np.ndarray
@@ -44,6 +48,7 @@ class Painted:
     step: np.ndarray
     line: np.ndarray
     gap: np.ndarray | None
+    marked: np.ndarray
 
 
 def paint(rng: np.random.Generator, recipe: Recipe, crystal: Polycrystal) -> Painted:
@@ -84,6 +89,8 @@ class _Painter:
         self.y, self.x = np.mgrid[: self.shape[0], : self.shape[1]].astype(np.float32)
         # Share of a pixel that its own grain covers: blends the two sides below the pixel.
         self.own = np.clip(0.5 + crystal.distance, 0, 1)
+        # Share of a pixel that marks on the surface cover.
+        self.marks = np.zeros(self.shape, np.float32)
         # What belongs to each grain, in this order: a seed stands for the picture that it gives.
         self.levels, self.second_phase = self._grain_levels()
         self.facets = self._grain_facets()
@@ -110,6 +117,7 @@ class _Painter:
         grey = self._surface_marks(grey)
         if recipe.deep_scratches > 0:
             drawn, level = self._deep_scratches()
+            self._mark(drawn)
             grey = grey * (1 - drawn) + level * drawn
             chroma = None if chroma is None else chroma * (1 - drawn[..., None])
         if gaps is not None:
@@ -120,7 +128,17 @@ class _Painter:
             in_gap = cover if in_gap is None else np.maximum(in_gap, cover)
         if chroma is not None and in_gap is not None:
             chroma *= 1 - in_gap[..., None]
-        return Painted(grey, chroma, step, line, in_gap)
+        return Painted(grey, chroma, step, line, in_gap, self._marked())
+
+    def _mark(self, drawn: np.ndarray) -> None:
+        """Remember where a mark was drawn, float32 (H, W) in [0, 1]."""
+        np.maximum(self.marks, drawn, out=self.marks)
+
+    def _marked(self) -> np.ndarray:
+        """See `Painted.marked`: marks with the rim that optics and movement give them."""
+        reach = math.ceil(self.recipe.blur + 0.5 * self.recipe.motion)
+        around = cv2.getStructuringElement(cv2.MORPH_ELLIPSE, (2 * reach + 1, 2 * reach + 1))
+        return cv2.dilate((self.marks > FAINTEST_MARK).astype(np.uint8), around) > 0
 
     def _grain_levels(self) -> tuple[np.ndarray, np.ndarray]:
         """Brightness of the grains, float32 (n_seeds,), and which are of the second phase, bool (n_seeds,)."""
@@ -437,12 +455,15 @@ class _Painter:
             )
         if recipe.scratches > 0:
             drawn = marks.scratches(rng, shape, recipe.scratches, recipe.bundle, recipe.dotted)
+            self._mark(drawn)
             grey = grey - np.float32(rng.choice([-1, 1], p=[0.25, 0.75]) * rng.uniform(0.04, 0.4)) * drawn
         if recipe.pits > 0:
             drawn = marks.pits(rng, shape, recipe.pits, recipe.pit_radius * (0.6 + recipe.diameter / 60))
+            self._mark(drawn)
             grey = grey - np.float32(rng.choice([-1, 1], p=[0.15, 0.85]) * rng.uniform(0.15, 0.7)) * drawn
         if recipe.dashes > 0:
             drawn = marks.dashes(rng, shape, recipe.dashes, 0.03 * recipe.diameter + 0.7)
+            self._mark(drawn)
             grey = grey - np.float32(rng.choice([-1, 1], p=[0.15, 0.85]) * rng.uniform(0.1, 0.6)) * drawn
         if recipe.particles > 0:
             grey = self._particles(grey)
@@ -456,6 +477,7 @@ class _Painter:
         grains = grey.size / (np.pi / 4 * recipe.diameter**2)
         count = int(np.clip(recipe.pores * grains, 1, 300))
         drawn = np.clip(2 * marks.pits(rng, self.shape, count, recipe.pore_radius * recipe.diameter), 0, 1)
+        self._mark(drawn)
         rim = cv2.GaussianBlur(drawn, (0, 0), rng.uniform(0.8, 2.5))
         grey = grey + np.float32(rng.uniform(0.05, 0.4) if rng.random() < 0.5 else 0) * rim
         return grey * (1 - drawn) + np.float32(rng.uniform(0, 0.25)) * drawn
@@ -481,6 +503,7 @@ class _Painter:
             else np.where(on_boundary[:, None], np.stack([near_x[pick], near_y[pick]], axis=1), free)
         )
         drawn = marks.particles(rng, centres, shape, recipe.particle_radius, 0.5, rng.uniform(1.2, 4.0))
+        self._mark(drawn)
         # Particles on bright boundaries are bright as a rule, which is what makes the line hard to follow.
         sign = np.sign(-recipe.depth) if rng.random() < 0.75 and recipe.depth != 0 else rng.choice([-1, 1])
         value = np.clip(recipe.level + sign * rng.uniform(0.12, 0.5), 0, 1)

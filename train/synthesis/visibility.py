@@ -99,7 +99,7 @@ def _visible(
     """Whether a boundary at this pixel can be seen, bool (H, W): by its line or relief, by a step, or as a gap."""
     red, green, blue = (channel.astype(np.float32) for channel in cv2.split(image))
     grey = (red + green + blue) / 3 / 255
-    noise = grain_noise(grey, crystal, gap)
+    noise = grain_noise(grey, crystal, painted.marked if gap is None else painted.marked | gap)
     noise = np.sqrt((noise[crystal.labels] ** 2 + noise[crystal.neighbours] ** 2) / 2)
     darkest, brightest = np.percentile(grey, [1, 99])
     span = min(diameter, EYE_SPAN)
@@ -114,13 +114,15 @@ def _visible(
     return visible if gap is None else visible | gap
 
 
-def grain_noise(grey: np.ndarray, crystal: Polycrystal, gap: np.ndarray | None) -> np.ndarray:
-    """Measure what hides the boundaries of each grain: camera noise, texture, scratches.
+def grain_noise(grey: np.ndarray, crystal: Polycrystal, hidden: np.ndarray | None) -> np.ndarray:
+    """Measure what hides the boundaries of each grain: camera noise and texture.
+
+    The eye takes marks on the grains for what they are: they hide what they cover, and nothing beside them.
 
     Args:
         grey: The recorded micrograph, float32 (H, W) in 0..1.
         crystal: The grains.
-        gap: Where no grain is seen, bool (H, W), or None.
+        hidden: Where a gap or a mark is seen instead of the grain, bool (H, W), or None.
 
     Returns:
         float32 (n_seeds,): standard deviation that white noise would need to change the means of patches as much as the
@@ -128,8 +130,8 @@ def grain_noise(grey: np.ndarray, crystal: Polycrystal, gap: np.ndarray | None) 
     """
     labels, n = crystal.labels, crystal.n_seeds
     inside = crystal.distance > 2
-    if gap is not None:
-        inside &= ~gap
+    if hidden is not None:
+        inside &= ~hidden
     if not inside.any():
         return np.zeros(n, np.float32)
     ids = labels[inside]
