@@ -202,6 +202,11 @@ def test_texture_of_a_few_grains_hides_their_boundaries_only():
     assert plain.max() > 0.9 * grains and 0.5 * grains < rough.max() < plain.max()
 
 
+def test_specks_that_darken_a_grain_tell_it_from_its_neighbour():
+    labels, grains, _ = draw_plain(texture=0.1, texture_cell=1.2, noise=0.003, gamma=1.0)
+    assert labels.max() > 0.5 * grains
+
+
 def test_marks_on_the_grains_hide_no_boundary_beside_them():
     seen = {"depth": 0.12, "line_width": 1.5, "level": 0.5, "gamma": 1.0, "blur": 0.5, "motion": 0.0, "invert": False}
     none = {"particles": 0.0, "pores": 0.0, "pits": 0, "dashes": 0, "scratches": 0}

@@ -102,9 +102,11 @@ class _Painter:
         """See `paint`."""
         recipe, crystal = self.recipe, self.crystal
         chroma = self._chroma()
+        texture, tone = self._interior_texture()
+        self.levels += tone
         ground, beyond = self._surface(crystal.labels), self._surface(crystal.neighbours)
         grey = self.own * ground + (1 - self.own) * beyond
-        grey += self._interior_texture()
+        grey += texture
         if recipe.twins > 0:
             grey += self._twins()
         lines = self._draw_lines(self._line_strength())
@@ -193,7 +195,8 @@ class _Painter:
         own = self.own[..., None]
         return own * self.colours[self.crystal.labels] + (1 - own) * self.colours[self.crystal.neighbours]
 
-    def _interior_texture(self) -> np.ndarray:
+    def _interior_texture(self) -> tuple[np.ndarray, np.ndarray]:
+        """What varies inside of the grains, float32 (H, W), and by how much it brightens each, float32 (n_seeds,)."""
         rng, recipe, labels = self.rng, self.recipe, self.crystal.labels
         texture = smooth_noise(rng, self.shape, recipe.texture_cell)
         if rng.random() < 0.5:
@@ -201,7 +204,9 @@ class _Painter:
         amplitude = recipe.texture * np.exp(0.6 * rng.standard_normal(self.crystal.n_seeds)).astype(np.float32)
         if recipe.second_phase > 0:
             amplitude = np.where(self.second_phase, amplitude + np.float32(0.08), amplitude)
-        grey = texture * amplitude[labels]
+        # Specks of one sign darken a grain as a whole, which tells it from its neighbours as its level does.
+        mean = texture.mean()
+        grey, tone = (texture - mean) * amplitude[labels], mean * amplitude
         if recipe.lamellae > 0 or recipe.second_phase > 0:
             share = rng.uniform(0.1, 1.0)
             chosen = rng.random(self.crystal.n_seeds) < share
@@ -213,7 +218,7 @@ class _Painter:
             grey += recipe.polish * directional_noise(rng, self.shape, rng.uniform(0, np.pi), rng.uniform(8, 40))
         if recipe.mottling > 0:
             grey += self._mottling()
-        return grey
+        return grey, tone
 
     def _mottling_strength(self) -> float:
         return self.recipe.mottling * (0.5 * abs(self.recipe.depth) + self.recipe.step)
