@@ -60,6 +60,7 @@ def average_fields(results: Sequence[GrainSize], names: Sequence[str] | None = N
         duplex=duplex_hint(areas),
         um_per_pixel=first_scale,
         directions=directions,
+        areas_px=areas,
         n_fields=len(results),
         flags=(*elongation_flags(directions), *flags),
         fields=results,

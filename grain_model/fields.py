@@ -38,7 +38,7 @@ SUMMARY_COLUMNS = (
 
 @dataclass(frozen=True)
 class CountedField:
-    """What is kept of an image when its pixels, labels and maps are not: a few kilobytes.
+    """What is kept of an image when its pixels, labels and maps are not: a few kilobytes and 8 bytes a grain.
 
     Attributes:
         file: The image.

@@ -6,6 +6,7 @@ the scale turns it into mm and into the number G. Without a scale the pixel figu
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Any
@@ -103,7 +104,7 @@ class Rule:
         counted = self.counted.removesuffix("s") if count == 1 else self.counted
         number = f"{count:g} {counted} counted"
         if self.repeats > 1:
-            number += f", which stand for {independent:.0f} on lines that meet each grain once"
+            number += f", which stand for {math.floor(independent)} on lines that meet each grain once"
         return (f"{number}, fewer than {self.least}; measure more or larger fields",)
 
 
@@ -263,7 +264,7 @@ class GrainSize:
         duplex: Hint of two populations (ASTM E1181) among all grains of all fields.
         um_per_pixel: Scale, None if unknown; of the first field where fields differ.
         directions: Counts of Heyn's lines by direction (ASTM E112, 16: grains that are not equiaxed).
-        areas_px: float (n,), areas in px^2 of one field's grains with their drawn boundaries; empty for several fields.
+        areas_px: float (n,), areas in px^2 of the grains of all fields, with their drawn boundaries; px of the first field.
         n_fields: Number of fields.
         flags: What makes the result doubtful as a whole, in words.
         test_lines: The counted test lines of `"heyn"` and `"abrams"`, for drawing; empty for several fields.

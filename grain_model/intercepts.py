@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 
@@ -10,8 +11,9 @@ import numpy as np
 # Distance between parallel Heyn lines in grain diameters 1/sqrt(N_A): the golden section, so that they do not fall
 # into step with a regular structure.
 HEYN_SPACING = 0.618
-# Lines in four directions, so far apart, meet a grain so often in the mean.
-HEYN_REPEATS = 4 / HEYN_SPACING
+# Lines in four directions, so far apart, meet a grain so often in the mean: its intercepts measure sqrt(pi / 4)
+# diameters (ASTM E112, of equiaxed grains).
+HEYN_REPEATS = 4 / HEYN_SPACING / math.sqrt(math.pi / 4)
 # Intercepts that one placement of the three circles should at least hit (ASTM E112: 40 to 100 a field).
 ABRAMS_COUNTS = 40
 # Diameters of Abrams' circles relative to the largest.

@@ -211,6 +211,7 @@ def _open(source: str | os.PathLike | Image.Image | np.ndarray, page: int | None
         _check_size(source.size, max_pixels)
         return _read_pil(source, Path(getattr(source, "filename", "") or "image").name, page)
     if isinstance(source, np.ndarray):
+        _check_page(page, 1)
         return _Source(source)
     raise ImageError(
         f"A micrograph cannot be read from {type(source).__name__}. A path, a PIL image or a numpy array is expected. "
@@ -239,6 +240,7 @@ def _open_file(path: Path, page: int | None, max_pixels: int) -> _Source:
         if start.startswith(_TIFF_STARTS):
             return _read_tiff(path, page, max_pixels)
         if _is_deep_png(start):
+            _check_page(page, 1)
             return _read_deep_png(path, max_pixels)
         with warnings.catch_warnings():
             # PIL's own limit is lower than ours; the size is checked before a pixel is decoded.
@@ -282,13 +284,18 @@ def _read_start(path: Path) -> bytes:
 
 
 def _read_pil(image: Image.Image, name: str, page: int | None) -> _Source:
-    frames = getattr(image, "n_frames", 1)
+    frames = _count_frames(image)
     _check_page(page, frames)
     # A PIL image is at the frame that its owner chose.
     if page is not None:
         image.seek(page)
     notes = _page_notes(page, frames, "frames", image.tell() if frames > 1 else 0)
     return _Source(from_pil(image), name_page(name, page), notes=notes)
+
+
+def _count_frames(image: Image.Image) -> int:
+    """Frames of an animation; what cameras and phones put into a JPEG beside the picture is none."""
+    return 1 if image.format == "MPO" else getattr(image, "n_frames", 1)
 
 
 def _read_deep_png(path: Path, max_pixels: int) -> _Source:
@@ -354,7 +361,7 @@ def count_pages(path: Path) -> int:
             with TiffFile(path) as tiff:
                 return max(len(_full_pages(tiff)), 1)
         with Image.open(path, formats=_PIL_FORMATS) as image:
-            return getattr(image, "n_frames", 1)
+            return _count_frames(image)
     except Exception:
         return 1
 
@@ -435,7 +442,7 @@ def _check_size(shape: tuple[int, int], max_pixels: int) -> None:
 def _check_page(page: int | None, pages: int) -> None:
     if page is not None and not 0 <= page < pages:
         raise ImageError(
-            f"There is no page {page}. The file has {pages}, numbered from 0. Choose a page from 0 to {pages - 1}."
+            f"There is no page {page}. The image has {pages}, numbered from 0. Choose a page from 0 to {pages - 1}."
         )
 
 
@@ -445,7 +452,8 @@ def _page_notes(page: int | None, pages: int, word: str, read: int = 0) -> tuple
         return ()
     return (
         f"The file has {pages} {word}; number {read} was read. Read another, N from 0 to {pages - 1}, with "
-        "`read_micrograph(path, page=N)`, or on the command line with `--page N`, and all of them with `--page all`.",
+        "`read_micrograph(path, page=N)`, or on the command line with `--page N`, and all of them with `--page all`. On the "
+        "web page, the batch counts all of them where its box says so.",
     )
 
 

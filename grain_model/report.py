@@ -12,6 +12,7 @@ import sys
 import tempfile
 from collections import Counter
 from collections.abc import Sequence
+from dataclasses import replace
 from functools import partial
 from pathlib import Path
 
@@ -60,6 +61,7 @@ def run(options: argparse.Namespace) -> int:
     if wrong := _cannot_be_written(options.out):
         return refuse(wrong)
     batch = Batch(options)
+    names = _distinct_names(batch.images)
     fields: list[ReportField] = []
     with batch.until_interrupted():
         if options.um_per_pixel is None and (unscaled := _without_scale(batch.images)):
@@ -71,11 +73,12 @@ def run(options: argparse.Namespace) -> int:
             count = make_counter(options)
         except GrainError as error:
             return refuse(str(error))
-        names = _distinct_names(batch.images)
         fields.extend(batch.each(lambda image: compose_field(count(image), names[image])))
     batch.name_failures()
+    called = {printable(str(image)): name for image, name in names.items()}
+    left_out = [replace(failure, file=called.get(failure.file, failure.file)) for failure in batch.failures]
     try:
-        report = compose_report(fields, left_out=batch.failures, specimen=options.specimen, operator=options.operator)
+        report = compose_report(fields, left_out=left_out, specimen=options.specimen, operator=options.operator)
         write_report(report, options.out)
     except (GrainError, OSError) as error:
         print(error, file=sys.stderr)

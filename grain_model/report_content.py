@@ -6,7 +6,6 @@ import datetime
 import io
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -62,7 +61,7 @@ class ReportField:
     """One image of the report.
 
     Attributes:
-        counted: The image, by its name alone, and its numbers.
+        counted: The image, as the report calls it, and its numbers.
         facts: Pairs of a name and a value.
         rules: Rows of the grain-size table, in RULE_COLUMNS.
         warnings: What a reader has to know.
@@ -115,7 +114,7 @@ def compose_report(
     Args:
         fields: The fields of one specimen: analyses, each of which may be forgotten when the next one comes, or what
             `compose_field` made of them.
-        left_out: Files that were to be fields, too, and why they are not.
+        left_out: Files that were to be fields, too, as the report is to call them, and why they are not.
         specimen: Name of the specimen; left to be filled in by hand if empty.
         operator: Name of the person; likewise.
         date: Date of the report; today by default.
@@ -141,7 +140,7 @@ def compose_report(
         ("Operator", operator),
     ]
     if left_out:
-        facts.insert(2, ("Left out", "; ".join(f"{Path(failure.file).name}: {failure.reason}" for failure in left_out)))
+        facts.insert(2, ("Left out", "; ".join(f"{failure.file}: {failure.reason}" for failure in left_out)))
     return Report(
         title=title,
         headline=_headline(sizes),

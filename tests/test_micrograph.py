@@ -224,6 +224,19 @@ def test_multi_page_tiff_reads_the_first_and_says_how_to_choose(tmp_path):
     assert count_pages(path) == 3 and count_pages(tmp_path / "none.tif") == 1
     with pytest.raises(ImageError, match="no page 3"):
         read_micrograph(path, page=3)
+    Image.fromarray(DEEP.astype(np.uint16)).save(tmp_path / "deep.png")
+    for single in (tmp_path / "deep.png", GREY_RGB):
+        with pytest.raises(ImageError, match="no page 1. The image has 1"):
+            read_micrograph(single, page=1)
+
+
+def test_what_a_camera_puts_beside_the_picture_is_no_page(tmp_path):
+    path = tmp_path / "camera.jpg"
+    picture = Image.fromarray(GREY_RGB)
+    picture.save(path, format="MPO", save_all=True, append_images=[picture.resize((40, 40))])
+    with Image.open(path) as opened:
+        assert opened.format == "MPO" and opened.n_frames == 2
+    assert count_pages(path) == 1 and read_micrograph(path).warnings == ()
 
 
 def test_reduced_copies_are_not_pages(tmp_path):

@@ -6,13 +6,15 @@ import numpy as np
 import pandas as pd
 import pytest
 import tifffile
+import torch
 from PIL import Image
 from transformers import pipeline
 
 from grain_model import analysis as analysis_module
 from grain_model.image_processing_grain import GrainImageProcessor
+from grain_model.modeling_grain import GrainSegmentationOutput
 from grain_model.pipeline_grain import CUSTOM_PIPELINES, GrainCountingPipeline
-from tests.drawn import draw_grid, predict_drawn
+from tests.drawn import draw_grid, drawn_maps, predict_drawn, squares
 
 
 @pytest.fixture
@@ -68,12 +70,21 @@ def test_is_found_by_its_task(tiny_model, pipe):
 
 
 def test_the_library_s_own_image_segmentation_takes_the_model(tiny_model):
+    ids = squares(2, 3, side=42)
+    # Each grain is seen a little better than the one before it.
+    maps = np.clip(drawn_maps(ids) - 0.02 * (6 - ids), 0.01, 0.99)
+    seen = GrainSegmentationOutput(logits=torch.logit(torch.from_numpy(maps).float())[None])
+    tiny_model.forward = lambda pixel_values: seen
     segment = pipeline("image-segmentation", model=tiny_model, image_processor=GrainImageProcessor())
-    picture = Image.fromarray(draw_grid(2, 2))
+    picture = Image.new("L", ids.shape[::-1])
     every = segment(picture, threshold=0)
-    assert {one["label"] for one in every} == {"grain"}
-    assert all(one["mask"].size == picture.size for one in every)
-    limit = sorted(one["score"] for one in every)[len(every) // 2]
+    assert len(every) == 6 and {one["label"] for one in every} == {"grain"}
+    for grain in range(1, 7):
+        masks = [np.asarray(one["mask"]) > 0 for one in every]
+        [mask] = [mask for mask in masks if mask[ids == grain].any()]
+        assert mask[ids == grain].mean() > 0.85 and not mask[ids != grain].any()
+    limit = sorted(one["score"] for one in every)[3]
+    assert 0 < sum(one["score"] >= limit for one in every) < 6
     assert [one["score"] for one in segment(picture, threshold=limit)] == [
         one["score"] for one in every if one["score"] >= limit
     ]

@@ -137,7 +137,7 @@ def test_fields_that_are_left_out_or_counted_twice_are_named():
     field = compose_field(analyzed(1))
     fields = [field, dataclasses.replace(field, counted=dataclasses.replace(field.counted, file="copy.tif"))]
     report = compose_report(fields, left_out=[Failure("in/cut.tif", "It is damaged.")])
-    assert dict(report.facts)["Left out"] == "cut.tif: It is damaged."
+    assert dict(report.facts)["Left out"] == "in/cut.tif: It is damaged."
     assert any("copy.tif are the same picture" in warning for warning in report.warnings)
 
 
@@ -272,3 +272,24 @@ def test_command_line_survives_a_bad_image(tmp_path, monkeypatch, capsys):
     printed = capsys.readouterr()
     assert "bad.png" in printed.err and str(out) in printed.out
     assert out.exists()
+
+
+def test_the_command_tells_files_of_the_same_name_apart(tmp_path, monkeypatch):
+    monkeypatch.setattr(counting_module, "count_grains", lambda micrograph, **_: analyzed(1, micrograph.um_per_pixel))
+    monkeypatch.setattr(batch_module, "load_quietly", lambda model, backend: model)
+    drawn = []
+    monkeypatch.setattr(report_module, "write_report", lambda report, path: drawn.append(report))
+    for folder, is_bad in (("first", True), ("second", False), ("third", True)):
+        (tmp_path / folder).mkdir()
+        Image.fromarray(np.tile(np.arange(60, dtype=np.uint8), (60, 1))).save(tmp_path / folder / "a.png")
+        if is_bad:
+            (tmp_path / folder / "a.png").write_text("no image")
+    (tmp_path / "first" / "b.png").write_text("no image")
+    parser = argparse.ArgumentParser()
+    report_module.add_arguments(parser)
+    monkeypatch.chdir(tmp_path)
+    names = ["first", "second", "third"]
+    assert report_module.run(parser.parse_args([*names, "--um-per-pixel", "1", "--out", "report.pdf"])) == 1
+    facts = dict(drawn[0].facts)
+    assert facts["Fields"] == f"1: {Path('second/a.png')}"
+    assert [entry.split(":")[0] for entry in facts["Left out"].split("; ")] == ["first/a.png", "b.png", "third/a.png"]

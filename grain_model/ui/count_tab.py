@@ -5,7 +5,7 @@ from __future__ import annotations
 import html
 import os
 from collections.abc import Callable
-from dataclasses import dataclass, fields, replace
+from dataclasses import dataclass, field, fields, replace
 from pathlib import Path
 from typing import Any
 
@@ -50,6 +50,10 @@ NO_IMAGE = (
 )
 
 
+# Each holds the maps of a picture.
+MOST_LEFT = 4
+
+
 def build_count_tab(examples: Path | None, model: str | os.PathLike | PreTrainedModel | None) -> gr.State:
     """Lay out the tab and bind its events, inside the current `gr.Blocks`.
 
@@ -71,12 +75,20 @@ class Visit:
         picture: The file that the page shows, as it was uploaded; empty for none, `None` where that is not known:
             before the first, and where the server began anew under an open page.
         shown: The count that the page shows, which may have changed since a handler that is still at work began.
-        left: The last count with corrections that the page went on from, for when its picture comes again.
+        left: The last MOST_LEFT counts with corrections that the page went on from, by the file, or the page of a file,
+            that they are of: for when it comes again.
     """
 
     picture: str | None = None
     shown: CountedMicrograph | None = None
-    left: CountedMicrograph | None = None
+    left: dict[str, CountedMicrograph] = field(default_factory=dict)
+
+    def leave(self, counted: CountedMicrograph) -> None:
+        """Keep a count that the page goes on from; it takes the place of an earlier one of its picture."""
+        self.left.pop(counted.source, None)
+        self.left[counted.source] = counted
+        if len(self.left) > MOST_LEFT:
+            del self.left[next(iter(self.left))]
 
     def has_left(self, picture: str) -> bool:
         """Whether the page has gone on from a picture."""
@@ -315,7 +327,7 @@ class _CountTab:
         is_first = picture and not visit.picture
         visit.picture, visit.shown = picture, None
         if counted and counted.analysis.edits:
-            visit.left = counted
+            visit.leave(counted)
         return {
             self.entry.page: show_page(),
             self.entry.um_per_pixel: gr.skip() if is_first else None,
@@ -392,8 +404,8 @@ class _CountTab:
             return gr.skip()
         if now.counted and now.counted.source == source and now.counted.analysis.edits:
             return self.ask(now)
-        if now.counted is None and now.visit.left and now.visit.left.source == source:
-            return self.take_up(now)
+        if now.counted is None and source in now.visit.left:
+            return self.take_up(now, now.visit.left.pop(source))
         scale, image = now.settings.um_per_pixel, path
         if is_opened:
             image, scale = file.image, _unless_own(scale, file.um_per_pixel)
@@ -416,9 +428,8 @@ class _CountTab:
         now = Stand.of(*stand)
         return gr.skip() if now.counted is None or now.counted.analysis.edits else self.redraw(*stand)
 
-    def take_up(self, now: Stand) -> Updates:
+    def take_up(self, now: Stand, counted: CountedMicrograph) -> Updates:
         """Go on with the corrections of a picture that the page comes back to."""
-        counted, now.visit.left = now.visit.left, None
         if _given_scale(counted, now.settings.um_per_pixel):
             counted = _at_scale(counted, now.settings.um_per_pixel)
         gr.Info(CORRECTIONS_ARE_BACK)
