@@ -264,7 +264,7 @@ class GrainSize:
         duplex: Hint of two populations (ASTM E1181) among all grains of all fields.
         um_per_pixel: Scale, None if unknown; of the first field where fields differ.
         directions: Counts of Heyn's lines by direction (ASTM E112, 16: grains that are not equiaxed).
-        areas_px: float (n,), areas in px^2 of the grains of all fields, with their drawn boundaries; px of the first field.
+        areas_px: float (n,), areas of the grains of all fields with their drawn boundaries, in px^2 of the first one.
         n_fields: Number of fields.
         flags: What makes the result doubtful as a whole, in words.
         test_lines: The counted test lines of `"heyn"` and `"abrams"`, for drawing; empty for several fields.

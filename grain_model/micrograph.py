@@ -452,8 +452,8 @@ def _page_notes(page: int | None, pages: int, word: str, read: int = 0) -> tuple
         return ()
     return (
         f"The file has {pages} {word}; number {read} was read. Read another, N from 0 to {pages - 1}, with "
-        "`read_micrograph(path, page=N)`, or on the command line with `--page N`, and all of them with `--page all`. On the "
-        "web page, the batch counts all of them where its box says so.",
+        "`read_micrograph(path, page=N)`, or on the command line with `--page N`, and all of them with `--page all`. "
+        "The web page has a field for it, and its batch counts all of them if told to.",
     )
 
 

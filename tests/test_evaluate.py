@@ -328,6 +328,7 @@ def test_a_mask_is_not_matched_grain_by_grain(materials, tmp_path, with_fake_mod
         (["--protocol", "seed", "--enlarge", "2"], "--enlarge"),
         (["--protocol", "seed", "--baselines", "otsu"], "--baselines"),
         (["--protocol", "instances", "--no-model", "--model", "embedded"], "--no-model"),
+        (["--protocol", "instances", "--no-model", "--enlarge", "2"], "--enlarge"),
     ],
 )
 def test_options_that_would_do_nothing_are_refused(options, complaint, tmp_path, capsys):

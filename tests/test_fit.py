@@ -335,7 +335,7 @@ def test_a_stage_labels_anew_where_labelling_was_interrupted(start, tmp_path, mo
     arguments = ["--config", config, "--out", out, "--data", tmp_path / "data"]
     assert run_fit(*arguments) == 130
     assert not (out / "two" / "self-labelled").exists()
-    monkeypatch.setattr("train.fit.TBM_SHARE", 0.0)
+    monkeypatch.setattr("train.fit_options.TBM_SHARE", 0.0)
     assert run_fit(*arguments, "--resume") == 0
     assert len(list((out / "two" / "self-labelled" / "images").iterdir())) == 3
     assert (out / "two" / "model").is_dir()
@@ -359,6 +359,8 @@ def test_committed_configurations_are_understood(name, tmp_path):
         own = {k: v for k, v in stage.items() if k not in ("name", "start_from", "self_label")}
         if "start_from" in stage:
             own["init"] = stage["start_from"]
+        if "self_label" in stage:
+            own["self_trained"] = str(tmp_path)
         assert FitOptions(out=tmp_path, data=tmp_path, **parse_config({**config, **own}, path)).steps > 0
 
 
@@ -409,12 +411,21 @@ def test_help_tells_the_defaults_for_ones_own_micrographs(capsys):
     assert "--init embedded, --steps 300," in " ".join(capsys.readouterr().out.split())
 
 
-def test_shares_that_are_more_than_everything_are_refused(options, tmp_path, monkeypatch):
-    for name in ("load_tbm", "load_316l", "load_instances"):
-        monkeypatch.setattr(f"train.fit.{name}", lambda folder: [])
+def test_a_stage_that_cannot_start_ends_the_run_before_the_first(start, tmp_path, capsys):
+    config, out = tmp_path / "config.json", tmp_path / "run"
+    first, data = {"name": "one", "init": str(start)}, {"data": str(tmp_path), "weak_share": 1.0}
+    for late, complaint in ((data, "add up to 1.02"), ({"patience": 3}, "--patience")):
+        config.write_text(json.dumps({**TINY, "stages": [first, {"name": "two", "start_from": "one", **late}]}))
+        assert run_fit("--config", config, "--out", out) == 1
+        assert complaint in capsys.readouterr().err and not out.exists()
+
+
+def test_shares_that_are_more_than_everything_are_refused(options, tmp_path):
     real = {"data": tmp_path, "self_trained": tmp_path, "weak_share": 0.6}
     with pytest.raises(FitError, match="add up to 1.2"):
-        build_mixture(replace(options, **real, self_trained_share=0.6))
+        replace(options, **real, self_trained_share=0.6)
+    # Whatever is real is all there is then.
+    replace(options, **real, self_trained_share=0.6, real_only=True)
 
 
 def test_options_that_contradict_each_other_are_refused(tmp_path):
@@ -422,6 +433,10 @@ def test_options_that_contradict_each_other_are_refused(tmp_path):
         FitOptions(out=tmp_path, keep_statistics=True)
     with pytest.raises(FitError, match="316l"):
         FitOptions(out=tmp_path, weak_share=0.1)
+    with pytest.raises(FitError, match="--train-backbone"):
+        FitOptions(out=tmp_path, train_backbone=True)
+    with pytest.raises(FitError, match="--self-trained FOLDER"):
+        FitOptions(out=tmp_path, self_trained_share=0.5)
 
 
 def test_processes_that_draw_give_the_same_samples(options):

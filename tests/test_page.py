@@ -8,6 +8,7 @@ import threading
 import zipfile
 from collections.abc import Iterator
 from dataclasses import replace
+from types import SimpleNamespace
 
 import gradio as gr
 import numpy as np
@@ -290,6 +291,13 @@ def test_settings_changed_while_a_count_runs_hold(page, site, tmp_path, monkeypa
     page.wait_for_timeout(500)
     turn.set()
     page.get_by_text("0.37 µm/px (given)").first.wait_for()
+
+
+def test_corrections_of_the_last_few_pictures_are_kept():
+    visit = Visit()
+    for source in ("a", "b", "c", "a", "d", "e"):
+        visit.leave(SimpleNamespace(source=source))
+    assert list(visit.left) == ["c", "a", "d", "e"]
 
 
 @pytest.mark.parametrize("while_doing", ["count_upload", "archive_analysis"])

@@ -17,7 +17,8 @@ from train.instance_protocol import ScoredPicture, score_pictures, summarize
 from train.labelled import LabelledDataError, find_labelled_micrographs
 
 EMBEDDED = "embedded"
-# Options of the protocol of instances alone, and what it does without them.
+# Options that say something of models alone; and those of the protocol of instances, and what it does without them.
+OF_MODELS = ("model", "method", "enlarge")
 OF_INSTANCES = ("enlarge", "gallery", "baselines")
 DEFAULT_GALLERY, DEFAULT_BASELINES = 3, ("otsu", "adaptive")
 
@@ -101,9 +102,10 @@ def run(args: argparse.Namespace) -> int:
             f"--{unused[0]} says nothing in --protocol seed, which has tables of its own. Expected is --protocol "
             "instances. Choose that, or leave the option out."
         )
-    if args.no_model and args.model:
+    if args.no_model and (unused := [name for name in OF_MODELS if getattr(args, name)]):
         raise LabelledDataError(
-            "--no-model leaves all models out, but --model names one. Expected is one of the two. Leave out the other."
+            f"--no-model leaves all models out, so --{unused[0]} would say nothing. Expected is one of the two. Leave "
+            "out the other."
         )
     models = [] if args.no_model else model_contenders(args.model or [EMBEDDED], args.method or [DEFAULT_LABEL_METHOD])
     args.out.mkdir(parents=True, exist_ok=True)

@@ -28,8 +28,6 @@ from train.fit_options import FitError, FitOptions
 from train.mask_loss import mask_loss
 
 SHARD_SIZE = "15MB"
-# Share of the tinted alloy among the samples where its folder is given.
-TBM_SHARE = 0.02
 # The curves have a row for each of the first DENSE_ROWS steps, then one every ROW_EVERY.
 DENSE_ROWS = ROW_EVERY = 50
 
@@ -96,28 +94,20 @@ def build_mixture(options: FitOptions) -> Mixture:
     """Read the real micrographs that a run uses.
 
     Raises:
-        FitError: If their shares are more than everything.
         LabelledDataError: If they are not laid out as expected.
     """
     if options.pseudo_only:
         return Mixture({"pseudo": load_pseudo_masks(options.data / "316l")}, {"pseudo": 1.0}, zoom=0.0)
-    sources, shares = {}, {}
-    if options.data:
-        sources["tbm"], shares["tbm"] = load_tbm(options.data / "tbm"), TBM_SHARE
-    if options.weak_share > 0:
-        sources["316l"], shares["316l"] = load_316l(options.data / "316l"), options.weak_share
-    if options.self_trained:
-        sources["self-trained"] = load_instances(options.self_trained)
-        shares["self-trained"] = options.self_trained_share
+    readers = {
+        "tbm": lambda: load_tbm(options.data / "tbm"),
+        "316l": lambda: load_316l(options.data / "316l"),
+        "self-trained": lambda: load_instances(options.self_trained),
+    }
+    shares = options.real_shares
+    sources = {name: readers[name]() for name in shares}
     if options.real_only:
         total = sum(shares.values())
         shares = {name: share / total for name, share in shares.items()}
-    elif (total := sum(shares.values())) > 1:
-        listed = ", ".join(f"{name} {share:g}" for name, share in shares.items())
-        raise FitError(
-            f"The shares of real micrographs add up to {total:g} ({listed}). Expected is at most 1, of which synthetic "
-            "micrographs take the rest. Lower --weak-share or --self-trained-share."
-        )
     return Mixture(sources, shares)
 
 

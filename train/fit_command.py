@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import argparse
 import shutil
-from collections.abc import Mapping, Sequence
+from collections.abc import Container, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 
@@ -67,11 +67,8 @@ def run(args: argparse.Namespace) -> int:
         config.pop("stop_at", None)
     given = {**parse_config(config, source), **typed}
     if not is_labelled_folder(given.get("data")):
-        if source != saved and (unused := [name for name in OF_FINE_TUNING if name in given]):
-            raise FitError(
-                f"--{unused[0].replace('_', '-')} is for training on your own micrographs. "
-                "Expected is --data with images/ in it. Add that, or leave the option out."
-            )
+        if source != saved:
+            _refuse_of_fine_tuning(given)
         fit(FitOptions(**given))
     elif given.get("init") or given.get("backbone"):
         fine_tune(FitOptions(**{**DEFAULTS, **given}))
@@ -89,6 +86,15 @@ def refuse_used_folder(out: Path, *, can_resume: bool = True) -> None:
         raise FitError(
             f"{out} holds a run already ({results[0].relative_to(out)}). Expected is a new folder{expected}. Name "
             f"another folder with --out{remedy}."
+        )
+
+
+def _refuse_of_fine_tuning(given: Container[str]) -> None:
+    """Raise a FitError where an option was given that only training on one's own micrographs heeds."""
+    if unused := [name for name in OF_FINE_TUNING if name in given]:
+        raise FitError(
+            f"--{unused[0].replace('_', '-')} is for training on your own micrographs. "
+            "Expected is --data with images/ in it. Add that, or leave the option out."
         )
 
 
@@ -188,6 +194,7 @@ def read_stage(stage: dict, common: dict, typed: dict, source: Path, earlier: Se
     if name in earlier:
         raise FitError(f"{source}: two stages are called {name!r}. Expected is a name for each. Rename one.")
     options = {**parse_config({**common, **own}, source), **typed, "out": out / name}
+    _refuse_of_fine_tuning(options)
     if start:
         options["init"] = _model_of(start, name, earlier, out, source)
     if not labelling:

@@ -12,6 +12,9 @@ from typing import NoReturn
 from grain_model.arguments import natural_number, non_negative_number, positive_integer, positive_number, share
 from grain_model.errors import GrainError
 
+# Share of the tinted alloy among the samples where its folder is given.
+TBM_SHARE = 0.02
+
 
 class FitError(GrainError, ValueError):
     """A training run cannot start with the options or data that were given."""
@@ -88,6 +91,35 @@ class FitOptions:
                 "--start-share keeps a share of the weights at the start, but none are given. Expected is a model to "
                 "start from. Add --init, or leave out --start-share."
             )
+        if self.train_backbone and not (self.init or self.backbone):
+            raise FitError(
+                "--train-backbone lets a backbone learn that would be frozen, but none is given, and a new one learns "
+                "anyway. Expected is a model to start from. Add --init or --backbone, or leave out --train-backbone."
+            )
+        if self.self_trained is None and self.self_trained_share != type(self).self_trained_share:
+            raise FitError(
+                "--self-trained-share is the share of what an earlier model labelled, but none of that is given. "
+                "Expected is its folder. Add --self-trained FOLDER, or leave out --self-trained-share."
+            )
+        shares = {} if self.pseudo_only or self.real_only else self.real_shares
+        if (total := sum(shares.values())) > 1:
+            listed = ", ".join(f"{name} {share:g}" for name, share in shares.items())
+            raise FitError(
+                f"The shares of real micrographs add up to {total:g} ({listed}). Expected is at most 1, of which "
+                "synthetic micrographs take the rest. Lower --weak-share or --self-trained-share."
+            )
+
+    @property
+    def real_shares(self) -> dict[str, float]:
+        """Share of each source of real micrographs that is given; synthetic ones take the rest."""
+        shares = {}
+        if self.data and not is_labelled_folder(self.data):
+            shares["tbm"] = TBM_SHARE
+        if self.weak_share > 0:
+            shares["316l"] = self.weak_share
+        if self.self_trained:
+            shares["self-trained"] = self.self_trained_share
+        return shares
 
     def save(self) -> None:
         """Write the options to `options.json` in the run's folder, in the form that `read_config` reads."""
