@@ -42,8 +42,8 @@ _BROWSER_SUFFIXES = (".png", ".jpg", ".jpeg", ".webp", ".bmp")
 _BROWSER_STARTS = (_PNG_START, b"\xff\xd8\xff", b"RIFF", b"BM")
 
 _SUPPORTED = (
-    "PNG, JPEG, BMP, WebP, GIF, PGM, PPM and TIFF (also OME-TIFF and the TIFFs of FEI/Thermo, Zeiss, Olympus, JEOL, "
-    "Hitachi and Tescan microscopes)"
+    "PNG, JPEG, BMP, WebP, GIF, PGM, PPM and TIFF (also OME-TIFF and the TIFFs of FEI/Thermo, Phenom, Zeiss, "
+    "Olympus, JEOL, Hitachi and Tescan microscopes)"
 )
 
 _ORIENTATION_TAG = 274

@@ -56,6 +56,9 @@ _INCH, _CENTIMETRE = 2, 3
 _JEOL_LINE = re.compile(r"^\$+(\w+)\s+(.*?)\s*$", re.MULTILINE)
 _LENGTH = re.compile(r"([\d.,]+(?:[eE][-+]?\d+)?)\s*(\D+)")
 _SIDECAR_BYTES = 1_000_000
+_PHENOM_TAG = 34683
+_PHENOM_XML = re.compile(r"<FeiImage\b.*?</FeiImage>", re.DOTALL)
+_JPEG_SUFFIXES = (".jpg", ".jpeg", ".jpe", ".jfif")
 
 
 @dataclass(frozen=True)
@@ -65,7 +68,7 @@ class PixelSize:
     Attributes:
         x_um: Width of a pixel, um.
         y_um: Height of a pixel, um.
-        source: Who wrote it: "OME", "ImageJ", "FEI", "Zeiss", "Olympus", "JEOL", "Hitachi", "Tescan" or
+        source: Who wrote it: "OME", "ImageJ", "FEI", "Phenom", "Zeiss", "Olympus", "JEOL", "Hitachi", "Tescan" or
             "TIFF resolution".
         field_width: Columns of the picture that this is the size for, px, where that is stated.
         field_height: Its rows without the microscope's strip of text, px, where that is stated.
@@ -129,13 +132,14 @@ def read_pixel_size(
         page: The page of it that is read; the images of an OME-TIFF have a size each.
 
     Returns:
-        The first found of OME, FEI/Thermo, Zeiss, Olympus, ImageJ, the text files of JEOL, Hitachi and Tescan, and the
-        resolution tags where only a microscope can be meant, or None; and what is stated before that and not
+        The first found of OME, FEI/Thermo, Phenom, Zeiss, Olympus, ImageJ, the text files of JEOL, Hitachi and Tescan,
+        and the resolution tags where only a microscope can be meant, or None; and what is stated before that and not
         understood, or "".
     """
     # Read once, and where a reader asks: what goes wrong is told like all else that is not understood.
     texts = cache(lambda: tuple(_texts_beside(path)))
     readers: dict[str, Callable[[], PixelSize | None]] = {
+        "Phenom": partial(_read_phenom, path, page),
         "JEOL": lambda: _read_jeol(texts()),
         "Hitachi": lambda: _read_hitachi(texts()),
         "Tescan": lambda: _read_tescan(texts()),
@@ -144,6 +148,7 @@ def read_pixel_size(
         readers = {
             "OME": partial(_read_ome, tiff, page),
             "FEI": partial(_read_fei, tiff),
+            "Phenom": readers.pop("Phenom"),
             "Zeiss": partial(_read_zeiss, tiff),
             "Olympus": partial(_read_olympus, tiff),
             "ImageJ": partial(_read_imagej, tiff),
@@ -204,6 +209,24 @@ def _read_fei(tiff: TiffFile) -> PixelSize | None:
     width, height = (side if isinstance(side := image.get(f"Resolution{axis}"), int) else None for axis in ("X", "Y"))
     x, y = (in_um(scan.get(f"Pixel{side}"), "m") for side in ("Width", "Height"))
     return _pixel_size(x, y, "FEI", width, height)
+
+
+def _read_phenom(path: Path, page: TiffPage | None) -> PixelSize | None:
+    """The XML that Phenom desktop microscopes write into a tag of their TIFFs, and anywhere into their JPEGs."""
+    if page is not None:
+        content = page.tags.valueof(_PHENOM_TAG, "")
+    else:
+        content = path.read_bytes() if path.suffix.lower() in _JPEG_SUFFIXES else b""
+    if isinstance(content, bytes):
+        # Only what is XML: the rest of a picture may be large.
+        content = content[content.find(b"<FeiImage") :][:_SIDECAR_BYTES].decode(errors="replace")
+    found = _PHENOM_XML.search(str(content))
+    if not found:
+        return None
+    root = ElementTree.fromstring(found[0])
+    sides = (root.find(f"{{*}}pixel{side}") for side in ("Width", "Height"))
+    x, y = (None if side is None else in_um(side.text, side.get("unit", "")) for side in sides)
+    return _pixel_size(x, y, "Phenom")
 
 
 def _read_zeiss(tiff: TiffFile) -> PixelSize | None:

@@ -21,6 +21,11 @@ ZEISS_TEXT = (
     "1\r\n0\r\n0\r\n4.2e-08\r\nDP_MAG\r\nMag = 1.00 K X\r\nAP_PIXEL_SIZE\r\nPixel Size = 99 nm\r\n"
     "AP_IMAGE_PIXEL_SIZE\r\nImage Pixel Size = {size}\r\nAP_WD\r\nWD = 8.5 mm\r\n"
 )
+PHENOM_TEXT = (
+    '<?xml version="1.0"?>\r\n<FeiImage xmlns:xsi="http://www.w3.org/2001/XMLSchema-instance">'
+    '<databarHeight>64</databarHeight><pixelWidth unit="{unit}">{size}</pixelWidth>'
+    '<pixelHeight unit="{unit}">{size}</pixelHeight></FeiImage>'
+)
 JEOL_TEXT = (
     "$CM_FORMAT JEOL-SEM\r\n$CM_MAG 1000\r\n$CM_FULL_SIZE 160 {rows}\r\n"
     "$$SM_MICRON_BAR {bar}\r\n$$SM_MICRON_MARKER {marker}\r\n"
@@ -37,6 +42,13 @@ def with_text_tag(path, code, text):
     # Microscopes also write the 96 dpi of a screen, which must not win.
     options = {"resolution": (96, 96), "resolutionunit": "INCH", "metadata": None}
     tifffile.imwrite(path, FIELD, extratags=[(code, 2, 0, text.encode("cp1252"), True)], **options)
+    return path
+
+
+def with_phenom_text(path, text):
+    if path.suffix == ".tif":
+        return with_text_tag(path, 34683, text)
+    Image.fromarray(FIELD).save(path, comment=text.encode())
     return path
 
 
@@ -120,6 +132,28 @@ def test_fei(tmp_path, code, section):
 def test_fei_states_where_its_strip_begins(tmp_path):
     text = FEI_TEXT.format(section="Scan", x="1e-7", y="1e-7", rows=110)
     assert read_micrograph(with_text_tag(tmp_path / "fei.tif", 34682, text)).footer_top == 110
+
+
+@pytest.mark.parametrize(("size", "unit", "um"), [("0.694952", "um", 0.694952), ("26.75", "nm", 0.02675)])
+@pytest.mark.parametrize("name", ["phenom.tif", "phenom.jpg"])
+def test_phenom(tmp_path, name, size, unit, um):
+    text = PHENOM_TEXT.format(size=size, unit=unit)
+    path = with_phenom_text(tmp_path / name, text)
+    assert scale_of(path) == (pytest.approx(um), "Phenom")
+
+
+def test_phenom_without_a_length_that_is_known(tmp_path):
+    for number, (told, text) in enumerate(
+        [
+            ("parsec", PHENOM_TEXT.format(size="1", unit="parsec")),
+            ("mismatched tag", "<FeiImage><pixelWidth></FeiImage>"),
+            (None, "<FeiImage><databarHeight>64</databarHeight></FeiImage>"),
+            (None, "<FeiImage><pixelWidth unit='um'>1"),
+        ]
+    ):
+        micrograph = read_micrograph(with_phenom_text(tmp_path / f"{number}.jpg", text))
+        assert micrograph.um_per_pixel is None
+        assert told in micrograph.warnings[0] if told else micrograph.warnings == ()
 
 
 @pytest.mark.parametrize(("size", "um"), [("42.5 nm", 0.0425), ("1.25 µm", 1.25), ("2.791 pm", 2.791e-6)])
