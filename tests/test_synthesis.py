@@ -13,7 +13,7 @@ from train.cli import main
 from train.synthesis import polycrystal, synthesize_micrograph
 from train.synthesis.fields import smooth_noise
 from train.synthesis.instrument import record
-from train.synthesis.painting import paint
+from train.synthesis.painting import Painted, paint
 from train.synthesis.recipe import FAMILIES, Recipe
 from train.synthesis.visibility import LEAST_STEP, _without_splinters, grain_noise, visible_grains
 
@@ -147,7 +147,7 @@ def draw_plain(**changes: float) -> tuple[np.ndarray, int, np.ndarray]:
 
 
 def test_boundaries_that_cannot_be_seen_are_not_asked_for():
-    labels, _, _ = draw_plain()
+    labels, _, _ = draw_plain(texture=0.0)
     assert labels.max() == 1
 
 
@@ -194,12 +194,22 @@ def test_boundaries_that_can_be_seen_are_asked_for(seen):
     assert labels.max() >= grains - 1
 
 
-def test_texture_of_a_few_grains_hides_their_boundaries_only():
-    # A second phase with stripes and specks, as pearlite beside ferrite.
-    step = {"step": 0.02, "noise": 0.004, "texture": 0.005, "gamma": 1.0}
-    plain, grains, _ = draw_plain(**step)
-    rough, _, _ = draw_plain(second_phase=0.3, **step)
-    assert plain.max() > 0.9 * grains and 0.5 * grains < rough.max() < plain.max()
+@pytest.mark.parametrize("step", [0.0, 0.02])
+def test_texture_hides_boundaries_between_rough_grains_and_shows_those_to_smooth_ones(step):
+    rng = np.random.default_rng(6)
+    crystal = polycrystal(rng, (SIDE, SIDE), 25.0)
+    rough = crystal.labels % 2 == 0
+    grey = 0.5 + np.where(rough, 0.15, 0.02).astype(np.float32) * rng.standard_normal((SIDE, SIDE), dtype=np.float32)
+    nothing = np.zeros_like(grey)
+    painted = Painted(grey, None, np.full_like(grey, step), nothing, None, marked=nothing > 0)
+    image = np.repeat((grey.clip(0, 1) * 255).astype(np.uint8)[..., None], 3, axis=2)
+    labels = visible_grains(image, crystal, painted, 25.0, nothing + 1)
+    share = np.bincount(labels.ravel(), rough.ravel())[1:] / np.bincount(labels.ravel())[1:]
+    assert np.all((share < 0.05) | (share > 0.95)) and share.min() < 0.05 and share.max() > 0.95
+    found = [len(np.unique(labels[phase])) for phase in (rough, ~rough)]
+    grains = [len(np.unique(crystal.labels[phase])) for phase in (rough, ~rough)]
+    assert found[0] < 0.8 * grains[0]
+    assert found[1] >= grains[1] - 1 if step else found[1] < 0.8 * grains[1]
 
 
 def test_specks_that_darken_a_grain_tell_it_from_its_neighbour():

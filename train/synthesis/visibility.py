@@ -15,6 +15,8 @@ SIGNAL_TO_NOISE = 3.0
 # Nothing below this share of the micrograph's range of grey values is asked for; a line, being narrow, needs more.
 LEAST_STEP = 0.02
 LEAST_LINE = 1.5 * LEAST_STEP
+# A texture is told from a smoother one that it exceeds by this factor.
+ROUGHER = 1.75
 # The eye averages a step over the two grains and a line along half a diameter, but over no more than this many px.
 EYE_SPAN = 30.0
 # Width of a line in px, over which it is averaged as well.
@@ -96,12 +98,15 @@ def _visible(
     light: np.ndarray,
     gap: np.ndarray | None,
 ) -> np.ndarray:
-    """Whether a boundary at this pixel can be seen, bool (H, W): by its line or relief, by a step, or as a gap."""
+    """Whether a boundary at this pixel can be seen, bool (H, W): by a line or relief, a step, a texture or a gap."""
     red, green, blue = (channel.astype(np.float32) for channel in cv2.split(image))
     grey = (red + green + blue) / 3 / 255
     noise = grain_noise(grey, crystal, painted.marked if gap is None else painted.marked | gap)
-    noise = np.sqrt((noise[crystal.labels] ** 2 + noise[crystal.neighbours] ** 2) / 2)
+    own, other = noise[crystal.labels], noise[crystal.neighbours]
+    noise = np.sqrt((own**2 + other**2) / 2)
     darkest, brightest = np.percentile(grey, [1, 99])
+    rough = np.maximum(own, other)
+    texture_is_seen = (rough > ROUGHER * np.minimum(own, other)) & (rough > LEAST_STEP * (brightest - darkest))
     span = min(diameter, EYE_SPAN)
     # Standard deviations of the difference of two means over a disc each, and of a mean along a line.
     step_noise = noise * np.float32(np.sqrt(2 / (np.pi / 4 * span**2)))
@@ -110,7 +115,7 @@ def _visible(
     step = painted.step * light if painted.chroma is None else painted.step
     step_is_seen = step > np.maximum(LEAST_STEP * (brightest - darkest), SIGNAL_TO_NOISE * step_noise)
     line_is_seen = painted.line * light > np.maximum(LEAST_LINE * (brightest - darkest), SIGNAL_TO_NOISE * line_noise)
-    visible = step_is_seen | line_is_seen
+    visible = step_is_seen | line_is_seen | texture_is_seen
     return visible if gap is None else visible | gap
 
 
