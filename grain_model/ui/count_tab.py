@@ -49,7 +49,6 @@ NO_IMAGE = (
     "Load one, or choose one of the examples."
 )
 
-
 # Each holds the maps of a picture.
 MOST_LEFT = 4
 
