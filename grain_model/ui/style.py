@@ -83,7 +83,7 @@ CSS = """
 .count-card .count strong { display: block; font-size: clamp(3rem, 6vw, 4.25rem); font-weight: 700; line-height: 1;
   color: var(--body-text-color); font-variant-numeric: tabular-nums; }
 .count-card .count span { color: var(--body-text-color-subdued); }
-.count-card dl { display: grid; grid-template-columns: auto 1fr; gap: .3rem .9rem; margin: 0; }
+.count-card dl { display: grid; grid-template-columns: auto auto; gap: .3rem .9rem; margin: 0; }
 .count-card dt { color: var(--body-text-color-subdued); }
 .count-card dd { margin: 0; text-align: right; text-wrap: balance; color: var(--body-text-color);
   font-variant-numeric: tabular-nums; }
