@@ -141,6 +141,9 @@ def test_the_settings_hold_for_all_files(page, tmp_path):
     open_tab(page)
     load(page, [write_grid(tmp_path / f"{number}.png", 2, 2) for number in range(2)])
     page.get_by_role("button", name="Settings").last.click()
+    # As a hand does: the field is made only now, and shown as 0 until the page has told that it is empty.
+    page.wait_for_timeout(700)
+    page.wait_for_function("document.querySelector('#batch-smallest-grain input')?.value === ''")
     page.locator("#batch-smallest-grain input").fill("5000")
     page.get_by_role("button", name="Count all files").click()
     page.wait_for_selector("#batch-download", state="visible")
