@@ -57,7 +57,7 @@ _JEOL_LINE = re.compile(r"^\$+(\w+)\s+(.*?)\s*$", re.MULTILINE)
 _LENGTH = re.compile(r"([\d.,]+(?:[eE][-+]?\d+)?)\s*(\D+)")
 _SIDECAR_BYTES = 1_000_000
 _PHENOM_TAG = 34683
-_PHENOM_XML = re.compile(r"<FeiImage\b.*?</FeiImage>", re.DOTALL)
+_PHENOM_XML = re.compile(rb"<FeiImage\b.*?</FeiImage>", re.DOTALL)
 _JPEG_SUFFIXES = (".jpg", ".jpeg", ".jpe", ".jfif")
 
 
@@ -217,13 +217,10 @@ def _read_phenom(path: Path, page: TiffPage | None) -> PixelSize | None:
         content = page.tags.valueof(_PHENOM_TAG, "")
     else:
         content = path.read_bytes() if path.suffix.lower() in _JPEG_SUFFIXES else b""
-    if isinstance(content, bytes):
-        # Only what is XML: the rest of a picture may be large.
-        content = content[content.find(b"<FeiImage") :][:_SIDECAR_BYTES].decode(errors="replace")
-    found = _PHENOM_XML.search(str(content))
+    found = _PHENOM_XML.search(content if isinstance(content, bytes) else str(content).encode())
     if not found:
         return None
-    root = ElementTree.fromstring(found[0])
+    root = ElementTree.fromstring(found[0].decode(errors="replace"))
     sides = (root.find(f"{{*}}pixel{side}") for side in ("Width", "Height"))
     x, y = (None if side is None else in_um(side.text, side.get("unit", "")) for side in sides)
     return _pixel_size(x, y, "Phenom")

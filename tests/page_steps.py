@@ -42,7 +42,7 @@ def expect_card(page: Any, text: str) -> None:
 
 def open_section(page: Any, name: str) -> None:
     """Opens an accordion, and waits as a hand does until its fields, which are made only now, hold their values."""
-    page.locator("button.label-wrap").filter(has_text=name).click()
+    page.locator("button.label-wrap:visible").filter(has_text=name).click()
     page.wait_for_timeout(700)
 
 

@@ -31,6 +31,7 @@ from grain_model.ui.batch_run import CountedBatch, count_batch, open_uploads
 from grain_model.ui.batch_tab import describe_batch, tabulate
 from tests.browser import Site, needs_chromium, serve, visit, write_grid
 from tests.drawn import draw_grid, predict_drawn
+from tests.page_steps import open_section
 
 RESULT_FILES = ("grains.csv", "labels.tif", "mask.png", "overlay.png", "summary.json")
 
@@ -140,9 +141,8 @@ def test_a_full_disk_is_told_without_its_details(page, tmp_path, monkeypatch):
 def test_the_settings_hold_for_all_files(page, tmp_path):
     open_tab(page)
     load(page, [write_grid(tmp_path / f"{number}.png", 2, 2) for number in range(2)])
-    page.get_by_role("button", name="Settings").last.click()
-    # As a hand does: the field is made only now, and shown as 0 until the page has told that it is empty.
-    page.wait_for_timeout(700)
+    open_section(page, "Settings")
+    # Shown as 0 until the page has told that it is empty.
     page.wait_for_function("document.querySelector('#batch-smallest-grain input')?.value === ''")
     page.locator("#batch-smallest-grain input").fill("5000")
     page.get_by_role("button", name="Count all files").click()
