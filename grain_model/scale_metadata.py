@@ -58,6 +58,7 @@ _LENGTH = re.compile(r"([\d.,]+(?:[eE][-+]?\d+)?)\s*(\D+)")
 _SIDECAR_BYTES = 1_000_000
 _PHENOM_TAG = 34683
 _PHENOM_XML = re.compile(rb"<FeiImage\b.*?</FeiImage>", re.DOTALL)
+_APERIO_SIDE = re.compile(r"\|\s*MPP\s*=\s*([^|\s]+)")
 _JPEG_SUFFIXES = (".jpg", ".jpeg", ".jpe", ".jfif")
 
 
@@ -68,8 +69,8 @@ class PixelSize:
     Attributes:
         x_um: Width of a pixel, um.
         y_um: Height of a pixel, um.
-        source: Who wrote it: "OME", "ImageJ", "FEI", "Phenom", "Zeiss", "Olympus", "JEOL", "Hitachi", "Tescan" or
-            "TIFF resolution".
+        source: Who wrote it: "OME", "ImageJ", "FEI", "Phenom", "Zeiss", "Olympus", "Zeiss LSM", "MetaMorph", "Aperio",
+            "JEOL", "Hitachi", "Tescan" or "TIFF resolution".
         field_width: Columns of the picture that this is the size for, px, where that is stated.
         field_height: Its rows without the microscope's strip of text, px, where that is stated.
     """
@@ -132,7 +133,8 @@ def read_pixel_size(
         page: The page of it that is read; the images of an OME-TIFF have a size each.
 
     Returns:
-        The first found of OME, FEI/Thermo, Phenom, Zeiss, Olympus, ImageJ, the text files of JEOL, Hitachi and Tescan,
+        The first found of OME, FEI/Thermo, Phenom, Zeiss, Olympus, the LSM files of Zeiss' confocal microscopes, the
+        STK files of MetaMorph, the SVS files of Aperio's scanners, ImageJ, the text files of JEOL, Hitachi and Tescan,
         and the resolution tags where only a microscope can be meant, or None; and what is stated before that and not
         understood, or "".
     """
@@ -151,6 +153,9 @@ def read_pixel_size(
             "Phenom": readers.pop("Phenom"),
             "Zeiss": partial(_read_zeiss, tiff),
             "Olympus": partial(_read_olympus, tiff),
+            "Zeiss LSM": partial(_read_lsm, tiff),
+            "MetaMorph": partial(_read_metamorph, tiff),
+            "Aperio": partial(_read_aperio, tiff),
             "ImageJ": partial(_read_imagej, tiff),
             **readers,
             "TIFF resolution": partial(_read_resolution, page),
@@ -241,6 +246,29 @@ def _read_olympus(tiff: TiffFile) -> PixelSize | None:
     metadata = tiff.sis_metadata or {}
     x, y = (in_um(metadata.get(f"pixelsize{axis}"), "m") for axis in ("x", "y"))
     return _pixel_size(x, y, "Olympus")
+
+
+def _read_lsm(tiff: TiffFile) -> PixelSize | None:
+    metadata = tiff.lsm_metadata or {}
+    x, y = (in_um(metadata.get(f"VoxelSize{axis}"), "m") for axis in "XY")
+    return _pixel_size(x, y, "Zeiss LSM")
+
+
+def _read_metamorph(tiff: TiffFile) -> PixelSize | None:
+    metadata = tiff.stk_metadata or {}
+    if not metadata.get("SpatialCalibration"):
+        return None
+    x, y = (in_um(metadata.get(f"{axis}Calibration"), metadata.get("CalibrationUnits", "")) for axis in "XY")
+    return _pixel_size(x, y, "MetaMorph")
+
+
+def _read_aperio(tiff: TiffFile) -> PixelSize | None:
+    """The um per pixel of the full picture, which the reduced ones in the file state as well."""
+    if not tiff.is_svs:
+        return None
+    stated = _APERIO_SIDE.search(tiff.pages.first.description)
+    side = in_um(stated[1], "um") if stated else None
+    return _pixel_size(side, side, "Aperio", tiff.pages.first.imagewidth)
 
 
 def _read_imagej(tiff: TiffFile) -> PixelSize | None:

@@ -162,6 +162,53 @@ def test_zeiss(tmp_path, size, um):
     assert scale == pytest.approx(um) and source == "Zeiss"
 
 
+@pytest.mark.parametrize(("side", "expected"), [(2.5e-7, (0.25, "Zeiss LSM")), (0.0, (None, None))])
+def test_zeiss_lsm(tmp_path, side, expected):
+    layout = np.dtype([(name, kind) for name, kind in tifffile.TIFF.CZ_LSMINFO])
+    block = np.zeros(1, layout)
+    block["MagicNumber"], block["StructureSize"] = 67127628, layout.itemsize
+    block["VoxelSizeX"], block["VoxelSizeY"] = side, side
+    tag = (34412, 7, layout.itemsize, block.tobytes(), True)
+    with tifffile.TiffWriter(tmp_path / "field.lsm", byteorder="<") as file:
+        file.write(FIELD, extratags=[tag], metadata=None)
+        file.write(FIELD[::4, ::4], subfiletype=1, metadata=None)  # a thumbnail, as these files have
+    assert scale_of(tmp_path / "field.lsm") == expected
+
+
+def write_metamorph(path, side, unit, is_calibrated):
+    text = unit.encode() + b"\0"
+    values = struct.pack("<II", round(side * 1000), 1000) + struct.pack("<I", len(text)) + text
+    numbers = (1, 2, 3, 4, 5, 6, 7, 8)
+    tags = [(33628, 4, 8, numbers, True), (33629, 5, 3, (1, 1, 0, 0, 0, 0), True)]
+    tifffile.imwrite(path, FIELD, extratags=tags, metadata=None, byteorder="<")
+    content, end = path.read_bytes(), path.stat().st_size
+    # Pairs of an id and a value, or a value's place in the file, here at its end: that there is a scale, its x and y
+    # and their unit.
+    written = struct.pack("<8I", 3, is_calibrated, 4, end, 5, end, 6, end + 8)
+    content = content.replace(struct.pack("<8I", *numbers), written)
+    # MetaMorph counts pairs in the first tag, and in the second planes, of which each has three fractions.
+    for tag, kind, count, planes in ((33628, 4, 8, 4), (33629, 5, 3, 1)):
+        content = content.replace(struct.pack("<HHI", tag, kind, count), struct.pack("<HHI", tag, kind, planes))
+    path.write_bytes(content + values)
+    return path
+
+
+@pytest.mark.parametrize(
+    ("unit", "is_calibrated", "expected"),
+    [("um", 1, (0.645, "MetaMorph")), ("nm", 1, (0.000645, "MetaMorph")), ("um", 0, (None, None))],
+)
+def test_metamorph(tmp_path, unit, is_calibrated, expected):
+    scale, source = scale_of(write_metamorph(tmp_path / "field.stk", 0.645, unit, is_calibrated))
+    assert (scale and pytest.approx(scale), source) == expected
+
+
+@pytest.mark.parametrize(("stated", "expected"), [("MPP = 0.2520", (0.252, "Aperio")), ("AppMag = 20", (None, None))])
+def test_aperio(tmp_path, stated, expected):
+    description = f"Aperio Image Library v11.2.1 |{stated}|Filename = 7"
+    tifffile.imwrite(tmp_path / "field.svs", FIELD, description=description, metadata=None)
+    assert scale_of(tmp_path / "field.svs") == expected
+
+
 def write_olympus(path, x, y):
     # What Olympus' SIS software writes: a block of its own that points to the calibration, here at the file's end.
     block = struct.pack("<4s6xhhhhh6x32sHhhI", b"SIS0", 0, 0, 1, 0, 100, b"field", 1, 1, 1, 0)
