@@ -23,7 +23,7 @@ from .json_file import save_json
 from .label_tiff import write_label_tiff
 from .measurement import measure_grains, um_column, with_units
 from .micrograph import Micrograph
-from .quality import QualityFlag, assess_quality
+from .quality import QualityFlag, assess_quality, is_blank
 from .rendering import CORRECTED_COLOUR, OverlayStyle, mark_grains, render_mask, render_overlay, write_png
 from .tiling import Network
 from .version import __version__
@@ -268,13 +268,10 @@ class GrainAnalysis:
         folder = Path(folder)
         folder.mkdir(parents=True, exist_ok=True)
         # Where a file of an earlier run is held by another program, none of this run shall lie beside those of that.
-        for name in ("summary.json", "grains.csv", "labels.tif", "overlay.png", "mask.png"):
+        for name in SAVED_FILES:
             (folder / name).unlink(missing_ok=True)
-        write_png(folder / "mask.png", render_mask(self.labels))
-        write_png(folder / "overlay.png", self.overlay())
-        write_label_tiff(folder / "labels.tif", self.labels, self.um_per_pixel)
-        with_units(self.table).to_csv(folder / "grains.csv", index=False)
-        save_json(self.summary(), folder / "summary.json")
+        for name, write in SAVED_FILES.items():
+            write(self, folder / name)
         return folder
 
 
@@ -294,7 +291,11 @@ def analyze(
         settings: How the labels are drawn.
         progress: See `count_grains`.
     """
-    maps = predict_at_canonical_scale(network, standardize(micrograph.field), progress=progress)
+    if is_blank(micrograph.field):
+        # The network, which knows micrographs alone, would see grains.
+        maps = np.zeros((2, *micrograph.field.shape[:2]), np.float32)
+    else:
+        maps = predict_at_canonical_scale(network, standardize(micrograph.field), progress=progress)
     return GrainAnalysis(
         micrograph=micrograph,
         maps=maps,
@@ -316,3 +317,13 @@ def _on_whole_picture(labels: np.ndarray, micrograph: Micrograph) -> np.ndarray:
     whole = np.zeros(micrograph.pixels.shape[:2], labels.dtype)
     whole[micrograph.field_slices] = labels
     return whole
+
+
+SAVED_FILES: dict[str, Callable[[GrainAnalysis, Path], object]] = {
+    "mask.png": lambda analysis, path: write_png(path, render_mask(analysis.labels)),
+    "overlay.png": lambda analysis, path: write_png(path, analysis.overlay()),
+    "labels.tif": lambda analysis, path: write_label_tiff(path, analysis.labels, analysis.um_per_pixel),
+    "grains.csv": lambda analysis, path: with_units(analysis.table).to_csv(path, index=False),
+    "summary.json": lambda analysis, path: save_json(analysis.summary(), path),
+}
+"""What `GrainAnalysis.save` writes: the name of each file and what writes it."""

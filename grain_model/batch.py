@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import os
 import re
 import sys
 import tempfile
@@ -16,7 +17,7 @@ from typing import TYPE_CHECKING, TypeVar
 from tqdm import tqdm
 
 from .arguments import ALL_PAGES, non_negative_number, page_number, positive_number, share
-from .errors import GrainError, printable
+from .errors import GrainError, UsageError, printable
 from .instances import METHODS
 from .micrograph import count_pages, name_page, read_micrograph
 from .scale_metadata import sidecar_names
@@ -25,6 +26,7 @@ if TYPE_CHECKING:
     from transformers import PreTrainedModel
 
     from .analysis import GrainAnalysis
+    from .fields import CountedField
     from .onnx_backend import OnnxNetwork
 
 T = TypeVar("T")
@@ -46,7 +48,7 @@ _NAMED_AFTER_IMAGE = re.compile(rf"({'|'.join(map(re.escape, IMAGE_SUFFIXES))})(
 SHOWN_AFTER = 2.0
 """Seconds after which a bar shows how far a single image is."""
 
-EXIT_DONE, EXIT_SOME_FAILED, EXIT_USAGE, EXIT_INTERRUPTED = 0, 1, 2, 130
+EXIT_DONE, EXIT_SOME_FAILED, EXIT_INTERRUPTED = 0, 1, 130
 
 NO_IMAGES = (
     f"There is no image in this folder. Files ending in {', '.join(IMAGE_SUFFIXES)} are expected. "
@@ -183,6 +185,20 @@ class Batch:
                 self.done += 1
                 yield outcome
 
+    def tell(self, line: str) -> None:
+        """Print a line on stdout; where nobody reads it any more, as after `| head`, the files are still written."""
+        try:
+            tqdm.write(line, file=sys.stdout)
+            sys.stdout.flush()
+        except BrokenPipeError:
+            # As Python's documentation has it, or the interpreter would fail at its end.
+            os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+
+    def tell_remarks(self, field: CountedField) -> None:
+        """Print on stderr what makes the result of an image doubtful."""
+        for remark in field.remarks:
+            tqdm.write(f"{field.file}: {remark}", file=sys.stderr)
+
     def name_failures(self) -> None:
         """Print each failure on stderr."""
         for failure in self.failures:
@@ -265,20 +281,20 @@ def name_folders(images: Sequence[str]) -> list[str]:
     return names
 
 
-def make_output(folder: Path, names: Iterable[str]) -> str | None:
+def make_output(folder: Path, names: Iterable[str]) -> None:
     """Make the folder for the results, before the first image is counted.
 
     Args:
         folder: Where to.
         names: Of the folders that will be made in it.
 
-    Returns:
-        What is wrong with it, in words, or None.
+    Raises:
+        UsageError: If it is none, or cannot be written to.
     """
     if folder.exists() and not folder.is_dir():
-        return f"--out {folder} is a file. A folder is expected. Name another one."
+        raise UsageError(f"--out {folder} is a file. A folder is expected. Name another one.")
     if taken := [name for name in names if (folder / name).is_file()]:
-        return (
+        raise UsageError(
             f"--out {folder} holds a file {taken[0]!r}, and the results of an image go to a folder of its name. "
             "Another folder than that of the images is expected. Name one."
         )
@@ -287,11 +303,10 @@ def make_output(folder: Path, names: Iterable[str]) -> str | None:
         with tempfile.TemporaryFile(dir=folder):
             pass
     except OSError as error:
-        return (
+        raise UsageError(
             f"--out {folder} cannot be written to: {error.strerror}. A folder with the right to write is expected. "
             "Name another one."
-        )
-    return None
+        ) from error
 
 
 def load_quietly(model: str | None, backend: str = "torch") -> PreTrainedModel | OnnxNetwork:
@@ -386,12 +401,6 @@ def attempt(image: Path | PictureFile, action: Callable[[], T]) -> T | Failure:
     except Exception as error:  # A batch survives any one file: memory, disk, a fault of ours.
         reason = f"{type(error).__name__}: {error}"
     return Failure(printable(str(image)), printable(reason))
-
-
-def refuse(message: str) -> int:
-    """Print a fault of usage on stderr and return its exit code."""
-    print(f"python -m grain_model: error: {message}", file=sys.stderr)
-    return EXIT_USAGE
 
 
 def _is_result(folder: Path) -> bool:

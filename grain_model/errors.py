@@ -33,3 +33,7 @@ class MeasurementError(GrainError, ValueError):
 
 class CorrectionError(GrainError, ValueError):
     """A correction by hand does not fit the grains that are there."""
+
+
+class UsageError(GrainError):
+    """What was typed on the command line does not fit, such as a folder for the results that cannot be written to."""

@@ -10,7 +10,6 @@ import argparse
 import json
 import os
 import re
-import sys
 import zipfile
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
@@ -19,10 +18,10 @@ from typing import TYPE_CHECKING, Any
 import cv2
 import numpy as np
 import pandas as pd
-from tqdm import tqdm
 
-from .batch import Batch, PictureFile, add_image_arguments, make_counter, make_output, refuse
-from .errors import GrainError, MeasurementError, printable
+from .batch import Batch, PictureFile, add_image_arguments, make_counter, make_output
+from .errors import MeasurementError, printable
+from .fields import CountedField, count_field, write_summaries
 from .json_file import save_json
 from .label_tiff import write_label_tiff
 from .measurement import column_unit, with_units
@@ -186,8 +185,7 @@ def export_grains(
     Raises:
         MeasurementError: A format is unknown.
     """
-    unknown = sorted(set(formats) - set(FORMATS))
-    if unknown:
+    if unknown := sorted(set(formats) - set(FORMATS)):
         raise MeasurementError(
             f"The formats {', '.join(unknown)} are unknown; {', '.join(FORMATS)} are expected. Correct the names."
         )
@@ -204,7 +202,13 @@ def export_grains(
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Declare the options of `python -m grain_model export`."""
     add_image_arguments(parser)
-    parser.add_argument("--out", type=Path, required=True, metavar="DIR", help="files go to DIR/<image name>/")
+    parser.add_argument(
+        "--out",
+        type=Path,
+        required=True,
+        metavar="DIR",
+        help="files go to DIR/<image name>/; as with count, DIR/summary.csv says which image is in which folder",
+    )
     parser.add_argument(
         "--formats",
         type=_formats,
@@ -218,23 +222,29 @@ def run(options: argparse.Namespace) -> int:
     """Count and export each image; a bad one is named on stderr and does not stop the others.
 
     Returns:
-        Exit code: 0 done, 1 some images failed, 2 wrong usage, 130 interrupted.
+        Exit code: 0 done, 1 some images failed, 130 interrupted.
+
+    Raises:
+        UsageError: If the files cannot be written where they shall be.
+        ModelError: If the model cannot be loaded.
     """
     batch = Batch(options)
-    if wrong := make_output(options.out, batch.folders.values()):
-        return refuse(wrong)
-    try:
-        count = make_counter(options)
-    except GrainError as error:
-        return refuse(str(error))
+    make_output(options.out, batch.folders.values())
+    count = make_counter(options)
 
-    def export(image: PictureFile) -> list[Path]:
-        return list(export_grains(count(image), options.out / batch.folders[image], options.formats).values())
+    def export(image: PictureFile) -> CountedField:
+        return count_field(image, count, options.out / batch.folders[image], write)
 
+    def write(analysis: GrainAnalysis, folder: Path) -> None:
+        for path in export_grains(analysis, folder, options.formats).values():
+            batch.tell(printable(path))
+
+    fields: list[CountedField] = []
     with batch.until_interrupted():
-        for paths in batch.each(export):
-            for path in paths:
-                tqdm.write(printable(path), file=sys.stdout)
+        for field in batch.each(export):
+            fields.append(field)
+            batch.tell_remarks(field)
+    write_summaries(options.out, fields, batch)
     batch.name_failures()
     return batch.exit_code
 

@@ -11,7 +11,7 @@ from scipy import stats
 from .duplex import AlaGrain, duplex_hint, judge_largest
 from .errors import MeasurementError, ScaleError
 from .grain_size_result import RULES, GrainSize, RuleResult
-from .intercepts import elongation_flags, sum_directions
+from .intercepts import average_directions, elongation_flags
 
 # ASTM E112: per cent relative accuracy that is acceptable for most purposes.
 ACCEPTABLE_RELATIVE_ACCURACY = 10.0
@@ -51,7 +51,7 @@ def average_fields(results: Sequence[GrainSize], names: Sequence[str] | None = N
     sides = [1.0 if first_scale is None else result.um_per_pixel / first_scale for result in results]
     areas = np.concatenate([result.areas_px * side**2 for result, side in zip(results, sides, strict=True)])
     directions = tuple(
-        sum_directions(same, sides) for same in zip(*(result.directions for result in results), strict=True)
+        average_directions(same, sides) for same in zip(*(result.directions for result in results), strict=True)
     )
     flags = [f"{name}: {flag}" for name, result in zip(names, results, strict=True) for flag in result.flags]
     return GrainSize(

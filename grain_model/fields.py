@@ -11,11 +11,12 @@ from typing import TYPE_CHECKING, Any, TypeVar
 
 import numpy as np
 
-from .batch import Failure, PictureFile
+from .batch import Batch, Failure, PictureFile
 from .errors import GrainError, printable
 from .field_mean import average_fields
 from .grain_size_result import GrainSize
 from .json_file import save_json
+from .result_folder import clear_results, prepare_folder
 
 if TYPE_CHECKING:
     from .analysis import GrainAnalysis
@@ -75,20 +76,33 @@ class CountedField:
         return {"file": self.file, "folder": self.folder, **self.summary}
 
 
-def count_field(image: Image, count: Callable[[Image], GrainAnalysis], folder: Path | None = None) -> CountedField:
+def count_field(
+    image: Image,
+    count: Callable[[Image], GrainAnalysis],
+    folder: Path | None = None,
+    write: Callable[[GrainAnalysis, Path], object] = lambda analysis, folder: analysis.save(folder),
+) -> CountedField:
     """Count one image and write its results.
 
     Args:
         image: The file, or a page of it.
         count: Counts it.
-        folder: Where `GrainAnalysis.save` writes to; `None` writes nothing.
+        folder: Where the results go; what an earlier run left there is removed where it differs. `None` writes nothing.
+        write: What writes them.
 
     Raises:
         GrainError: As `count` does.
+        OSError: If the results cannot be written.
     """
-    analysis = count(image)
+    try:
+        analysis = count(image)
+    except Exception:
+        if folder:
+            clear_results(folder)
+        raise
     if folder:
-        analysis.save(folder)
+        prepare_folder(folder, analysis)
+        write(analysis, folder)
     return CountedField.of(analysis, printable(str(image)), printable(folder) if folder else None)
 
 
@@ -173,6 +187,15 @@ def write_fields(folder: Path, fields: Sequence[CountedField], failures: Sequenc
         writer.writerow(SUMMARY_COLUMNS)
         writer.writerows(_summary_row(field) for field in fields)
         writer.writerows([failure.file, *[""] * (len(SUMMARY_COLUMNS) - 2), failure.reason] for failure in failures)
+
+
+def write_summaries(folder: Path, fields: Sequence[CountedField], batch: Batch) -> None:
+    """As `write_fields`; what cannot be written is one more failure of the batch, by which its images are not lost."""
+    try:
+        write_fields(folder, fields, batch.failures)
+    except OSError as error:
+        reason = f"It cannot be written: {error.strerror}. Close it where it is open, or make room on the disk, "
+        batch.failures.append(Failure(printable(error.filename or folder), reason + "and count again."))
 
 
 def _summary_row(field: CountedField) -> list[Any]:

@@ -131,7 +131,7 @@ RULES = tuple(DEFINITIONS)
 # Columns of the table of all rules.
 FRAME_COLUMNS = (
     *("rule", "standard", "quantity", "value", "unit", "G", "G_low", "G_high"),
-    *("relative_accuracy_percent", "n", "n_inside", "n_cut", "interval_from"),
+    *("relative_accuracy_percent", "n", "n_inside", "n_cut", "interval_from", "flags"),
 )
 
 
@@ -308,11 +308,12 @@ class GrainSize:
         return None if self.N_A_mm2 is None else float(np.log2(self.N_A_mm2 / 8))
 
     def to_frame(self) -> pd.DataFrame:
-        """One row a rule: standard, quantity, value, unit, G, its interval, %RA, counts and source of the interval."""
+        """One row a rule: standard, quantity, value, unit, G, its interval, %RA, counts, interval's source, flags."""
         rows = []
         for result in self.rules:
             low, high = result.ci95 or (None, None)
-            rows.append({"rule": result.rule, "G_low": low, "G_high": high, **result.to_dict()})
+            row = {"rule": result.rule, "G_low": low, "G_high": high, **result.to_dict()}
+            rows.append(row | {"flags": "; ".join(result.flags)})
         return pd.DataFrame(rows, columns=FRAME_COLUMNS)
 
     def to_dict(self) -> dict[str, Any]:

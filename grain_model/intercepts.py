@@ -72,13 +72,15 @@ class Direction:
 
     Attributes:
         degrees: 0 for level lines, 90 for upright ones, 45 for those that rise to the right.
-        length_px: Their length inside grains in px.
+        length_px: Their length inside grains in px; see `average_directions` for several fields.
         intercepts: Grains crossed.
+        as_sure_as: Grains crossed in a single field that would tell the mean as surely; `intercepts` if left out.
     """
 
     degrees: int
     length_px: float
     intercepts: float
+    as_sure_as: float | None = None
 
     @property
     def intercept_px(self) -> float | None:
@@ -179,10 +181,25 @@ def count_directions(lines: Sequence[CountedLine]) -> tuple[Direction, ...]:
     )
 
 
-def sum_directions(same: Sequence[Direction], scales: Sequence[float]) -> Direction:
-    """Add up one direction over several fields, each with the side of its pixels in those of the first."""
-    length = sum(direction.length_px * scale for direction, scale in zip(same, scales, strict=True))
-    return Direction(same[0].degrees, length, sum(direction.intercepts for direction in same))
+def average_directions(same: Sequence[Direction], scales: Sequence[float]) -> Direction:
+    """Average the mean lineal intercepts of one direction over several fields, as those of the rule itself (E112, 15).
+
+    Args:
+        same: The direction in each field; those without an intercept have no mean, and are left out.
+        scales: Side of each field's pixels in those of the first field.
+
+    Returns:
+        All intercepts, over the length at which the mean of the fields' mean lineal intercepts is theirs.
+    """
+    intercepts = np.array([direction.intercepts for direction in same], float)
+    lengths = np.array([direction.length_px for direction in same]) * np.array(scales)
+    counted = intercepts > 0
+    if not counted.any():
+        return Direction(same[0].degrees, float(lengths.sum()), 0.0)
+    total, means = float(intercepts.sum()), lengths[counted] / intercepts[counted]
+    # A mean over n intercepts scatters by 1 / sqrt(n) of itself.
+    as_sure_as = means.sum() ** 2 / (means**2 / intercepts[counted]).sum()
+    return Direction(same[0].degrees, float(means.mean()) * total, total, float(as_sure_as))
 
 
 def elongation_flags(directions: Sequence[Direction]) -> tuple[str, ...]:
@@ -190,8 +207,8 @@ def elongation_flags(directions: Sequence[Direction]) -> tuple[str, ...]:
     if not all(direction.length_px > 0 for direction in directions):
         return ()
     # Bands that run through the whole field give a direction no intercept: one is then the most there could be.
-    most = [max(direction.intercepts, 1) for direction in directions]
-    lengths = [direction.length_px / count for direction, count in zip(directions, most, strict=True)]
+    lengths = [direction.length_px / max(direction.intercepts, 1) for direction in directions]
+    most = [max(direction.as_sure_as or direction.intercepts, 1) for direction in directions]
     long, short = int(np.argmax(lengths)), int(np.argmin(lengths))
     ratio = lengths[long] / lengths[short]
     # Crossings scatter less than independent events do.

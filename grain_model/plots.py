@@ -184,6 +184,7 @@ def plot_marked_grains(
         grain = (labels == ala.label).astype(float)
         axes.contour(grain, levels=[0.5], colors=[RED], linewidths=1.8)
         name = "as-large-as grain" if ala.is_ala else "largest grain"
+        name += ", cut by the edge" if ala.touches_edge else ""
         number = "" if ala.G is None else f", G {ala.G:.1f}"
         rows, columns = np.nonzero(grain)
         below = rows.max() < 0.85 * len(labels)

@@ -7,6 +7,9 @@ import numpy as np
 
 from .grain_size_result import MIN_GRAINS
 from .instances import dominant_regions, typical_area
+from .measurement import close_boundaries, grain_boxes
+from .planimetric import count_rectangle
+from .words import plural
 
 # Below these an analysis says so.
 SMALL_GRAIN_PX = 60.0
@@ -14,6 +17,8 @@ LOW_CONFIDENCE = 0.75  # less than six of ten grains were right; see expected_ac
 BLURRED_SHARE = 0.12
 LITTLE_BOUNDARY = 0.004
 DOMINANT_SHARE = 0.1
+# Standard deviation in grey levels of 255 below which a picture is blank.
+BLANK_DEVIATION = 0.5
 
 
 @dataclass(frozen=True)
@@ -72,14 +77,23 @@ def assess_quality(
         flags.append(
             QualityFlag("low_confidence", "Most boundaries are uncertain; check the overlay before you trust it.")
         )
-    if count < MIN_GRAINS:
-        grains = "1 grain" if count == 1 else f"{count} grains"
+    closed = close_boundaries(labels)
+    equivalent = count_rectangle(closed, grain_boxes(closed)).equivalent
+    if equivalent < MIN_GRAINS:
+        part = "" if equivalent == count else ", those cut by its edge counted in part"
         flags.append(
             QualityFlag(
-                "few_grains", f"Only {grains} in the field; ASTM E112 asks for at least {MIN_GRAINS}: add fields."
+                "few_grains",
+                f"Only {plural(equivalent, 'grain')} in the field{part}; ASTM E112 asks for at least {MIN_GRAINS}: add "
+                "fields.",
             )
         )
     return tuple(flags)
+
+
+def is_blank(pixels: np.ndarray) -> bool:
+    """Whether a picture, uint8 (H, W, 3), is all of one colour, but for a grey level here and there."""
+    return float(cv2.meanStdDev(pixels)[1].max()) < BLANK_DEVIATION
 
 
 def sharpness(pixels: np.ndarray) -> float:

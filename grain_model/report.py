@@ -11,13 +11,13 @@ import os
 import sys
 import tempfile
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import replace
 from functools import partial
 from pathlib import Path
 
-from .batch import EXIT_SOME_FAILED, Batch, Failure, PictureFile, add_image_arguments, attempt, make_counter, refuse
-from .errors import GrainError, MeasurementError, printable
+from .batch import EXIT_SOME_FAILED, Batch, Failure, PictureFile, add_image_arguments, attempt, make_counter
+from .errors import GrainError, MeasurementError, UsageError, printable
 from .micrograph import name_page, read_micrograph
 from .report_content import Report, ReportField, compose_field, compose_report
 from .report_html import render_html
@@ -30,15 +30,27 @@ def write_report(report: Report, path: str | os.PathLike) -> None:
     Raises:
         MeasurementError: The ending is neither .pdf nor .html.
     """
-    ending = Path(path).suffix.lower()
-    if ending == ".pdf":
-        write_pdf(report, path)
-    elif ending in (".html", ".htm"):
-        Path(path).write_text(render_html(report), encoding="utf-8")
-    else:
+    _writer(Path(path))(report, path)
+
+
+def _write_html(report: Report, path: str | os.PathLike) -> None:
+    Path(path).write_text(render_html(report), encoding="utf-8")
+
+
+_WRITERS: dict[str, Callable[[Report, str | os.PathLike], object]] = {
+    ".pdf": write_pdf,
+    ".html": _write_html,
+    ".htm": _write_html,
+}
+
+
+def _writer(path: Path) -> Callable[[Report, str | os.PathLike], object]:
+    """What writes a report of this name."""
+    if path.suffix.lower() not in _WRITERS:
         raise MeasurementError(
-            f"The report's name ends in {ending or 'nothing'!r}; .pdf or .html is expected. Change the name."
+            f"The report's name {path.name!r} ends in neither .pdf nor .html. One is expected. Change the name."
         )
+    return _WRITERS[path.suffix.lower()]
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -53,26 +65,26 @@ def run(options: argparse.Namespace) -> int:
     """Count the images and write the report; images that cannot be counted are named on stderr and left out.
 
     Returns:
-        Exit code: 0 done, 1 some images were left out or nothing could be written, 2 wrong usage, 130 interrupted: the
-        report is of the fields until then.
+        Exit code: 0 done, 1 some images were left out or nothing could be written, 130 interrupted: the report is of
+        the fields until then.
+
+    Raises:
+        UsageError: If the report cannot be written where it shall be, or some images have no scale.
+        MeasurementError: If its name does not end as that of a report does.
+        ModelError: If the model cannot be loaded.
     """
-    if options.out.suffix.lower() not in (".pdf", ".html", ".htm"):
-        return refuse(f"--out {options.out} ends in neither .pdf nor .html. One of these is expected. Change the name.")
-    if wrong := _cannot_be_written(options.out):
-        return refuse(wrong)
+    _writer(options.out)
+    _check_writable(options.out)
     batch = Batch(options)
     names = _distinct_names(batch.images)
     fields: list[ReportField] = []
     with batch.until_interrupted():
         if options.um_per_pixel is None and (unscaled := _without_scale(batch.images)):
-            return refuse(
+            raise UsageError(
                 f"These images have no scale and the others have one: {', '.join(unscaled)}. A scale for each, or for "
                 "none, is expected. Give one for all with --um-per-pixel, or report them apart."
             )
-        try:
-            count = make_counter(options)
-        except GrainError as error:
-            return refuse(str(error))
+        count = make_counter(options)
         fields.extend(batch.each(lambda image: compose_field(count(image), names[image])))
     batch.name_failures()
     called = {printable(str(image)): name for image, name in names.items()}
@@ -106,10 +118,16 @@ def _without_scale(images: Sequence[PictureFile]) -> list[str]:
     return [name for name, known in has_scale.items() if not known] if any(has_scale.values()) else []
 
 
-def _cannot_be_written(path: Path) -> str | None:
-    """What is wrong with the name of a report, found before the first image is counted, or None."""
+def _check_writable(path: Path) -> None:
+    """Find out whether a report of this name can be written, before the first image is counted.
+
+    Raises:
+        UsageError: If it cannot.
+    """
     if path.is_dir():
-        return f"--out {path} is a folder. The name of a file is expected, such as {path / 'report.pdf'}. Change it."
+        raise UsageError(
+            f"--out {path} is a folder. The name of a file is expected, such as {path / 'report.pdf'}. Change it."
+        )
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
         if path.exists():
@@ -117,8 +135,7 @@ def _cannot_be_written(path: Path) -> str | None:
         else:
             tempfile.TemporaryFile(dir=path.parent).close()
     except OSError as error:
-        return (
+        raise UsageError(
             f"--out {path} cannot be written: {error.strerror}. A file that no other program holds, in a folder with "
             "the right to write, is expected. Close it, or name another one."
-        )
-    return None
+        ) from error

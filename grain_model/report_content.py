@@ -14,6 +14,7 @@ from PIL import Image
 
 from .batch import Failure
 from .correction import describe_edits
+from .duplex import AlaGrain
 from .fields import CountedField, mean_of_counted
 from .grain_size_result import GrainSize
 from .measurement import grain_diameters
@@ -28,6 +29,7 @@ from .plots import (
     plot_test_lines,
 )
 from .version import __version__
+from .words import plural
 
 if TYPE_CHECKING:
     from .analysis import GrainAnalysis
@@ -193,7 +195,7 @@ def _field_facts(analysis: GrainAnalysis) -> list[tuple[str, str]]:
     ]
     if analysis.edits:
         drawn = len(analysis.corrected_ids)
-        by_hand = f"{describe_edits(analysis.edits)}; {drawn} grain{'' if drawn == 1 else 's'} drawn by hand"
+        by_hand = f"{describe_edits(analysis.edits)}; {plural(drawn, 'grain')} drawn by hand"
         facts.append(("Corrected by hand", by_hand))
     if expected := analysis.expected_accuracy:
         facts.append(("Expected accuracy", f"{expected}, as on labelled pictures of this confidence"))
@@ -285,12 +287,7 @@ def _notes(sizes: GrainSize) -> list[str]:
     for rule in (sizes.saltykov, sizes.jeffries):
         notes.append(f"{rule.title}: {rule.n_inside} grains inside, {rule.n_cut} cut by the edge.")
     if sizes.ala is not None:
-        number = "" if sizes.ala.G is None else f", G {sizes.ala.G:.1f}"
-        kind = "as-large-as grain (ASTM E930)" if sizes.ala.is_ala else "no as-large-as grain (ASTM E930)"
-        notes.append(
-            f"Largest grain: id {sizes.ala.label} of field {sizes.ala.field}{number}, {sizes.ala.difference:.1f} "
-            f"numbers coarser than the mean: {kind}."
-        )
+        notes.append(_largest_grain(sizes.ala))
     if sizes.anisotropy is not None:
         unit, factor = ("px", 1.0) if sizes.um_per_pixel is None else ("\N{MICRO SIGN}m", sizes.um_per_pixel)
         intercepts = ", ".join(
@@ -308,6 +305,17 @@ def _notes(sizes: GrainSize) -> list[str]:
         )
     notes.append("Intercept numbers lie 0.1 to 0.35 above planimetric ones in most structures; state the rule with G.")
     return notes
+
+
+def _largest_grain(ala: AlaGrain) -> str:
+    number = "" if ala.G is None else f", G {ala.G:.1f}"
+    kind = "as-large-as grain (ASTM E930)" if ala.is_ala else "no as-large-as grain (ASTM E930)"
+    if ala.touches_edge:
+        kind += ", as far as this field shows: its edge cuts the grain, which is larger than that"
+    return (
+        f"Largest grain: id {ala.label} of field {ala.field}{number}, {ala.difference:.1f} numbers coarser than the "
+        f"mean: {kind}."
+    )
 
 
 def _scale_text(um_per_pixel: float | None, source: str | None) -> str:

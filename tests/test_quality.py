@@ -2,9 +2,10 @@
 
 import cv2
 import numpy as np
+import pytest
 
 from grain_model.instances import BOUNDARY, LabelSettings, label_grains
-from grain_model.quality import assess_quality, sharpness
+from grain_model.quality import assess_quality, is_blank, sharpness
 from tests.drawn import drawn_maps, squares
 
 
@@ -23,11 +24,24 @@ def codes(ids: np.ndarray, strength: float = 0.95, pixels: np.ndarray | None = N
 
 
 def test_a_good_field_has_no_flags():
-    assert codes(squares(8, 8)) == set()
+    assert codes(squares(9, 9)) == set()
 
 
 def test_few_grains_are_flagged():
     assert codes(squares(3, 3)) == {"few_grains"}
+
+
+def test_grains_that_the_edge_cuts_count_in_part():
+    # 60 grains, of which Saltykov's rule counts 4 x 8 and half of the 24 at the sides, a quarter of those at corners.
+    ids = squares(6, 10)
+    flag = assess_quality(picture(ids), ids, drawn_maps(ids)[BOUNDARY], np.full(60, 0.95))
+    assert [(each.code, "Only 45 grains" in each.message) for each in flag] == [("few_grains", True)]
+
+
+@pytest.mark.parametrize(("deviation", "blank"), [(0, True), (0.2, True), (2, False)])
+def test_what_shows_nothing_is_blank(deviation, blank):
+    noise = deviation * np.random.default_rng(0).standard_normal((80, 90, 3))
+    assert is_blank(np.clip(np.round(200 + noise), 0, 255).astype(np.uint8)) == blank
 
 
 def test_tiny_grains_are_flagged():
@@ -45,8 +59,8 @@ def test_faint_boundaries_are_flagged():
 
 
 def test_grains_corrected_by_hand_have_no_say_in_the_confidence():
-    ids = squares(8, 8)
-    confidence = np.full(64, np.nan)
+    ids = squares(9, 9)
+    confidence = np.full(81, np.nan)
     confidence[:3] = 0.9
     assert assess_quality(picture(ids), ids, drawn_maps(ids)[BOUNDARY], confidence) == ()
     confidence[:] = np.nan

@@ -19,6 +19,7 @@ from ..fields import CountedField, mean_of_counted
 from ..grain_size_result import GrainSize, RuleResult
 from ..instances import Method
 from ..scale import as_scale
+from ..words import plural
 from .batch_run import BatchUpload, CountedBatch, count_batch, open_uploads
 from .entry import lay_out_label_settings
 from .errors import clear_errors
@@ -250,7 +251,7 @@ def describe_batch(batch: CountedBatch) -> str:
     if not batch.fields:
         return _card(f"No file could be counted{stopped}", failures=batch.failures)
     grains = sum(field.count for field in batch.fields)
-    title = f"{grains} grains in {_plural(len(batch.fields), 'file')}{stopped}"
+    title = f"{grains} grains in {plural(len(batch.fields), 'file')}{stopped}"
     try:
         mean = mean_of_counted(batch.fields)
     except GrainError as error:
@@ -297,7 +298,7 @@ def _rules_table(mean: GrainSize) -> str:
         + "</tr>"
         for rule in mean.rules
     )
-    what = f"Mean of {_plural(mean.n_fields, 'field')}"
+    what = f"Mean of {plural(mean.n_fields, 'field')}"
     remarks = [] if mean.um_per_pixel else ["There is no G without a scale."]
     remarks += [f"{flag}." for flag in mean.flags]
     remarks += [f"{mean.saltykov.title}: {flag}." for flag in mean.saltykov.flags]
@@ -311,10 +312,6 @@ def _rules_table(mean: GrainSize) -> str:
 
 def _interval(size: RuleResult) -> str:
     return "" if size.ci95 is None else f"{size.ci95[0]:.2f} to {size.ci95[1]:.2f}"
-
-
-def _plural(count: int, noun: str) -> str:
-    return f"{count} {noun}" if count == 1 else f"{count} {noun}s"
 
 
 def _card(title: str, content: str = "", failures: Sequence[Failure] = (), unfinished: bool = False) -> str:

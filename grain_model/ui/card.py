@@ -8,6 +8,7 @@ from ..analysis import GrainAnalysis
 from ..correction import describe_edits
 from ..grain_size_result import RuleResult
 from ..measurement import grain_diameters
+from ..words import plural
 
 
 def describe_count(analysis: GrainAnalysis, edge_rule: str = "all", true_count: str | None = None) -> str:
@@ -61,7 +62,7 @@ def _size_text(size: RuleResult, none: str) -> str:
 
 def _correction_text(analysis: GrainAnalysis) -> str:
     drawn, edits = len(analysis.corrected_ids), describe_edits(analysis.edits)
-    return f"{drawn} grain{'' if drawn == 1 else 's'} ({edits})" if drawn else edits
+    return f"{plural(drawn, 'grain')} ({edits})" if drawn else edits
 
 
 def _scale_text(analysis: GrainAnalysis) -> str:

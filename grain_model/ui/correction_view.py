@@ -10,6 +10,7 @@ import gradio as gr
 import numpy as np
 
 from ..correction import POINTS_NEEDED, Edit
+from ..words import plural
 from .clicks import Point, clicked_point, draw_points, enlargement
 from .counted import CountedMicrograph
 from .results import CLICKED_PICTURE, Updates, overlay_path
@@ -84,7 +85,7 @@ class CorrectionView:
         """Say how a tool is used, and offer to end what it draws."""
         is_drawn = tool in CONFIRMATIONS
         is_enough = is_drawn and len(pending) >= POINTS_NEEDED[tool][0]
-        count = f" {len(pending)} point{'' if len(pending) == 1 else 's'} set." if pending else ""
+        count = f" {plural(len(pending), 'point')} set." if pending else ""
         return {
             self.hint: HINTS[tool] + count,
             self.confirm: gr.Button(CONFIRMATIONS.get(tool, ""), visible=is_drawn, interactive=is_enough),
