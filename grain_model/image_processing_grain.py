@@ -27,6 +27,17 @@ MIN_CONTRAST = 0.02
 # the whole's deviation; it is then cut to so many deviations.
 FOREIGN_CONTRAST = 0.5
 FOREIGN_LEVEL = 3.0
+# What the image processor does of what those of transformers can be told, by the names of their options; `None` is as
+# if it were left out.
+DONE = {
+    "do_rescale": True,
+    "do_normalize": True,
+    "image_mean": None,
+    "image_std": None,
+    "do_center_crop": False,
+    "do_pad": False,
+    "data_format": ChannelDimension.FIRST,
+}
 # The channels are one picture in one colour where their first principal component has this share of the variance.
 ONE_COLOUR = 0.97
 
@@ -89,7 +100,8 @@ class GrainImageProcessor(PilBackend):
 
     Takes paths, PIL images, numpy arrays and torch tensors; grey, RGB and RGBA; 8 bit, 16 bit and float (see
     `to_rgb`); one, a batch of four dimensions, or a list. Needs no torchvision. Every picture is standardised by its
-    own mean and contrast (see `standardize`) and by default keeps its size.
+    own mean and contrast (see `standardize`) and by default keeps its size. That it is standardised is part of how the
+    model was trained: options of other image processors that would change it, crop or pad are refused.
 
     Args:
         do_resize: Whether to resize to `size` (off by default: the model takes any size).
@@ -156,8 +168,14 @@ class GrainImageProcessor(PilBackend):
         size: SizeDict | None,
         resample: int | None,
         return_tensors: str | None,
-        **_: Any,
+        **options: Any,
     ) -> BatchFeature:
+        if other := {name: options[name] for name in DONE if options.get(name) not in (None, DONE[name])}:
+            asked = ", ".join(f"{name}={value!r}" for name, value in other.items())
+            raise ImageError(
+                f"The image processor was told {asked}. Every picture is standardised as a whole, and comes as "
+                "(3, height, width). Leave that out; what is standardised already goes to the model as it is."
+            )
         if do_resize:
             images = [self.resize(image, size, resample) for image in images]
         sizes = {image.shape[1:] for image in images}

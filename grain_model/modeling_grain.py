@@ -199,9 +199,9 @@ class GrainPreTrainedModel(PreTrainedModel):
         from .pipeline_grain import CUSTOM_PIPELINES, GrainCountingPipeline
 
         Path(save_directory).mkdir(parents=True, exist_ok=True)
-        # A class has one auto class of its own, which transformers adds; this is the second.
-        second = {"AutoModelForImageSegmentation": f"modeling_grain.{type(self).__name__}"}
-        self.config.auto_map = {**(getattr(self.config, "auto_map", None) or {}), **second}
+        # Both, since transformers adds one alone: the one that a model of this class was last loaded by.
+        both = dict.fromkeys(("AutoModel", "AutoModelForImageSegmentation"), f"modeling_grain.{type(self).__name__}")
+        self.config.auto_map = {**(getattr(self.config, "auto_map", None) or {}), **both}
         self.config.custom_pipelines = CUSTOM_PIPELINES
         # Before the weights, which `push_to_hub=True` uploads together with what lies beside them.
         custom_object_save(GrainCountingPipeline, save_directory)
@@ -232,7 +232,7 @@ class GrainForInstanceSegmentation(GrainPreTrainedModel):
         Args:
             source: Hub id, such as `facebook/dinov2-small`, or folder of a `Dinov2Model`.
             freeze: Whether only the decoder learns.
-            options: Further fields of `GrainConfig`.
+            options: Further fields of `GrainConfig`, such as `token_depths` (four, evenly spaced, if left out).
 
         Returns:
             The model, in evaluation mode as `from_pretrained` leaves it.
@@ -257,10 +257,9 @@ class GrainForInstanceSegmentation(GrainPreTrainedModel):
             ) from error
         layers = backbone.config.num_hidden_layers
         depths = sorted({max(round(layers * k / 4), 1) for k in (1, 2, 3, 4)})
-        model = cls(GrainConfig(backbone_config=backbone.config, token_depths=depths, **options))
+        options = {"token_depths": depths, **options}
+        model = cls(GrainConfig(backbone_config=backbone.config, freeze_backbone=freeze, **options))
         model.backbone.load_state_dict(backbone.state_dict())
-        if freeze:
-            model.freeze_backbone()
         return model.eval()
 
     def freeze_backbone(self) -> None:
@@ -335,5 +334,6 @@ if __package__ == "grain_model":
     for auto_class in (AutoModel, AutoModelForImageSegmentation):
         auto_class.register(GrainConfig, GrainForInstanceSegmentation, exist_ok=True)
     GrainForInstanceSegmentation.register_for_auto_class()
+    from . import pipeline_grain  # noqa: F401  makes the task `grain-counting` known
 
 __all__ = ["GrainForInstanceSegmentation", "GrainPreTrainedModel", "GrainSegmentationOutput"]

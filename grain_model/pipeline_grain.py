@@ -80,6 +80,7 @@ class GrainCountingPipeline(Pipeline):
         }
 
 
-# For `pipeline("grain-counting", model=a_loaded_model)`; a second import of the same source changes nothing.
+# For `pipeline("grain-counting", model=a_loaded_model)`, whose class imports this; a second import of the same source
+# changes nothing.
 if TASK not in PIPELINE_REGISTRY.get_supported_tasks():
     PIPELINE_REGISTRY.register_pipeline(TASK, GrainCountingPipeline, pt_model=AutoModel)

@@ -8,6 +8,7 @@ from functools import lru_cache, partial
 from pathlib import Path
 
 import torch
+from huggingface_hub import try_to_load_from_cache
 from safetensors import safe_open
 from transformers import PreTrainedModel
 
@@ -26,19 +27,27 @@ def describe_weights(model: PreTrainedModel) -> dict[str, str | None]:
     Returns:
         `name` ("embedded", a folder's name or a Hub id) and `version`: the package's version for the embedded weights,
         the Hub commit, or a digest of the folder's weights, since training gives every folder the same name. Weights of
-        a folder that were trained on since, in memory or on disk, say so, and have no version.
+        a folder or of the Hub that were trained on since, in memory or on disk, say so, and have no version.
     """
-    source = model.config.name_or_path
+    source, commit = model.config.name_or_path, getattr(model.config, "_commit_hash", None)
     if source and Path(source).is_dir():
-        files = sorted(Path(source).glob("*.safetensors"))
-        is_embedded = Path(source) == EMBEDDED_WEIGHTS
-        name = "embedded" if is_embedded else Path(source).name
+        folder = Path(source).resolve()
+        files = sorted(folder.glob("*.safetensors"))
+        name = "embedded" if folder == EMBEDDED_WEIGHTS else folder.name
         if not _holds(model, files):
             return {"name": f"{name}, but other weights than the folder's", "version": None}
-        if is_embedded:
+        if folder == EMBEDDED_WEIGHTS:
             return {"name": name, "version": __version__}
         return {"name": name, "version": _digest(*((file, file.stat().st_mtime_ns) for file in files))}
-    return {"name": source or "in memory", "version": getattr(model.config, "_commit_hash", None)}
+    if not _holds(model, _cached_files(source, commit)):
+        return {"name": f"{source}, but other weights than the Hub's", "version": None}
+    return {"name": source or "in memory", "version": commit}
+
+
+def _cached_files(repo_id: str, commit: str | None) -> list[Path]:
+    """The weights of a Hub model in the local cache; none where they are not there."""
+    config = try_to_load_from_cache(repo_id, "config.json", revision=commit) if repo_id and commit else None
+    return sorted(Path(config).parent.glob("*.safetensors")) if isinstance(config, str) else []
 
 
 def _holds(model: PreTrainedModel, files: Sequence[Path]) -> bool:

@@ -14,6 +14,7 @@ from PIL import Image
 from transformers import Dinov2Config, Dinov2Model
 
 from grain_model import analysis as analysis_module
+from grain_model import weights_origin
 from grain_model.analysis import GrainAnalysis
 from grain_model.correction import Edit
 from grain_model.counting import count_grains
@@ -148,6 +149,24 @@ def test_weights_that_were_trained_on_in_memory_are_named_as_such(tiny_model, tm
     with torch.no_grad():
         loaded.decoder.head.bias += 1
     assert describe_weights(loaded) == {"name": "model, but other weights than the folder's", "version": None}
+
+
+def test_the_embedded_weights_are_known_by_any_path(tiny_model, tmp_path, monkeypatch):
+    tiny_model.save_pretrained(tmp_path / "weights")
+    monkeypatch.setattr(weights_origin, "EMBEDDED_WEIGHTS", (tmp_path / "weights").resolve())
+    monkeypatch.chdir(tmp_path)
+    tiny_model.config.name_or_path = "weights"
+    assert describe_weights(tiny_model) == {"name": "embedded", "version": weights_origin.__version__}
+
+
+def test_weights_of_the_hub_that_were_trained_on_are_named_as_such(tiny_model, tmp_path, monkeypatch):
+    tiny_model.save_pretrained(tmp_path)
+    monkeypatch.setattr(weights_origin, "try_to_load_from_cache", lambda repo_id, name, revision: str(tmp_path / name))
+    tiny_model.config.name_or_path, tiny_model.config._commit_hash = "user/name", "c0ffee"
+    assert describe_weights(tiny_model) == {"name": "user/name", "version": "c0ffee"}
+    with torch.no_grad():
+        tiny_model.decoder.head.bias += 1
+    assert describe_weights(tiny_model) == {"name": "user/name, but other weights than the Hub's", "version": None}
 
 
 def test_several_pages_are_a_warning_in_the_result(drawn, tiny_model, tmp_path):

@@ -250,13 +250,26 @@ def test_comparison_scores_each_model_for_itself(monkeypatch):
     assert (row["f1_before"], row["f1_after"]) == (0.0, 1.0)
 
 
-@pytest.mark.parametrize("end", [{"steps": 3}, {"steps": 9, "stop_at": 3}])
-def test_the_last_step_is_looked_at(options, monkeypatch, end):
+def test_the_last_step_is_looked_at(options, monkeypatch):
     give_scores(monkeypatch, [0.1, 0.5, 0.6, 0.7, 0.7])
-    fine_tune(replace(options, check_every=2, **end))
+    fine_tune(replace(options, check_every=2, steps=3))
     saved = GrainForInstanceSegmentation.from_pretrained(options.out / "model").state_dict()
     start = GrainForInstanceSegmentation.from_pretrained(options.init).state_dict()
     assert not torch.equal(saved["decoder.head.weight"], start["decoder.head.weight"].half().float())
+
+
+@pytest.mark.parametrize(
+    ("given", "told"),
+    [
+        (["--backbone-lr", "0.1"], "--train-backbone beside it"),
+        (["--stop-at", "2"], "Leave out --stop-at"),
+        (["--no-detail"], "Leave out --no-detail"),
+        (["--device", "abacus"], "'abacus'"),
+    ],
+)
+def test_options_that_would_do_nothing_are_refused(options, capsys, given, told):
+    assert main(["fit", "--data", str(options.data), "--out", str(options.out), *given]) == 1
+    assert told in capsys.readouterr().err
 
 
 def test_ones_own_micrographs_start_from_the_embedded_weights(options, monkeypatch):

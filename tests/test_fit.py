@@ -240,6 +240,14 @@ def test_resumed_command_keeps_the_options_of_the_run(start, tmp_path):
     assert len(read_losses(out)) == 4 and (out / "model").is_dir()
 
 
+def test_the_options_of_a_run_are_a_configuration_for_another(start, tmp_path):
+    config = tmp_path / "config.json"
+    config.write_text(json.dumps({**TINY, "init": str(start), "device": "cpu"}))
+    assert run_fit("--config", config, "--out", tmp_path / "one") == 0
+    assert run_fit("--config", tmp_path / "one" / "options.json", "--out", tmp_path / "two") == 0
+    assert read_losses(tmp_path / "one") == read_losses(tmp_path / "two")
+
+
 def test_stages_follow_one_another(start, tmp_path):
     config, out = tmp_path / "config.json", tmp_path / "run"
     stages = [{"name": "one", "init": str(start), "steps": 2}, {"name": "two", "start_from": "one", "steps": 3}]
@@ -380,13 +388,14 @@ def test_wrong_configuration_is_named(text, complaint, tmp_path, capsys):
 @pytest.mark.parametrize(
     "arguments, complaint",
     [
-        (["--data", "nowhere"], "does not exist"),
         (["--pseudo-only"], "--data"),
         (["--real-only"], "--self-trained"),
         (["--resume"], "options.json"),
         (["--init", "nowhere/at/all"], "nowhere/at/all"),
         (["--init", "embedded", "--no-detail"], "--no-detail"),
         (["--check-every", "5"], "--check-every"),
+        (["--device", "abacus"], "'abacus'"),
+        (["--data", "nowhere"], "images/ beside instances/ or masks/"),
         (["--pseudo-only", "--data", ".", "--border-weight", "1"], "--border-weight"),
     ],
 )

@@ -171,6 +171,17 @@ def test_resizing_on_request(processor, rgb):
 
 
 @pytest.mark.parametrize(
+    "option",
+    [{"do_normalize": False}, {"image_mean": [0.5] * 3}, {"do_pad": True, "pad_size": {"height": 90, "width": 90}}],
+)
+def test_options_that_would_change_what_the_model_was_trained_on_are_refused(processor, rgb, option):
+    with pytest.raises(ImageError, match=next(iter(option))):
+        processor(rgb, **option)
+    with pytest.raises(ImageError, match=next(iter(option))):
+        GrainImageProcessor(**option)(rgb)
+
+
+@pytest.mark.parametrize(
     "wrong", [3, "missing.png", np.zeros((40, 40, 5)), np.full((40, 40), np.nan), np.zeros((40, 0))]
 )
 def test_what_is_no_picture_is_refused(processor, wrong):

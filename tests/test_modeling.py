@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import json
+
 import numpy as np
 import pytest
 import torch
@@ -333,6 +335,14 @@ def test_half_precision_takes_float32_pixels(tiny_model, dtype):
 # Saving
 
 
+@pytest.mark.parametrize("loaded_by", ["AutoModel", "AutoModelForImageSegmentation"])
+def test_a_saved_folder_names_every_auto_class(tiny_model, tmp_path, monkeypatch, loaded_by):
+    monkeypatch.setattr(GrainForInstanceSegmentation, "_auto_class", loaded_by)
+    tiny_model.save_pretrained(tmp_path)
+    auto_map = json.loads((tmp_path / "config.json").read_text())["auto_map"]
+    assert set(auto_map) == {"AutoConfig", "AutoModel", "AutoModelForImageSegmentation"}
+
+
 def test_saved_weights_come_back_bit_by_bit(tiny_model, tmp_path):
     tiny_model.save_pretrained(tmp_path)
     again, report = GrainForInstanceSegmentation.from_pretrained(tmp_path, output_loading_info=True)
@@ -356,6 +366,9 @@ def test_starts_from_a_backbones_weights_with_only_the_decoder_to_learn(tmp_path
         assert all(torch.equal(value, theirs[name]) for name, value in model.backbone.state_dict().items())
         assert any(weights.requires_grad for weights in model.backbone.parameters()) != freeze
         assert all(weights.requires_grad for weights in model.decoder.parameters())
+
+    model = GrainForInstanceSegmentation.from_backbone(tmp_path / "dinov2", token_depths=(2, 4))
+    assert list(model.config.token_depths) == [2, 4]
 
 
 def test_a_backbone_that_is_not_there_is_named():

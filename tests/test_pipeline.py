@@ -1,6 +1,8 @@
 """The transformers pipeline; test_hub_loading runs it as remote code."""
 
 import json
+import subprocess
+import sys
 
 import numpy as np
 import pandas as pd
@@ -30,7 +32,7 @@ def test_returns_count_labels_mask_table_and_grain_size(pipe):
     assert result["labels"].shape == draw_grid(3, 4).shape and result["labels"].max() == 12
     assert np.array_equal(result["mask"], result["labels"] > 0)
     assert isinstance(result["table"], pd.DataFrame) and len(result["table"]) == 12
-    assert result["grain_size"].saltykov.G is None and "Only 12 grains" in " ".join(result["warnings"])
+    assert result["grain_size"].saltykov.G is None and "Only 6 grains" in " ".join(result["warnings"])
 
 
 def test_a_list_gives_a_list_whatever_the_sizes(pipe, tmp_path):
@@ -67,6 +69,12 @@ def test_is_found_by_its_task(tiny_model, pipe):
     found = pipeline("grain-counting", model=tiny_model)
     assert isinstance(found, GrainCountingPipeline)
     assert found(draw_grid(2, 2))["count"] == 4
+
+
+def test_importing_the_model_makes_the_task_known():
+    task = "from transformers.pipelines import PIPELINE_REGISTRY; PIPELINE_REGISTRY.check_task('grain-counting')"
+    code = f"from grain_model import GrainForInstanceSegmentation; {task}"
+    subprocess.run([sys.executable, "-c", code], check=True)
 
 
 def test_the_library_s_own_image_segmentation_takes_the_model(tiny_model):

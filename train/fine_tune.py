@@ -22,7 +22,7 @@ from grain_model.canonical_scale import SMALLEST_SIDE, factor_for_grains
 from grain_model.counting import count_grains
 from grain_model.modeling_grain import GrainForInstanceSegmentation
 from train.datasets import Mixture, RealMicrograph, count_ids_through
-from train.fit import Trainer, build_model, save_model
+from train.fit import Trainer, build_model, find_device, save_model
 from train.fit_options import FitError, FitOptions
 from train.instance_protocol import score_labels
 from train.labelled import UNKNOWN, find_labelled_micrographs
@@ -42,7 +42,9 @@ DEFAULTS = {
     "workers": 0,
 }
 # Options that say nothing here: what there is to train on is the labelled folder, and a run is too short to go on with.
-FOR_OTHER_RUNS = ("start_share", "self_trained", "weak_share", "pseudo_only", "real_only", "resume")
+FOR_OTHER_RUNS = (
+    *("start_share", "self_trained", "weak_share", "pseudo_only", "real_only", "no_detail", "stop_at", "resume"),
+)
 SHARE_KEPT_BACK, MOST_KEPT_BACK = 0.2, 6
 COUNTS, SCORES = ("grains", "count_before", "count_after"), ("f1_before", "f1_after")
 # Lines between grains are up to this many px wide; what is wider is a gap.
@@ -103,6 +105,7 @@ def fine_tune(options: FitOptions) -> pd.DataFrame:
             f"{flags} would be ignored: with your own micrographs in {options.data}, training is on them alone, is "
             f"short and starts anew. Leave out {flags}."
         )
+    find_device(options.device)  # before anything takes its time
     micrographs = read_labelled_folder(options.data)
     training, kept_back = keep_back(micrographs, options.seed)
     start = build_model(options)

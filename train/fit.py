@@ -17,6 +17,7 @@ from torch.utils.data import DataLoader
 from tqdm import tqdm
 
 from grain_model.configuration_grain import GrainConfig
+from grain_model.image_processing_grain import GrainImageProcessor
 from grain_model.loading import load_model
 from grain_model.modeling_grain import GrainForInstanceSegmentation
 from grain_model.segmentation_loss import segmentation_loss
@@ -28,6 +29,8 @@ from train.fit_options import FitError, FitOptions
 from train.mask_loss import mask_loss
 
 SHARD_SIZE = "15MB"
+# What weights are stored as; they are loaded as float32 all the same.
+STORED_DTYPE = torch.float16
 # The curves have a row for each of the first DENSE_ROWS steps, then one every ROW_EVERY.
 DENSE_ROWS = ROW_EVERY = 50
 
@@ -133,8 +136,7 @@ class Trainer:
     ) -> None:
         torch.manual_seed(options.seed)
         self.options = options
-        automatic = "cuda" if torch.cuda.is_available() else "cpu"
-        self.device = torch.device(automatic if options.device == "auto" else options.device)
+        self.device = find_device(options.device)
         if self.device.type == "cpu":
             # A loss that can be repeated to the last bit.
             torch.backends.mkldnn.deterministic = True
@@ -289,6 +291,23 @@ class Trainer:
         self.unwritten = [torch.tensor(loss, device=self.device) for loss in state["unwritten"]]
 
 
+def find_device(name: str) -> torch.device:
+    """The device of this name; of `auto` a graphics card where there is one.
+
+    Raises:
+        FitError: If there is none of the name here.
+    """
+    if name == "auto":
+        return torch.device("cuda" if torch.cuda.is_available() else "cpu")
+    try:
+        return torch.empty(0, device=name).device
+    except (RuntimeError, AssertionError) as error:  # the latter where torch was built without that kind
+        raise FitError(
+            f"There is no device {name!r} here ({str(error).splitlines()[0]}). Expected is cpu, auto, or cuda where "
+            "there is a graphics card. Change --device."
+        ) from error
+
+
 def computes_in_bfloat16(device: torch.device) -> bool:
     """Whether the device has instructions of its own for bfloat16, which make a step two to three times as fast."""
     return device.type == "cuda" or (device.type == "cpu" and torch.cpu._is_avx512_bf16_supported())
@@ -385,16 +404,14 @@ def parameter_groups(model: GrainForInstanceSegmentation, options: FitOptions) -
     return groups
 
 
-def save_model(model: GrainForInstanceSegmentation, folder: Path, dtype: torch.dtype = torch.float16) -> None:
+def save_model(model: GrainForInstanceSegmentation, folder: Path, dtype: torch.dtype = STORED_DTYPE) -> None:
     """Save a folder that transformers loads without this package: weights, image processor and their code.
 
     Args:
         model: The model; it is not changed.
         folder: Where to; made if it does not exist.
-        dtype: What the weights are stored as, in shards; they are loaded as float32 all the same.
+        dtype: What the weights are stored as, in shards.
     """
-    from grain_model.image_processing_grain import GrainImageProcessor
-
     stored = deepcopy(model).to("cpu", dtype)
     stored.save_pretrained(folder, max_shard_size=SHARD_SIZE)
     path = folder / "config.json"

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import argparse
 import shutil
-from collections.abc import Container, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 
@@ -66,15 +66,36 @@ def run(args: argparse.Namespace) -> int:
         # Where the run was told to stop is no option to keep.
         config.pop("stop_at", None)
     given = {**parse_config(config, source), **typed}
+    _refuse_rate_of_frozen_backbone(given)
     if not is_labelled_folder(given.get("data")):
-        if source != saved:
-            _refuse_of_fine_tuning(given)
-        fit(FitOptions(**given))
-    elif given.get("init") or given.get("backbone"):
-        fine_tune(FitOptions(**{**DEFAULTS, **given}))
+        _refuse_of_fine_tuning(given)
+        options = FitOptions(**given)
+        _check_layout(options.data)
+        fit(options)
     else:
-        fine_tune(FitOptions(**{**DEFAULTS, **given, "init": "embedded"}))
+        start = {} if any(map(given.get, ("init", "backbone", "no_detail"))) else {"init": "embedded"}
+        fine_tune(FitOptions(**{**DEFAULTS, **given, **start}))
     return 0
+
+
+def _refuse_rate_of_frozen_backbone(given: Mapping[str, object]) -> None:
+    """Raise a FitError where a learning rate is given for a backbone that does not learn."""
+    is_frozen = (given.get("backbone") or is_labelled_folder(given.get("data"))) and not given.get("train_backbone")
+    defaults = (None, FitOptions.backbone_lr, DEFAULTS["backbone_lr"])
+    if is_frozen and given.get("backbone_lr") not in defaults:
+        raise FitError(
+            "--backbone-lr would be ignored: the backbone stays as it is. Expected is --train-backbone beside it. Add "
+            "that, or leave out --backbone-lr."
+        )
+
+
+def _check_layout(data: Path | None) -> None:
+    """Raise a FitError where there is a folder of data that holds nothing to train on."""
+    if data is not None and not any((data / name).is_dir() for name in ("316l", "tbm")):
+        raise FitError(
+            f"{data} {'is laid out otherwise' if data.is_dir() else 'does not exist'}. Expected is a folder of your "
+            "own micrographs, in images/ beside instances/ or masks/, or one with 316l/ and tbm/. Check the path."
+        )
 
 
 def refuse_used_folder(out: Path, *, can_resume: bool = True) -> None:
@@ -89,9 +110,10 @@ def refuse_used_folder(out: Path, *, can_resume: bool = True) -> None:
         )
 
 
-def _refuse_of_fine_tuning(given: Container[str]) -> None:
+def _refuse_of_fine_tuning(given: Mapping[str, object]) -> None:
     """Raise a FitError where an option was given that only training on one's own micrographs heeds."""
-    if unused := [name for name in OF_FINE_TUNING if name in given]:
+    default = {name: getattr(FitOptions, name) for name in OF_FINE_TUNING}
+    if unused := [name for name in OF_FINE_TUNING if given.get(name, default[name]) != default[name]]:
         raise FitError(
             f"--{unused[0].replace('_', '-')} is for training on your own micrographs. "
             "Expected is --data with images/ in it. Add that, or leave the option out."

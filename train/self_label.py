@@ -13,6 +13,7 @@ from grain_model.counting import count_grains
 from grain_model.loading import load_model
 from grain_model.rendering import write_png
 from train.datasets import training_tiles
+from train.fit import find_device
 from train.labelled import UNKNOWN_STORED, LabelledDataError, files_by_stem
 
 SOURCES = ("316l", "steel-optical")
@@ -78,7 +79,7 @@ def label_micrographs(
     pictures = [pictures[stem] for stem in stems if stem not in HELD_OUT]
     # A copy, because loaded models are kept for the next caller.
     network = deepcopy(load_model(model))
-    network = network if device == "auto" else network.to(device)
+    network = network if device == "auto" else network.to(find_device(device))
     for name in ("images", "instances"):
         (out / name).mkdir(parents=True, exist_ok=True)
     shares = []

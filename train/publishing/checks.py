@@ -6,6 +6,7 @@ import os
 import subprocess
 import sys
 import tempfile
+from copy import deepcopy
 from pathlib import Path
 
 import numpy as np
@@ -13,6 +14,7 @@ import torch
 from transformers import PreTrainedModel
 
 from grain_model.counting import count_grains
+from train.fit import STORED_DTYPE
 from train.publishing import PublishError
 
 MODEL_CHECK = Path(__file__).parent / "fresh_model.py"
@@ -30,7 +32,7 @@ def check_folder(folder: Path, script: Path, model: PreTrainedModel, picture: Pa
     Args:
         folder: The folder.
         script: `MODEL_CHECK` or `SPACE_CHECK`.
-        model: The model that the folder was made from; it is moved to the CPU.
+        model: The model that the folder was made from; it stays as it is.
         picture: The picture.
 
     Returns:
@@ -40,7 +42,9 @@ def check_folder(folder: Path, script: Path, model: PreTrainedModel, picture: Pa
         PublishError: If the folder does not work or gives other labels.
     """
     found = _label_fresh(folder, script, picture)
-    expected = count_grains(picture, model=model.cpu()).labels
+    # As the folder stores it, rounded.
+    stored = deepcopy(model).to("cpu", STORED_DTYPE).to(torch.float32)
+    expected = count_grains(picture, model=stored).labels
     if not np.array_equal(found, expected):
         raise PublishError(
             f"The folder {folder} counts {found.max()} grains on {picture.name} where the model counts "
