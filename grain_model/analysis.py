@@ -49,6 +49,8 @@ class GrainAnalysis:
         weights: Name and version of the weights that were used.
         edits: The corrections by hand that are in the labels, in their order.
         corrected_ids: Labels of the grains that a correction made: merged, split or added.
+        colour_numbers: int (count,), what the overlay colours the grains by, so that a correction leaves the colours of
+            others as they are: their labels before the first, larger numbers of grains that one made. `None` before it.
     """
 
     micrograph: Micrograph
@@ -60,6 +62,7 @@ class GrainAnalysis:
     weights: dict[str, str | None] = field(default_factory=dict)
     edits: tuple[Edit, ...] = ()
     corrected_ids: tuple[int, ...] = ()
+    colour_numbers: np.ndarray | None = field(default=None, repr=False)
 
     @property
     def probabilities(self) -> np.ndarray:
@@ -169,7 +172,14 @@ class GrainAnalysis:
         Returns:
             uint8 (H, W, 3), RGB; grains corrected by hand have a white outline with a dark rim.
         """
-        drawn = render_overlay(self.micrograph.pixels, self.labels, alpha=alpha, show=show, confidence=self.confidence)
+        drawn = render_overlay(
+            self.micrograph.pixels,
+            self.labels,
+            alpha=alpha,
+            show=show,
+            confidence=self.confidence,
+            numbers=self.colour_numbers,
+        )
         return mark_grains(drawn, self.labels, self.corrected_ids, CORRECTED_COLOUR)
 
     def relabel(
@@ -194,7 +204,7 @@ class GrainAnalysis:
         """
         settings = LabelSettings(method, boundary_sensitivity, min_grain_area)
         drawn = _labelled(self.micrograph, self.maps, settings)
-        return replace(self, settings=settings, edits=(), corrected_ids=(), **drawn)
+        return replace(self, settings=settings, edits=(), corrected_ids=(), colour_numbers=None, **drawn)
 
     def correct(self, edits: Iterable[Edit]) -> GrainAnalysis:
         """Correct the grains by hand; everything measured follows.
@@ -215,6 +225,9 @@ class GrainAnalysis:
         # A grain of an earlier correction stays one.
         by_hand = (origins == 0) | np.isin(origins, self.corrected_ids)
         confidence = np.append(np.float32(np.nan), self.confidence)[origins]
+        before = np.arange(1, self.count + 1) if self.colour_numbers is None else self.colour_numbers
+        numbers = np.append(0, before)[origins]
+        numbers[origins == 0] = before.max(initial=0) + 1 + np.arange(np.count_nonzero(origins == 0))
         return replace(
             self,
             labels=_on_whole_picture(corrected.labels, self.micrograph),
@@ -222,6 +235,7 @@ class GrainAnalysis:
             flags=assess_quality(self.micrograph.field, corrected.labels, self.maps[BOUNDARY], confidence),
             edits=self.edits + edits,
             corrected_ids=tuple((np.flatnonzero(by_hand) + 1).tolist()),
+            colour_numbers=numbers,
         )
 
     def summary(self) -> dict[str, Any]:

@@ -26,7 +26,7 @@ class QualityFlag:
     """A reason to doubt a result.
 
     Attributes:
-        code: Stable name for programs: `no_boundaries`, `out_of_focus`, `small_grains`, `dominant_region`,
+        code: Stable name for programs: `no_boundaries`, `no_grains`, `out_of_focus`, `small_grains`, `dominant_region`,
             `low_confidence`, `few_grains`.
         message: One sentence for a person.
     """
@@ -52,9 +52,12 @@ def assess_quality(
     flags = []
     count = int(labels.max())
     drawn = float((boundary > 0.5).mean())
-    if count == 0 or (drawn < LITTLE_BOUNDARY and count <= 2):
-        flags.append(QualityFlag("no_boundaries", "No grain boundaries were found: is this a micrograph of grains?"))
-        return tuple(flags)
+    if drawn < LITTLE_BOUNDARY and count <= 2:
+        return (QualityFlag("no_boundaries", "No grain boundaries were found: is this a micrograph of grains?"),)
+    if count == 0:
+        return (
+            QualityFlag("no_grains", "Boundaries were found, but no grain: is the smallest that counts too large?"),
+        )
     if sharpness(pixels) < BLURRED_SHARE:
         flags.append(QualityFlag("out_of_focus", "The picture looks out of focus; thin boundaries may be missed."))
     areas = np.bincount(labels.ravel())[1:]

@@ -49,6 +49,7 @@ def render_overlay(
     alpha: float = 0.35,
     show: OverlayStyle = "fill",
     confidence: np.ndarray | None = None,
+    numbers: np.ndarray | None = None,
 ) -> np.ndarray:
     """Draw the grains over their micrograph.
 
@@ -59,6 +60,7 @@ def render_overlay(
         show: `"fill"` tints and outlines every grain in a colour of its own, `"outlines"` draws the outlines alone,
             `"ids"` adds each grain's number, `"confidence"` tints by confidence from dark blue (0) to yellow (1).
         confidence: float (n,), 0 to 1, one a grain; needed for `"confidence"`; NaN, where there is none, is drawn grey.
+        numbers: int (n,), 1 or more, by which `"fill"` colours the grains; their labels if left out.
 
     Returns:
         uint8 (H, W, 3), RGB.
@@ -75,7 +77,7 @@ def render_overlay(
     count = int(labels.max(initial=0))
     outlines = _outlines(labels)
     if show == "fill":
-        colours = label_colours(count)
+        colours = label_colours(count) if numbers is None else label_colours(numbers.max(initial=0))[numbers - 1]
         drawn = _tint(pixels, labels, colours, alpha)
         drawn[outlines] = colours[labels[outlines] - 1]
         return drawn
@@ -120,7 +122,7 @@ def mark_grains(
 def label_colours(count: int) -> np.ndarray:
     """Choose a colour for each of the labels 1..count.
 
-    A label's colour depends on its number alone, so the same grain keeps its colour from one drawing to the next.
+    A label's colour depends on its number alone.
 
     Args:
         count: Number of labels.

@@ -134,8 +134,8 @@ def compose_report(
         ("Specimen", specimen),
         ("Fields", f"{len(fields)}: {', '.join(field.file for field in counted)}"),
         ("Grains", f"{sum(field.count for field in counted)} in the fields, those cut by an edge included"),
-        ("Scale", "; ".join(sorted({_scale_text(scale["um_per_pixel"], scale["source"]) for scale in scales}))),
-        ("Grains found by", "; ".join(_unique(_settings_text(field.summary["settings"]) for field in counted))),
+        ("Scale", "; ".join(sorted({scale_text(scale["um_per_pixel"], scale["source"]) for scale in scales}))),
+        ("Grains found by", "; ".join(_unique(settings_text(field.summary["settings"]) for field in counted))),
         ("Software", f"grain_model {__version__}"),
         ("Weights", "; ".join(_unique(_weights_text(field.summary["weights"]) for field in counted))),
         ("Date", (date or datetime.date.today()).isoformat()),
@@ -190,7 +190,7 @@ def _field_facts(analysis: GrainAnalysis) -> list[tuple[str, str]]:
         size += f", {width * scale:.4g} x {height * scale:.4g} \N{MICRO SIGN}m"
     facts = [
         ("Field", size),
-        ("Scale", _scale_text(scale, analysis.scale_source)),
+        ("Scale", scale_text(scale, analysis.scale_source)),
         ("Grains", f"{analysis.count}, {len(whole)} of them whole"),
     ]
     if analysis.edits:
@@ -318,13 +318,15 @@ def _largest_grain(ala: AlaGrain) -> str:
     )
 
 
-def _scale_text(um_per_pixel: float | None, source: str | None) -> str:
+def scale_text(um_per_pixel: float | None, source: str | None) -> str:
+    """A scale and where it came from, in words."""
     if um_per_pixel is None:
         return "unknown"
     return f"{um_per_pixel:.5g} \N{MICRO SIGN}m per pixel" + (f" ({source})" if source else "")
 
 
-def _settings_text(settings: dict[str, Any]) -> str:
+def settings_text(settings: dict[str, Any]) -> str:
+    """The settings in `GrainAnalysis.summary`, in words."""
     area = settings["min_grain_area"]
     smallest = "by the image's own grains" if area is None else f"{area:g} px"
     sensitivity = settings["boundary_sensitivity"]

@@ -54,6 +54,19 @@ def test_deleting_leaves_every_other_grain_as_it_is():
     assert labels[labels == 7].size == 1600, "the input is not changed"
 
 
+def test_what_is_not_corrected_keeps_its_colour(analysis):
+    once = analysis.correct([Edit("merge", (middle(2, 1), middle(2, 2)))])
+    twice = once.correct([Edit("delete", (middle(0, 0),))])
+    for corrected, places in ((once, {(2, 1), (2, 2)}), (twice, {(0, 0), (2, 1), (2, 2)})):
+        for row in range(4):
+            for column in set(range(5)) - {column for at, column in places if at == row}:
+                x, y = map(int, middle(row, column))
+                assert np.array_equal(corrected.overlay()[y, x], analysis.overlay()[y, x])
+    x, y = map(int, middle(2, 1))
+    assert np.array_equal(once.overlay()[y, x], twice.overlay()[y, x])
+    assert twice.relabel().colour_numbers is None
+
+
 def test_merging_fills_the_line_between_and_leaves_other_boundaries():
     labels = grid_labels()
     after = apply(labels, Edit("merge", (middle(0, 0), middle(0, 1))))

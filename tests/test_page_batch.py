@@ -178,6 +178,10 @@ def test_a_batch_without_files_or_with_a_wrong_scale_is_explained(page, tmp_path
     page.get_by_role("button", name="Count all files").click()
     page.wait_for_function("document.body.innerText.includes('positive')")
     assert not page.locator("#batch-results").is_visible()
+    page.locator("#batch-scale input").fill("0.5")
+    page.get_by_role("button", name="Count all files").click()
+    expect_batch = "document.querySelector('#batch-card')?.innerText.includes('scale 0.5 µm per pixel (given)')"
+    page.wait_for_function(expect_batch)
 
 
 @needs_chromium

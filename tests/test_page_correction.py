@@ -141,10 +141,13 @@ def test_points_are_drawn_and_can_be_removed(counted):
 def test_a_correction_that_does_not_fit_is_explained(counted):
     use(counted, "Merge")
     click(counted, middle(0, 0), middle(3, 3))
-    message = counted.locator(".toast-body.error")
+    message = counted.locator(".toast-body.warning")
     message.wait_for()
     assert "do not lie side by side" in message.inner_text()
     expect_count(counted, 20)
+    # The next pair begins anew.
+    click(counted, middle(0, 1), middle(0, 2))
+    expect_card(counted, "1 merged")
 
 
 def test_scale_and_overlay_keep_corrections(counted):

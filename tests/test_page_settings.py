@@ -245,6 +245,8 @@ def test_a_link_reopens_example_and_settings(page, browser, site):
     open_section(again, "Overlay and edge rule")
     assert again.locator("#show").get_by_label("outlines").is_checked()
     again.close()
+    page.get_by_label("Count those cut").check()
+    page.wait_for_function("document.querySelector('#link textarea, #link input')?.value === ''")
 
 
 @needs_chromium

@@ -72,6 +72,12 @@ def test_a_picture_without_grains_is_flagged_with_that_alone():
     assert codes(np.ones((64, 64), np.int32), 0.0, flat) == {"no_boundaries"}
 
 
+def test_boundaries_around_nothing_are_another_matter():
+    ids = squares(9, 9)
+    (flag,) = assess_quality(picture(ids), np.zeros_like(ids), drawn_maps(ids)[BOUNDARY], np.zeros(0))
+    assert flag.code == "no_grains" and "smallest" in flag.message
+
+
 def test_defocus_is_flagged():
     ids = squares(8, 8)
     sharp = picture(ids)

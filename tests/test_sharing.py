@@ -26,7 +26,7 @@ from grain_model.ui.sharing import DATASET_VARIABLE, TOKEN_VARIABLE, SharedExamp
 from tests.browser import needs_chromium, serve, visit, write_grid
 from tests.drawn import draw_grid, predict_drawn
 from tests.hub_server import OWNER, READ_TOKEN, WRITE_TOKEN, HubServer
-from tests.page_steps import press_count, upload
+from tests.page_steps import expect_count, press_count, upload
 
 DATASET = f"{OWNER}/shared-grains"
 ROOT = Path(__file__).parents[1]
@@ -185,6 +185,25 @@ def test_sharing_is_invisible_without_the_settings(browser, tmp_path):
         press_count(visitor)
         assert visitor.get_by_text(TITLE).count() == 0
         assert "Share" not in visitor.content()
+        visitor.close()
+
+
+@needs_chromium
+def test_the_pages_own_examples_are_not_offered_to_be_shared(browser, monkeypatch, tmp_path):
+    monkeypatch.setenv(DATASET_VARIABLE, DATASET)
+    monkeypatch.setenv(TOKEN_VARIABLE, WRITE_TOKEN)
+    folder = tmp_path / "examples"
+    folder.mkdir()
+    write_grid(folder / "steel.png", 3, 4)
+    (folder / "counts.csv").write_text("file,count\nsteel.png,12\n")
+    with serve(folder) as site:
+        visitor = visit(browser, site.url)
+        upload(visitor, write_grid(tmp_path / "mine.png", 2, 2))
+        press_count(visitor)
+        visitor.get_by_text(TITLE).wait_for()
+        visitor.locator("#examples").get_by_role("button").first.click()
+        expect_count(visitor, 12)
+        visitor.get_by_text(TITLE).wait_for(state="hidden")
         visitor.close()
 
 

@@ -18,6 +18,7 @@ from ..errors import GrainError
 from ..fields import CountedField, mean_of_counted
 from ..grain_size_result import GrainSize, RuleResult
 from ..instances import Method
+from ..report_content import scale_text, settings_text
 from ..scale import as_scale
 from ..words import plural
 from .batch_run import BatchUpload, CountedBatch, count_batch, open_uploads
@@ -48,7 +49,7 @@ CSS = """
 .batch-card th, .batch-card td { padding: .3rem .75rem .3rem 0; text-align: left; vertical-align: top;
   border: 0; border-bottom: 1px solid var(--border-color-primary); }
 .batch-card tr > :last-child { padding-right: 0; }
-.batch-card p { margin: .6rem 0 0; }
+.batch-card p { margin: .6rem 0 0; overflow-wrap: anywhere; }
 @media (max-width: 640px) {
   #batch-card .progress-text.meta-text-center { top: 2.75rem; transform: none; }
   .batch-card { padding: .25rem .25rem .75rem; }
@@ -252,11 +253,19 @@ def describe_batch(batch: CountedBatch) -> str:
         return _card(f"No file could be counted{stopped}", failures=batch.failures)
     grains = sum(field.count for field in batch.fields)
     title = f"{grains} grains in {plural(len(batch.fields), 'file')}{stopped}"
+    # The fields on the page may have changed since.
+    counted_with = f"<p>Counted with {html.escape(_settings_text(batch.fields))}.</p>"
     try:
-        mean = mean_of_counted(batch.fields)
+        content = _rules_table(mean_of_counted(batch.fields))
     except GrainError as error:
-        return _card(title, f"<p>{html.escape(str(error))}</p>", batch.failures)
-    return _card(title, _rules_table(mean), batch.failures)
+        content = f"<p>{html.escape(str(error))}</p>"
+    return _card(title, content + counted_with, batch.failures)
+
+
+def _settings_text(fields: Sequence[CountedField]) -> str:
+    scales = {(scale["um_per_pixel"], scale["source"]) for scale in (field.summary["scale"] for field in fields)}
+    scale = scale_text(*scales.pop()) if len(scales) == 1 else "each file's own"
+    return f"{settings_text(fields[0].summary['settings'])}; scale {scale}"
 
 
 def tabulate(fields: Sequence[CountedField]) -> pd.DataFrame:

@@ -15,9 +15,9 @@ from transformers import PreTrainedModel
 
 from ..batch import PictureFile
 from ..correction import Edit, describe_edits
-from ..errors import ImageError
+from ..errors import CorrectionError, ImageError
 from .clicks import Point
-from .correction_view import lay_out_correction, redo, reset, take_click, undo
+from .correction_view import CONFIRMATIONS, lay_out_correction, redo, reset, take_click, undo
 from .counted import CountedMicrograph, archive_analysis, still_there
 from .entry import (
     Entry,
@@ -35,6 +35,7 @@ from .link_view import add_link_view
 from .opened import OpenedMicrograph, open_micrograph
 from .results import Results, Updates, lay_out_display, lay_out_downloads, lay_out_pictures, lay_out_table
 from .scale_view import add_scale_view
+from .scroll import SHOW_MICROGRAPH, SHOW_OVERLAY, SHOW_RESULTS
 from .settings import LinkedPage, PageSettings, read_link
 
 QUESTION = """**Your corrections would be lost.** Method, boundary sensitivity, smallest grain and a new count draw all
@@ -166,12 +167,12 @@ class _CountTab:
                 scale = lay_out_scale()
                 self.scale_view, self.scale_used = add_scale_view(self.opened, scale)
                 label_fields = lay_out_label_settings()
+                self.question = lay_out_question()
                 button = gr.Button("Count grains", variant="primary", size="lg", elem_id="count-button")
                 gallery = lay_out_gallery(pictures)
         self.entry = Entry(
             image=image, page=page, um_per_pixel=scale, label_fields=label_fields, button=button, gallery=gallery
         )
-        self.question = lay_out_question()
 
     def _lay_out_results(self) -> None:
         counted = gr.State(None)
@@ -226,6 +227,9 @@ class _CountTab:
             "show_progress_on": entry.image,
             **PRIVATE,
         }
+        # Before the counts, for which the browser would wait.
+        asking = [entry.button.click, *([entry.gallery.select] if entry.gallery else [])]
+        gr.on(asking, None, js=SHOW_MICROGRAPH, **PRIVATE)
         gr.on(None, self.follow_link, None, [*self.settings.values(), self.linked], **PRIVATE)
         # Only an example sets this state; else the picture stays alone, which may be loading already.
         of_link = self.linked.change(self.open_linked, [self.linked, self.visit], self.opening, **PRIVATE).success(
@@ -297,6 +301,7 @@ class _CountTab:
         for event in (*self.scale_used, kept):
             event.success(self.redraw, **redrawing)
         for count in counts:
+            count.success(None, js=SHOW_RESULTS, **PRIVATE)
             count.success(self.catch_up, **redrawing)
 
     def _bind_results(self) -> None:
@@ -305,7 +310,9 @@ class _CountTab:
         views.remove(correction.tool)
         changed = [display.show.input, display.opacity.release, display.edge_rule.input, display.compare.input]
         gr.on(changed, self.show_again, self.stand, views, trigger_mode="always_last", **PRIVATE)
-        results.table.select(self.choose, self.stand, views, show_progress="hidden", **PRIVATE)
+        results.table.select(self.choose, self.stand, views, show_progress="hidden", **PRIVATE).success(
+            None, js=SHOW_OVERLAY, **PRIVATE
+        )
         for event in (correction.tool.input, correction.clear.click):
             event(self.clear_points, self.stand, views, show_progress="hidden", **PRIVATE)
         # No click is lost while the one before it is at work, nor what was typed just before.
@@ -509,8 +516,15 @@ class _CountTab:
         now = Stand.of(*stand)
         counted = still_there(now.counted)
         points, edit = take_click(counted, now.tool, now.pending, place.index)
-        if edit:
+        if edit and now.tool in CONFIRMATIONS:
             return self.correct(counted, now, edit)
+        if edit:
+            try:
+                return self.correct(counted, now, edit)
+            except CorrectionError as error:
+                # No error of the handler, which would leave the points: the next click would go with an old one.
+                gr.Warning(html.escape(str(error)), title="That did not work")
+                points = ()
         return self.correction.present(counted, now.settings, now.chosen, now.tool, points)
 
     @clear_errors

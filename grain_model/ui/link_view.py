@@ -47,6 +47,8 @@ def add_link_view(opened: gr.State, settings: list[gr.components.Component]) -> 
         info = OWN_PICTURE if file and not example else EXAMPLE
         return gr.Textbox(write_link(example, PageSettings(*values)), visible=True, info=info)
 
+    # What is written down there is out of date then.
+    gr.on([opened.change, *(setting.change for setting in settings)], None, None, link, js="() => ''", **PRIVATE)
     button.click(write, [opened, *settings], link, show_progress="hidden", **PRIVATE).success(
         None, link, link, js=_COPY, **PRIVATE
     )

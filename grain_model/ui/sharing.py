@@ -184,8 +184,8 @@ def add_sharing(counted: gr.State, examples: SharedExamples) -> None:
         outcome = gr.HTML(elem_id="share-outcome")
 
     def offer(count: CountedMicrograph | None) -> list[Any]:
-        # Consent is to one image, not to the next.
-        return [gr.Accordion(visible=count is not None), False, ""]
+        # Consent is to one image, not to the next. The page's own examples are known already.
+        return [gr.Accordion(visible=count is not None and count.true_count is None), False, ""]
 
     @clear_errors
     def share(count: CountedMicrograph | None, agreed: bool, chosen: str, about: str, name: str) -> list[Any]:

@@ -20,6 +20,8 @@ THEME = gr.themes.Default(
     # The theme's own greys and blues stay under a contrast of 4.5 to 1 on its light background.
     body_text_color_subdued="*neutral_600",
     body_text_color_subdued_dark="*neutral_400",
+    input_placeholder_color="*neutral_500",
+    input_placeholder_color_dark="*neutral_300",
     block_info_text_color="*neutral_600",
     block_info_text_color_dark="*neutral_400",
     block_label_text_color="*neutral_700",
@@ -51,6 +53,12 @@ CSS = """
 }
 .captioned > .image-container { position: static; flex: 1; min-height: 0; height: auto; }
 .captioned .icon-button-wrapper { top: .25rem; right: .25rem; border: 0; box-shadow: none; background: transparent; }
+
+.tab-container button.selected { color: var(--primary-700); }
+.dark .tab-container button.selected { color: var(--primary-400); }
+
+/* A failure is told by a message; the word "Error" across a component would cover what it takes to go on. */
+[data-testid="status-tracker"]:has(> .error) { display: none !important; }
 
 #entry { align-items: stretch; }
 #micrograph { flex: 1; height: auto !important; min-height: 480px; max-height: 640px; }
@@ -87,7 +95,11 @@ CSS = """
 .count-card dt { color: var(--body-text-color-subdued); }
 .count-card dd { margin: 0; text-align: right; text-wrap: balance; color: var(--body-text-color);
   font-variant-numeric: tabular-nums; }
-@media (max-width: 640px) { .count-card { padding: .25rem .25rem 1rem; } }
+@media (max-width: 640px) {
+  .count-card { padding: .25rem .25rem 1rem; }
+  /* The count first: the pictures fill a screen each. */
+  #result-pictures > .column { order: -1; }
+}
 .count-card .notes { margin: 0; padding: .5rem .8rem; list-style: none; border-left: 3px solid #d97706;
   background: color-mix(in srgb, #d97706 12%, transparent); color: var(--body-text-color); font-size: .9em; }
 .count-card .notes li + li { margin-top: .4rem; }
