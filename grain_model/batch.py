@@ -18,8 +18,9 @@ from tqdm import tqdm
 
 from .arguments import ALL_PAGES, non_negative_number, page_number, positive_number, share
 from .errors import GrainError, UsageError, printable
+from .image_file import count_pages, name_page
 from .instances import METHODS
-from .micrograph import count_pages, name_page, read_micrograph
+from .micrograph import read_micrograph
 from .scale_metadata import sidecar_names
 
 if TYPE_CHECKING:

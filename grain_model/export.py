@@ -9,7 +9,6 @@ from __future__ import annotations
 import argparse
 import json
 import os
-import re
 import zipfile
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
@@ -105,8 +104,7 @@ def write_coco(analysis: GrainAnalysis, path: str | os.PathLike) -> None:
         "info": _origin(analysis),
         "licenses": [],
         "categories": [{"id": 1, "name": "grain", "supercategory": "microstructure"}],
-        # The file itself, whichever of its pages it was.
-        "images": [{"id": 1, "file_name": re.sub(r", page \d+$", "", analysis.name), "height": height, "width": width}],
+        "images": [{"id": 1, "file_name": analysis.micrograph.file, "height": height, "width": width}],
         "annotations": annotations,
     }
     save_json(content, path)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import numpy as np
-from PIL import Image
+from PIL import ExifTags, Image
 
 from .errors import ImageError
 
@@ -94,7 +94,7 @@ def from_pil(image: Image.Image) -> np.ndarray:
         see_through = "transparency" in image.info or image.mode in ("LA", "La", "PA", "RGBa")
         if see_through or image.mode not in _PLAIN_MODES:
             image = image.convert("RGBA" if see_through else "RGB")
-    return turn_upright(np.asarray(image), image.getexif().get(0x0112, 1))
+    return turn_upright(np.asarray(image), image.getexif().get(ExifTags.Base.Orientation, 1))
 
 
 def turn_upright(pixels: np.ndarray, orientation: int) -> np.ndarray:

@@ -18,7 +18,8 @@ from pathlib import Path
 
 from .batch import EXIT_SOME_FAILED, Batch, Failure, PictureFile, add_image_arguments, attempt, make_counter
 from .errors import GrainError, MeasurementError, UsageError, printable
-from .micrograph import name_page, read_micrograph
+from .image_file import name_page
+from .micrograph import read_micrograph
 from .report_content import Report, ReportField, compose_field, compose_report
 from .report_html import render_html
 from .report_pdf import write_pdf

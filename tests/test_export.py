@@ -27,7 +27,7 @@ UM = 0.37
 def analyzed(labels: np.ndarray, um_per_pixel: float | None = None) -> GrainAnalysis:
     """An analysis with these grains, of which no network was certain."""
     return GrainAnalysis(
-        Micrograph(np.zeros((*labels.shape, 3), np.uint8), um_per_pixel, name="field.png"),
+        Micrograph(np.zeros((*labels.shape, 3), np.uint8), um_per_pixel, file="field.png"),
         labels.astype(np.int32),
         confidence=np.full(int(labels.max()), np.nan, np.float32),
         maps=np.zeros((2, *labels.shape), np.float32),
@@ -113,7 +113,7 @@ def test_xlsx_sheets(written, field):
 
 def test_xlsx_keeps_every_correction_and_takes_no_name_for_a_formula(field, tmp_path):
     edits = [Edit("add", tuple((float(x), 1234.5 + number) for x in range(20))) for number in range(200)]
-    micrograph = replace(field.micrograph, name="=1+A.png", notes=("a", "b"))
+    micrograph = replace(field.micrograph, file="=1+A.png", notes=("a", "b"))
     corrected = replace(field, micrograph=micrograph, edits=tuple(edits), corrected_ids=(3, 4))
     path = export_grains(corrected, tmp_path, ["xlsx"])["xlsx"]
     sheets = pd.read_excel(path, sheet_name=None)

@@ -3,6 +3,7 @@
 import os
 import struct
 import sys
+import warnings
 import zlib
 
 import imagecodecs
@@ -12,7 +13,8 @@ import tifffile
 from PIL import Image, ImageOps
 
 from grain_model.errors import ImageError
-from grain_model.micrograph import count_pages, read_micrograph
+from grain_model.image_file import count_pages
+from grain_model.micrograph import read_micrograph
 from grain_model.pixels import to_rgb
 
 RNG = np.random.default_rng(0)
@@ -228,6 +230,25 @@ def test_multi_page_tiff_reads_the_first_and_says_how_to_choose(tmp_path):
     for single in (tmp_path / "deep.png", GREY_RGB):
         with pytest.raises(ImageError, match="no page 1. The image has 1"):
             read_micrograph(single, page=1)
+
+
+@pytest.mark.parametrize("depth", [np.uint8, np.uint16])
+def test_what_pillow_finds_large_is_read_without_its_warning(tmp_path, monkeypatch, depth):
+    monkeypatch.setattr(Image, "MAX_IMAGE_PIXELS", GREY.size - 1)
+    path = tmp_path / "large.png"
+    path.write_bytes(imagecodecs.png_encode(DEEP.astype(depth)))
+    with warnings.catch_warnings(record=True) as told:
+        warnings.simplefilter("always")
+        assert read_micrograph(path).pixels.shape == GREY_RGB.shape and count_pages(path) == 1
+    assert not told
+
+
+def test_a_name_that_looks_like_a_page_is_a_name(tmp_path):
+    path = write_tiff(tmp_path / "scan, page 2.tif", GREY).rename(tmp_path / "scan, page 2")
+    read = read_micrograph(path)
+    assert (read.file, read.page, read.name, read.stem) == ("scan, page 2", 0, "scan, page 2", "scan, page 2")
+    stack = write_tiff(tmp_path / "stack.tif", np.stack([GREY, GREY]), photometric="minisblack")
+    assert read_micrograph(stack, page=1).stem == "stack-page1"
 
 
 def test_what_a_camera_puts_beside_the_picture_is_no_page(tmp_path):

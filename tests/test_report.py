@@ -44,7 +44,7 @@ def analyzed(
         field += cKDTree(points).query(np.indices(field.shape).reshape(2, -1).T)[1].reshape(field.shape) + 1
     pixels = np.repeat((labels % 9 * 20 + 60).astype(np.uint8)[..., None], 3, axis=2)
     return GrainAnalysis(
-        Micrograph(pixels, um_per_pixel, name=name or f"field <{seed}>.png", footer_top=footer_top, notes=notes),
+        Micrograph(pixels, um_per_pixel, file=name or f"field <{seed}>.png", footer_top=footer_top, notes=notes),
         labels,
         confidence=np.ones(grains, np.float32),
         maps=np.zeros((2, *field.shape), np.float32),

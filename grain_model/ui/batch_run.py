@@ -16,7 +16,7 @@ from ..analysis import GrainAnalysis
 from ..batch import IMAGE_SUFFIXES, Failure, PictureFile, attempt, find_images, name_folders
 from ..errors import ImageError, printable
 from ..fields import CountedField, count_field, write_fields
-from ..micrograph import count_pages, name_page
+from ..image_file import count_pages, name_page
 from ..scale_metadata import sidecar_names
 
 MAX_BATCH_FILES = 500

@@ -14,7 +14,6 @@ import numpy as np
 from ..analysis import GrainAnalysis
 from ..correction import Edit
 from ..errors import MeasurementError
-from ..micrograph import name_files
 from ..rendering import CHOSEN_COLOUR, OverlayStyle, mark_grains, write_png
 from .examples import read_true_counts
 
@@ -147,7 +146,7 @@ def archive_analysis(
         The analysis with the path of a zip of what `GrainAnalysis.save` writes.
     """
     folder = tempfile.TemporaryDirectory(prefix="grain_model-")
-    stem = name_files(analysis.name) or "grains"
+    stem = analysis.micrograph.stem
     saved = analysis.save(Path(folder.name) / stem)
     archive = shutil.make_archive(str(Path(folder.name) / f"{stem}-grains"), "zip", root_dir=saved)
     return CountedMicrograph(source, analysis, folder, saved, archive, uncorrected or analysis, undone)

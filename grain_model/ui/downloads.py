@@ -8,7 +8,6 @@ from typing import Any
 import gradio as gr
 
 from ..export import FORMATS, export_grains
-from ..micrograph import name_files
 from ..report import write_report
 from ..report_content import compose_report
 from .counted import CountedMicrograph, still_there
@@ -41,7 +40,7 @@ def make_file(counted: CountedMicrograph, kind: str) -> str:
     Returns:
         Its path, which begins with the micrograph's name.
     """
-    stem = name_files(counted.analysis.name) or "grains"
+    stem = counted.analysis.micrograph.stem
     folder = Path(counted.folder.name) / "made"
     folder.mkdir(exist_ok=True)
     if kind in REPORTS:

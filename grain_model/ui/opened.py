@@ -7,7 +7,8 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from ..batch import PictureFile
-from ..micrograph import Micrograph, browsers_show, count_pages
+from ..image_file import browsers_show, count_pages
+from ..micrograph import Micrograph
 from ..rendering import write_png
 from .limits import read_upload
 
