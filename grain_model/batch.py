@@ -1,15 +1,13 @@
-"""What the commands share: which images are named, and one bad file that does not stop the others."""
+"""What the commands share: their options, the images that they were given, and what becomes of each."""
 
 from __future__ import annotations
 
 import argparse
 import os
-import re
 import sys
 import tempfile
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, TypeVar
@@ -17,11 +15,11 @@ from typing import TYPE_CHECKING, TypeVar
 from tqdm import tqdm
 
 from .arguments import ALL_PAGES, non_negative_number, page_number, positive_number, share
-from .errors import GrainError, UsageError, printable
-from .image_file import count_pages, name_page
+from .errors import UsageError, printable
+from .image_file import count_pages
 from .instances import METHODS
 from .micrograph import read_micrograph
-from .scale_metadata import sidecar_names
+from .picture_files import Failure, PictureFile, attempt, list_images, name_folders
 
 if TYPE_CHECKING:
     from transformers import PreTrainedModel
@@ -32,60 +30,10 @@ if TYPE_CHECKING:
 
 T = TypeVar("T")
 
-IMAGE_SUFFIXES = (
-    *(".png", ".jpg", ".jpeg", ".jpe", ".jfif", ".bmp", ".dib", ".webp", ".gif", ".pgm", ".ppm", ".pnm"),
-    *(".tif", ".tiff", ".lsm", ".stk", ".svs"),
-)
-"""What is taken from a folder; a file named by itself is always tried."""
-
-UNREAD_SUFFIXES = (
-    *(".czi", ".zvi", ".lif", ".nd2", ".oib", ".oif", ".oir", ".vsi", ".dm3", ".dm4", ".ser", ".emd", ".jp2"),
-    *(".jpx", ".heic", ".avif"),
-)
-"""Pictures that cannot be read; a folder's are named, unless a copy that can be read lies beside them."""
-
-_NAMED_AFTER_IMAGE = re.compile(rf"({'|'.join(map(re.escape, IMAGE_SUFFIXES))})(-page\d+)?(-\d+)?$", re.IGNORECASE)
-
 SHOWN_AFTER = 2.0
 """Seconds after which a bar shows how far a single image is."""
 
 EXIT_DONE, EXIT_SOME_FAILED, EXIT_INTERRUPTED = 0, 1, 130
-
-NO_IMAGES = (
-    f"There is no image in this folder. Files ending in {', '.join(IMAGE_SUFFIXES)} are expected. "
-    "Check the path, or name the files themselves."
-)
-
-NOT_READ = "Pictures of this format cannot be read. A TIFF or PNG is expected. Export it as TIFF beside this file."
-
-
-@dataclass(frozen=True)
-class PictureFile:
-    """A file, or one page of it, as one image.
-
-    Attributes:
-        path: The file.
-        page: See `read_micrograph`.
-    """
-
-    path: Path
-    page: int | None = None
-
-    def __str__(self) -> str:
-        return name_page(str(self.path), self.page)
-
-    @property
-    def folder(self) -> str:
-        """What a folder for its results may be called."""
-        return f"{self.path.name}-page{self.page}" if self.page else self.path.name
-
-
-@dataclass(frozen=True)
-class Failure:
-    """A file that could not be counted, and why."""
-
-    file: str
-    reason: str
 
 
 def add_image_arguments(parser: argparse.ArgumentParser) -> None:
@@ -154,7 +102,7 @@ class Batch:
             for path in paths
             for page in (range(count_pages(path)) if options.page == ALL_PAGES else [options.page])
         ]
-        names = name_folders([image.folder for image in self.images])
+        names = name_folders([image.result_name for image in self.images])
         self.folders = dict(zip(self.images, names, strict=True))
         self.is_interrupted = False
         self.done = 0
@@ -211,75 +159,6 @@ class Batch:
         if self.is_interrupted:
             return EXIT_INTERRUPTED
         return EXIT_SOME_FAILED if self.failures else EXIT_DONE
-
-
-def list_images(paths: Sequence[Path]) -> tuple[list[Path], list[Failure]]:
-    """List the images that the paths of a command line stand for, each once.
-
-    Args:
-        paths: Files and folders.
-
-    Returns:
-        The images, without the texts that a microscope wrote beside them; and what is not among them: folders that
-        hold none, and pictures in formats that cannot be read.
-    """
-    found = {path: find_images(path) for path in paths}
-    images = list({image.resolve(): image for listed in found.values() for image in listed}.values())
-    # `pictures/*` also names the texts beside the pictures, which are read with them.
-    pictures = [image for image in images if image.suffix.lower() in IMAGE_SUFFIXES]
-    sidecars = {image.with_name(name) for image in pictures for name in sidecar_names(image.name)}
-    images = [image for image in images if image not in sidecars]
-    failures = [Failure(printable(path), NO_IMAGES) for path, listed in found.items() if not listed]
-    # A copy that can be read may lie beside a picture that cannot.
-    stems = {image.with_suffix("") for image in pictures}
-    unread = [path for folder in paths if folder.is_dir() for path in _find(folder, UNREAD_SUFFIXES)]
-    failures += [Failure(printable(path), NOT_READ) for path in unread if path.with_suffix("") not in stems]
-    return images, failures
-
-
-def find_images(path: Path) -> list[Path]:
-    """List the images that a path of the command line stands for.
-
-    Args:
-        path: A file, existing or not, stands for itself; a folder for all images in it and in the folders below,
-            without what is hidden and without the pictures that an earlier run wrote.
-
-    Returns:
-        Paths as given, or below the folder that was given, sorted.
-    """
-    return _find(path, IMAGE_SUFFIXES) if path.is_dir() else [path]
-
-
-def _find(folder: Path, suffixes: Sequence[str]) -> list[Path]:
-    """Files of these suffixes below a folder, without what is hidden and what an earlier run wrote, sorted."""
-    return sorted(
-        path
-        for path in folder.rglob("*")
-        if path.suffix.lower() in suffixes
-        and path.is_file()
-        and not any(part.startswith(".") for part in path.relative_to(folder).parts)
-        and not _is_result(path.parent)
-    )
-
-
-def name_folders(images: Sequence[str]) -> list[str]:
-    """Names a result folder for each image: the file's name, numbered from the second of the same name on.
-
-    Args:
-        images: Names of files, maybe the same in different folders.
-
-    Returns:
-        One name an image, no two alike even where the file system ignores case.
-    """
-    taken: set[str] = set()
-    names = []
-    for image in images:
-        name, number = image, 2
-        while name.casefold() in taken:
-            name, number = f"{image}-{number}", number + 1
-        taken.add(name.casefold())
-        names.append(name)
-    return names
 
 
 def make_output(folder: Path, names: Iterable[str]) -> None:
@@ -374,38 +253,5 @@ def _show_progress(images: Sequence[PictureFile], quiet: bool) -> Iterator[Pictu
     """
     bar = tqdm(images, unit="image", disable=quiet, file=sys.stderr)
     for image in bar:
-        bar.set_postfix_str(printable(image.folder))
+        bar.set_postfix_str(printable(image.result_name))
         yield image
-
-
-def attempt(image: Path | PictureFile, action: Callable[[], T]) -> T | Failure:
-    """Do something with one image; whatever goes wrong stays with that image.
-
-    Args:
-        image: The file, or a page of it.
-        action: What is done.
-
-    Returns:
-        What the action returns, or why it failed.
-    """
-    try:
-        return action()
-    except GrainError as error:
-        reason = str(error)
-    except OSError as error:
-        # Without its folder, which visitors of a page shall not see.
-        place = f" ({printable(Path(error.filename).name)})" if isinstance(error.filename, str) else ""
-        reason = (
-            f"A file cannot be read or written: {error.strerror or error}{place}. Files that no other program holds, "
-            "and room on the disk, are expected. Close them, or make room."
-        )
-    except Exception as error:  # A batch survives any one file: memory, disk, a fault of ours.
-        reason = f"{type(error).__name__}: {error}"
-    return Failure(printable(str(image)), printable(reason))
-
-
-def _is_result(folder: Path) -> bool:
-    """Whether `count` or `export` wrote this folder, which they name after the image, or the page did."""
-    return (folder / "labels.tif").exists() and (
-        (folder / "summary.json").exists() or _NAMED_AFTER_IMAGE.search(folder.name) is not None
-    )

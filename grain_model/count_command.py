@@ -7,9 +7,10 @@ import json
 import sys
 from pathlib import Path
 
-from .batch import IMAGE_SUFFIXES, Batch, PictureFile, add_image_arguments, make_counter, make_output
+from .batch import Batch, add_image_arguments, make_counter, make_output
 from .errors import GrainError
 from .fields import CountedField, count_field, describe_fields, mean_of_counted, write_summaries
+from .picture_files import IMAGE_SUFFIXES, PictureFile
 from .words import plural
 
 

@@ -18,13 +18,14 @@ import cv2
 import numpy as np
 import pandas as pd
 
-from .batch import Batch, PictureFile, add_image_arguments, make_counter, make_output
+from .batch import Batch, add_image_arguments, make_counter, make_output
 from .errors import MeasurementError, printable
 from .fields import CountedField, count_field, write_summaries
 from .json_file import save_json
 from .label_tiff import write_label_tiff
 from .measurement import column_unit, with_units
 from .outlines import pixel_on_the_left, signed_area, simple_rings, trace_outlines
+from .picture_files import PictureFile
 from .version import __version__
 
 if TYPE_CHECKING:

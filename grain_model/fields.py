@@ -11,15 +11,16 @@ from typing import TYPE_CHECKING, Any, TypeVar
 
 import numpy as np
 
-from .batch import Batch, Failure, PictureFile
 from .errors import GrainError, printable
 from .field_mean import average_fields
 from .grain_size_result import GrainSize
 from .json_file import save_json
+from .picture_files import Failure, PictureFile
 from .result_folder import clear_results, prepare_folder
 
 if TYPE_CHECKING:
     from .analysis import GrainAnalysis
+    from .batch import Batch
 
 Image = TypeVar("Image", Path, PictureFile)
 

@@ -16,10 +16,11 @@ from dataclasses import replace
 from functools import partial
 from pathlib import Path
 
-from .batch import EXIT_SOME_FAILED, Batch, Failure, PictureFile, add_image_arguments, attempt, make_counter
+from .batch import EXIT_SOME_FAILED, Batch, add_image_arguments, make_counter
 from .errors import GrainError, MeasurementError, UsageError, printable
 from .image_file import name_page
 from .micrograph import read_micrograph
+from .picture_files import Failure, PictureFile, attempt
 from .report_content import Report, ReportField, compose_field, compose_report
 from .report_html import render_html
 from .report_pdf import write_pdf

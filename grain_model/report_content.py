@@ -12,12 +12,12 @@ import numpy as np
 from matplotlib.figure import Figure
 from PIL import Image
 
-from .batch import Failure
 from .correction import describe_edits
 from .duplex import AlaGrain
 from .fields import CountedField, mean_of_counted
 from .grain_size_result import GrainSize
 from .measurement import grain_diameters
+from .picture_files import Failure
 from .plots import (
     LEAST_ASPECT_RATIO,
     figure_to_array,

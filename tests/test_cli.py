@@ -14,8 +14,8 @@ from PIL import Image
 
 from grain_model import analysis as analysis_module
 from grain_model import batch as batch_module
-from grain_model.batch import attempt, find_images, name_folders
 from grain_model.cli import main
+from grain_model.picture_files import attempt, find_images, name_folders
 from grain_model.report_content import compose_field
 from tests.drawn import draw_grid, predict_drawn
 

@@ -13,10 +13,10 @@ from functools import partial
 from pathlib import Path, PurePosixPath
 
 from ..analysis import GrainAnalysis
-from ..batch import IMAGE_SUFFIXES, Failure, PictureFile, attempt, find_images, name_folders
 from ..errors import ImageError, printable
 from ..fields import CountedField, count_field, write_fields
 from ..image_file import count_pages, name_page
+from ..picture_files import IMAGE_SUFFIXES, Failure, PictureFile, attempt, find_images, name_folders
 from ..scale_metadata import sidecar_names
 
 MAX_BATCH_FILES = 500
@@ -148,7 +148,7 @@ def count_batch(upload: BatchUpload, count: Callable[[PictureFile], GrainAnalysi
     batch = CountedBatch(len(upload.images) + len(upload.failures), failures=list(upload.failures))
     folder = Path(batch.folder.name)
     path = folder / "grains.zip"
-    folders = name_folders([image.folder for image, _ in upload.images])
+    folders = name_folders([image.result_name for image, _ in upload.images])
     with zipfile.ZipFile(path, "w", zipfile.ZIP_DEFLATED, compresslevel=3) as archive:
         for (image, name), results in zip(upload.images, folders, strict=True):
             batch.current = name

@@ -13,11 +13,11 @@ import pandas as pd
 from transformers import PreTrainedModel
 
 from ..analysis import LabelSettings
-from ..batch import Failure
 from ..errors import GrainError
 from ..fields import CountedField, mean_of_counted
 from ..grain_size_result import GrainSize, RuleResult
 from ..instances import Method
+from ..picture_files import Failure
 from ..report_content import scale_text, settings_text
 from ..scale import as_scale
 from ..words import plural

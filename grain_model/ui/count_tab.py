@@ -13,9 +13,9 @@ import gradio as gr
 from gradio.events import Dependency
 from transformers import PreTrainedModel
 
-from ..batch import PictureFile
 from ..correction import Edit, describe_edits
 from ..errors import CorrectionError, ImageError
+from ..picture_files import PictureFile
 from .clicks import Point
 from .correction_view import CONFIRMATIONS, lay_out_correction, redo, reset, take_click, undo
 from .counted import CountedMicrograph, archive_analysis, still_there

@@ -23,11 +23,11 @@ import gradio as gr
 from transformers import PreTrainedModel
 
 from ..analysis import GrainAnalysis, LabelSettings
-from ..batch import PictureFile
 from ..errors import ImageError, MeasurementError
 from ..export import FORMATS
 from ..fields import describe_fields
 from ..instances import METHODS, Method
+from ..picture_files import PictureFile
 from ..scale import as_scale
 from .batch_run import count_batch, open_uploads
 from .counted import CountedMicrograph, archive_analysis

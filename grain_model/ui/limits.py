@@ -9,9 +9,9 @@ from typing import Any
 from transformers import PreTrainedModel
 
 from ..analysis import GrainAnalysis
-from ..batch import PictureFile
 from ..counting import count_grains
 from ..micrograph import Micrograph, read_micrograph
+from ..picture_files import PictureFile
 
 MAX_UPLOAD_BYTES = 200 * 1024**2
 """Largest file that a visitor may load."""

@@ -6,9 +6,9 @@ import tempfile
 from dataclasses import dataclass
 from pathlib import Path
 
-from ..batch import PictureFile
 from ..image_file import browsers_show, count_pages
 from ..micrograph import Micrograph
+from ..picture_files import PictureFile
 from ..rendering import write_png
 from .limits import read_upload
 
