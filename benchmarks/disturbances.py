@@ -21,8 +21,8 @@ from tqdm import tqdm
 
 from grain_model.counting import count_grains
 from grain_model.loading import load_model
+from train.markdown import markdown_table
 from train.matching import match_labels, prepare_labels
-from train.report import table
 from train.synthesis import SyntheticMicrograph, synthesize_micrograph
 from train.synthesis.fields import smooth_noise
 
@@ -209,7 +209,7 @@ def main(arguments: list[str] | None = None) -> int:
             result = match_labels(prepare_labels(labels), prepare_labels(counted.labels))
             rows.append((name, result.f1, 100 * (result.n_pred - result.n_true) / max(result.n_true, 1)))
     means = pd.DataFrame(rows, columns=["disturbance", "f1", "bias"]).groupby("disturbance", sort=False).mean()
-    text = table(
+    text = markdown_table(
         ["disturbance", "F1", "count"],
         [(row.Index, f"{row.f1:.3f}", f"{row.bias:+.0f} %") for row in means.itertuples()],
     )

@@ -8,6 +8,8 @@ import torch
 from torch.nn import functional as F
 from transformers import PreTrainedConfig
 
+from .instances import has_other_label
+
 # Boundary pixels are a few per cent of a micrograph; each weighs this much more than another pixel.
 BOUNDARY_EMPHASIS = 3.0
 
@@ -42,6 +44,26 @@ def distance_within(mask: np.ndarray) -> np.ndarray:
     return np.sqrt(np.round(distance * distance))
 
 
+def grain_depth(labels: np.ndarray, shrunk: float = 0.0, *, deepest: float = 1.0) -> np.ndarray:
+    """Distance to the nearest boundary relative to the grain's deepest point.
+
+    Args:
+        labels: Integer (H, W), below 2**24: 0 or less where there is no grain.
+        shrunk: How far the grains' edges lie outside of their labels, in px.
+        deepest: What a grain's deepest point is given.
+
+    Returns:
+        float32 (H, W), 0 on boundaries and outside grains, `deepest` at the deepest point.
+    """
+    labels = np.maximum(labels, 0)
+    inside = (labels > 0) & ~has_other_label(labels, np.ones((3, 3), np.uint8))
+    distance = (distance_within(inside) + shrunk) * inside
+    ids = labels.ravel()
+    largest = np.zeros(int(ids.max()) + 1, np.float32)
+    np.maximum.at(largest, ids, distance.ravel())
+    return deepest * distance / np.maximum(largest[ids].reshape(labels.shape), 1)
+
+
 def targets_from_ids(
     labels: torch.Tensor, relative_distance: torch.Tensor | None = None
 ) -> tuple[torch.Tensor, torch.Tensor]:
@@ -52,8 +74,8 @@ def targets_from_ids(
         relative_distance: Float (B, H, W), the third map where it is known already; computed if left out.
 
     Returns:
-        Float (B, 3, H, W) in [0, 1]: interior (grain without its rim), boundary, distance to the boundary relative to
-        the grain's deepest point; and bool (B, H, W), the pixels that are known.
+        float32 (B, 3, H, W) in [0, 1]: interior (grain without its rim), boundary, distance to the boundary relative to
+        the grain's deepest point, see `grain_depth`; and bool (B, H, W), the pixels that are known.
     """
     known = labels >= 0
     # The rim of an unknown area is not a boundary that anyone has seen.
@@ -62,21 +84,9 @@ def targets_from_ids(
     boundary = boundary_from_ids(ids)
     interior = (ids > 0) & ~boundary
     if relative_distance is None:
-        distance = torch.from_numpy(np.stack([distance_within(picture) for picture in interior.cpu().numpy()]))
-        distance = distance.to(interior.device)
-        relative_distance = distance / _deepest_point(ids, distance).clamp(min=1.0) * interior
+        depth = np.stack([grain_depth(picture) for picture in ids.cpu().numpy()])
+        relative_distance = torch.from_numpy(depth).to(ids.device)
     return torch.stack([interior.float(), boundary.float(), relative_distance.float()], dim=1), known
-
-
-def _deepest_point(ids: torch.Tensor, distance: torch.Tensor) -> torch.Tensor:
-    """Largest distance within the grain of each pixel; only local maxima are gathered, which keeps atomics few."""
-    peak = distance == F.max_pool2d(distance[:, None], 3, stride=1, padding=1)[:, 0]
-    # Ids need not be consecutive; those that occur are counted through.
-    present, number = torch.unique(ids, return_inverse=True)
-    key = number + torch.arange(len(ids), device=ids.device)[:, None, None] * len(present)
-    deepest = distance.new_zeros(len(ids) * len(present))
-    deepest.scatter_reduce_(0, key[peak], distance[peak], "amax")
-    return deepest[key]
 
 
 def segmentation_loss(

@@ -6,7 +6,6 @@ import pytest
 import tifffile
 import torch
 
-from grain_model.segmentation_loss import targets_from_ids
 from train.datasets import (
     PSEUDO_SHIFT,
     Mixture,
@@ -23,7 +22,6 @@ from train.datasets import (
     training_tiles,
 )
 from train.labelled import UNKNOWN, LabelledDataError
-from train.synthesis import synthesize_micrograph
 
 
 def draw_mask() -> np.ndarray:
@@ -80,11 +78,19 @@ def test_cells_that_an_open_boundary_joins_are_unknown():
     assert (labels_from_boundaries(np.ones((5, 5), bool)) == UNKNOWN).all()
 
 
-def test_relative_distance_is_the_third_target():
-    for seed in range(3):
-        labels = synthesize_micrograph(seed, 96, diameter=(20.0, 40.0)).labels
-        expected = targets_from_ids(torch.from_numpy(labels)[None])[0][0, 2].numpy()
-        assert np.abs(relative_distance(labels) / 255 - expected).max() <= 0.5 / 255 + 1e-5
+def test_relative_distance_is_the_depth_in_256_steps():
+    labels = np.repeat([[1] * 3 + [2] * 12], 5, axis=0).astype(np.int32)
+    distance = relative_distance(labels)
+    assert distance.dtype == np.uint8
+    # The depths are 2, 1, 0, 0 and 1..11, relative to 2 and 11.
+    assert distance.tolist() == [[255, 128, 0, 0, *np.rint(255 * np.arange(1, 12) / 11).astype(int)]] * 5
+
+
+def test_relative_distance_is_multiplied_before_it_is_divided():
+    labels = np.ones((8, 8), np.int32)
+    labels[0, 0] = 0
+    # Half of the deepest point's distance: 255 times the quotient, which float32 holds as 0.5, would become 128.
+    assert relative_distance(labels)[4, 4] == 127
 
 
 def test_relative_distance_is_full_where_one_grain_fills_the_picture():

@@ -10,11 +10,11 @@ from scipy import ndimage
 from grain_model.segmentation_loss import (
     boundary_from_ids,
     distance_within,
+    grain_depth,
     segmentation_loss,
     targets_from_ids,
 )
 from tests.conftest import make_tiny_config
-from train.datasets import relative_distance
 
 
 def draw_ids(height: int = 60, width: int = 75, seeds: int = 9, *, gaps: bool = True) -> np.ndarray:
@@ -66,11 +66,26 @@ def test_distance_where_one_grain_fills_the_picture_is_finite():
     assert np.array_equal(distance_within(np.ones((30, 40), bool)), np.full((30, 40), 50.0))
 
 
-def test_large_grains_have_the_distance_that_training_draws():
+def test_depth_rises_evenly_from_a_straight_boundary_however_large_the_grain():
     ids = np.ones((290, 300), int)
     ids[:, 290:] = 2
-    distance = targets_from_ids(as_batch(ids))[0][0, 2].numpy()
-    assert np.abs(distance - relative_distance(ids) / 255).max() <= 0.5 / 255 + 1e-5
+    depth = grain_depth(ids)
+    assert depth.dtype == np.float32
+    # The boundary takes columns 289 and 290, and none runs along the edges of the picture.
+    expected = np.r_[np.arange(289, 0, -1) / 289, 0, 0, np.arange(1, 10) / 9]
+    np.testing.assert_allclose(depth, np.broadcast_to(expected, ids.shape), rtol=1e-6)
+
+
+def test_depth_counts_what_labels_were_shrunk_by_and_is_scaled_to_the_deepest_point():
+    ids = np.zeros((9, 30), int)
+    ids[:, 5:] = 1
+    expected = np.r_[[0] * 6, (np.arange(1, 25) + 4) / 28]
+    np.testing.assert_allclose(grain_depth(ids, 4.0), np.broadcast_to(expected, ids.shape), rtol=1e-6)
+    np.testing.assert_allclose(grain_depth(ids, 4.0, deepest=255)[0], 255 * expected, rtol=1e-6)
+
+
+def test_depth_where_nothing_is_a_grain_is_0():
+    assert not grain_depth(np.array([[0, -1], [-1, 0]])).any()
 
 
 def test_ids_may_be_any_numbers():

@@ -5,6 +5,7 @@ import math
 import torch
 from torch.nn import functional as F
 
+from grain_model.image_processing_grain import MIN_CONTRAST
 from train.labelled import UNKNOWN
 
 
@@ -44,7 +45,7 @@ def standardize_batch(pixels: torch.Tensor) -> torch.Tensor:
     As `standardize`, but that no ground is left out.
     """
     mean = pixels.mean((1, 2, 3), keepdim=True)
-    std = pixels.std((1, 2, 3), keepdim=True, correction=0).clamp(min=0.02)
+    std = pixels.std((1, 2, 3), keepdim=True, correction=0).clamp(min=MIN_CONTRAST)
     return (pixels - mean) / std
 
 

@@ -31,11 +31,9 @@ def draw_curves(rows: Sequence[dict[str, float]], path: Path) -> None:
         path: The PNG file.
     """
     # Imported late and without pyplot: a training run needs neither a window nor its global state.
-    from matplotlib.backends.backend_agg import FigureCanvasAgg
     from matplotlib.figure import Figure
 
     figure = Figure(figsize=(8, 5), layout="constrained")
-    FigureCanvasAgg(figure)
     top, bottom = figure.subplots(2, 1, sharex=True)
     steps = [row["step"] for row in rows]
     top.plot(steps, [row["loss"] for row in rows])

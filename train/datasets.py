@@ -12,9 +12,8 @@ from skimage.measure import regionprops
 from skimage.segmentation import relabel_sequential
 from torch.utils.data import Dataset
 
-from grain_model.instances import has_other_label
 from grain_model.micrograph import read_micrograph
-from grain_model.segmentation_loss import distance_within
+from grain_model.segmentation_loss import grain_depth
 from train.labelled import (
     UNKNOWN,
     LabelledDataError,
@@ -242,9 +241,7 @@ class TrainingSamples(Dataset):
 
 
 def relative_distance(labels: np.ndarray, shrunk: float = 0.0) -> np.ndarray:
-    """Distance to the nearest boundary relative to the grain's deepest point.
-
-    As in `targets_from_ids`, which has no `shrunk`.
+    """Distance to the nearest boundary relative to the grain's deepest point, in 256 steps; see `grain_depth`.
 
     Args:
         labels: Integer (H, W), 0 or less where there is no grain.
@@ -253,13 +250,8 @@ def relative_distance(labels: np.ndarray, shrunk: float = 0.0) -> np.ndarray:
     Returns:
         uint8 (H, W), 0 on boundaries and outside grains, 255 at the deepest point.
     """
-    labels = np.maximum(labels, 0)
-    inside = (labels > 0) & ~has_other_label(labels, np.ones((3, 3), np.uint8))
-    distance = (distance_within(inside) + shrunk) * inside
-    ids = labels.ravel()
-    deepest = np.zeros(int(ids.max()) + 1, np.float32)
-    np.maximum.at(deepest, ids, distance.ravel())
-    return np.round(255 * distance / np.maximum(deepest[ids].reshape(labels.shape), 1)).astype(np.uint8)
+    # Multiplied before the division: the other way round what lies halfway between two steps may be rounded elsewhere.
+    return np.round(grain_depth(labels, shrunk, deepest=255)).astype(np.uint8)
 
 
 def crop_square(

@@ -19,8 +19,8 @@ from sklearn.isotonic import IsotonicRegression
 from grain_model.expected_accuracy import CURVES
 from grain_model.json_file import save_json
 from train.contenders import MODEL_ROW
+from train.markdown import markdown_table
 from train.model_card import REPORT, REPORTS, ROOT
-from train.report import table
 
 FITTED_ON = "synthetic-test"
 # Where the curves have their points; each is a mean over REACH to both sides.
@@ -62,7 +62,7 @@ def expected_table(scores: pd.DataFrame, curves: dict[str, list[float]]) -> str:
             expected = np.interp(part["confidence"], curves["confidence"], curves[name]).mean()
             pairs.append(f"{expected:.2f}, {part[name].mean():.2f}")
         rows.append([material, f"{part['confidence'].mean():.2f}", *pairs])
-    return table(header, rows)
+    return markdown_table(header, rows)
 
 
 def draw_curves(scores: pd.DataFrame, curves: dict[str, list[float]], path: Path) -> None:

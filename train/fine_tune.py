@@ -26,7 +26,7 @@ from train.fit import Trainer, build_model, find_device, save_model
 from train.fit_options import FitError, FitOptions
 from train.instance_protocol import score_labels
 from train.labelled import UNKNOWN, find_labelled_micrographs
-from train.report import table as markdown_table
+from train.markdown import markdown_table
 
 # What differs from training from scratch: a short schedule that starts from a model that knows grains already.
 DEFAULTS = {

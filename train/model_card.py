@@ -11,7 +11,7 @@ import re
 from pathlib import Path
 
 from .instance_protocol import ALL_PICTURES, MEAN_OF_MATERIALS
-from .report import table
+from .markdown import markdown_table
 
 ROOT = Path(__file__).parent.parent
 PAGES = ("model_card.md", "README.md")
@@ -38,7 +38,7 @@ def results_table(report: Path) -> str:
         ]
         for method, scores in summary.items()
     ]
-    return table(header, rows)
+    return markdown_table(header, rows)
 
 
 # What fills a table, by its mark.

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -11,6 +11,7 @@ import pandas as pd
 
 from grain_model.json_file import save_json
 from train.instance_protocol import ALL_PICTURES, MEAN_OF_MATERIALS
+from train.markdown import markdown_table
 from train.matching import BOUNDARY_GROWTH_PX, IOU_THRESHOLD, SMALLEST_GRAIN_PX
 from train.seed_protocol import AS_THE_SEED, FULL_SIZE
 
@@ -55,20 +56,6 @@ class InstanceReport:
     figures: Mapping[str, str] = field(default_factory=dict)
 
 
-def table(header: Sequence[str], rows: Iterable[Sequence[str]]) -> str:
-    """Set a Markdown table with aligned columns: text left, the others right."""
-    lines = [list(header), *(list(row) for row in rows)]
-    widths = [max(3, *(len(line[column]) for line in lines)) for column in range(len(header))]
-
-    def set_line(line: Sequence[str]) -> str:
-        first = line[0].ljust(widths[0])
-        others = (cell.rjust(width) for cell, width in zip(line[1:], widths[1:], strict=True))
-        return "| " + " | ".join([first, *others]) + " |"
-
-    rule = "| " + " | ".join(["-" * widths[0], *("-" * (width - 1) + ":" for width in widths[1:])]) + " |"
-    return "\n".join([set_line(lines[0]), rule, *map(set_line, lines[1:])])
-
-
 def picture_tables(scores: pd.DataFrame) -> str:
     """Set one table a material: a line for each picture and the mean, three columns for each method."""
     methods = list(dict.fromkeys(scores["method"]))
@@ -88,7 +75,7 @@ def picture_tables(scores: pd.DataFrame) -> str:
         cells = [cell for method in methods for cell in _score_cells(means.loc[method])]
         grains = part.loc[part["method"] == methods[0], "n_true"].mean()
         lines.append(["mean", f"{grains:.1f}", *cells])
-        blocks.append(f"{material}\n\n{table(header, lines)}")
+        blocks.append(f"{material}\n\n{markdown_table(header, lines)}")
     return "\n\n".join(blocks)
 
 
@@ -104,7 +91,7 @@ def summary_table(summary: pd.DataFrame) -> str:
          f"{row['count_error']:.1%}", f"{row['mask_iou']:.3f}", f"{row['mask_dice']:.3f}"]
         for (method, material), row in summary.iterrows()
     ]  # fmt: skip
-    return table(header, lines)
+    return markdown_table(header, lines)
 
 
 def comparison_table(summary: pd.DataFrame) -> str:
@@ -117,7 +104,7 @@ def comparison_table(summary: pd.DataFrame) -> str:
     for method in dict.fromkeys(summary.index.get_level_values("method")):
         cells = [summary.loc[(method, material)] for material in materials]
         lines.append([method, *(text for row in cells for text in (f"{row['f1']:.3f}", f"{row['count_error']:.1%}"))])
-    return table(header, lines)
+    return markdown_table(header, lines)
 
 
 def count_change_table(count_changes: pd.DataFrame) -> str:
@@ -126,7 +113,7 @@ def count_change_table(count_changes: pd.DataFrame) -> str:
         [method, f"{factor:g}x", f"{rows['change'].mean():.1%}", f"{rows['change'].max():.1%}", str(len(rows))]
         for (method, factor), rows in count_changes.groupby(["method", "factor"], sort=False)
     ]
-    return table(["method", "size", "mean change of the count", "largest", "pictures"], lines)
+    return markdown_table(["method", "size", "mean change of the count", "largest", "pictures"], lines)
 
 
 def distribution_table(distributions: pd.DataFrame) -> str:
@@ -142,7 +129,7 @@ def distribution_table(distributions: pd.DataFrame) -> str:
         ]
         for row in distributions.itertuples()
     ]
-    return table(["method", "material", "property", "KS distance", "true median", "predicted median"], lines)
+    return markdown_table(["method", "material", "property", "KS distance", "true median", "predicted median"], lines)
 
 
 def calibration_table(calibration: pd.DataFrame) -> str:
@@ -150,7 +137,7 @@ def calibration_table(calibration: pd.DataFrame) -> str:
     lines = [
         [row.method, row.material, str(row.grains), f"{row.calibration_error:.3f}"] for row in calibration.itertuples()
     ]
-    return table(["method", "material", "grains", "calibration error"], lines)
+    return markdown_table(["method", "material", "grains", "calibration error"], lines)
 
 
 def seed_tables(summary: pd.DataFrame) -> str:
@@ -167,7 +154,8 @@ def seed_tables(summary: pd.DataFrame) -> str:
             ]
             for method, row in summary.loc[view].iterrows()
         ]
-        blocks.append(f"{view}\n\n{table(['method', 'mask IoU', 'IoU spread', 'count MAE', 'count R2'], lines)}")
+        header = ["method", "mask IoU", "IoU spread", "count MAE", "count R2"]
+        blocks.append(f"{view}\n\n{markdown_table(header, lines)}")
     return "\n\n".join(blocks)
 
 
@@ -196,7 +184,7 @@ def write_instance_report(report: InstanceReport, folder: Path) -> Path:
         sections[heading] = f"![{heading}]({name})"
     if report.weights:
         lines = [[row, known.get("name") or "-", known.get("version") or "-"] for row, known in report.weights.items()]
-        sections["Weights"] = table(["method", "weights", "version"], lines)
+        sections["Weights"] = markdown_table(["method", "weights", "version"], lines)
 
     report.scores.to_csv(folder / "instances.csv", index=False)
     content = {

@@ -9,23 +9,22 @@ import cv2
 import numpy as np
 
 from . import marks
+from .detection_limit import (
+    CLEARLY,
+    faintest_line,
+    line_alone_is_seen,
+    mottling_strength,
+    recorded,
+    sharpness,
+    slope,
+    step_floor,
+)
 from .fields import directional_noise, leave_out, pair_hash, smooth_noise, smoothstep
-from .instrument import expose
 from .polycrystal import Polycrystal, polycrystal
 from .recipe import Recipe
 
-# What is drawn to be seen, as a share of the standard deviation of noise and texture: a step between two areas is
-# averaged by the eye over both, a thin line only along itself, and in grains under CLEAR_DIAMETER px there is less to
-# average. Nothing is drawn to be seen below MIN_STEP of the recorded range. What is seen in the end is measured on the
-# recorded micrograph, see `visibility`.
-STEP_TO_NOISE = 0.3
-LINE_TO_NOISE = 0.7
-CLEAR_DIAMETER = 30.0
-MIN_STEP = 0.013
 # What covers less of a pixel is no mark that an eye would see.
 FAINTEST_MARK = 0.1
-# Lines and steps that are drawn to be seen exceed what can be seen by this factor.
-CLEARLY = 1.2
 
 
 @dataclass(frozen=True)
@@ -95,7 +94,7 @@ class _Painter:
         self.levels, self.second_phase = self._grain_levels()
         self.facets = self._grain_facets()
         self.colours = self._grain_colours()
-        if recipe.step > 0 and not self._line_alone_is_seen():
+        if recipe.step > 0 and not line_alone_is_seen(recipe):
             self._tell_neighbours_apart()
 
     def paint(self) -> Painted:
@@ -131,6 +130,11 @@ class _Painter:
         if chroma is not None and in_gap is not None:
             chroma *= 1 - in_gap[..., None]
         return Painted(grey, chroma, step, line, in_gap, self._marked())
+
+    @property
+    def _expected_grains(self) -> float:
+        """Number of discs of the mean diameter that have the field's area."""
+        return self.shape[0] * self.shape[1] / (np.pi / 4 * self.recipe.diameter**2)
 
     def _mark(self, drawn: np.ndarray) -> None:
         """Remember where a mark was drawn, float32 (H, W) in [0, 1]."""
@@ -220,14 +224,11 @@ class _Painter:
             grey += self._mottling()
         return grey, tone
 
-    def _mottling_strength(self) -> float:
-        return self.recipe.mottling * (0.5 * abs(self.recipe.depth) + self.recipe.step)
-
     def _mottling(self) -> np.ndarray:
         """Slow changes of brightness inside the grains; it does not go on from one grain to the next."""
         rng, n = self.rng.spawn(1)[0], self.crystal.n_seeds
         cell = max(self.recipe.mottling_cell * self.recipe.diameter, 3.0)
-        strength = self._mottling_strength() * np.exp(0.5 * rng.standard_normal(n))
+        strength = mottling_strength(self.recipe) * np.exp(0.5 * rng.standard_normal(n))
         # Of two fields, each grain mixes its own share.
         turn = rng.uniform(0, 2 * np.pi, n)
         first, second = (
@@ -290,9 +291,9 @@ class _Painter:
         if recipe.fading > 0:
             field = smooth_noise(rng, self.shape, 0.5 * max(self.shape))
             strength = strength * (1 - np.float32(recipe.fading) * smoothstep(field, -0.5, 1.0))
-        if self._line_alone_is_seen():
+        if line_alone_is_seen(recipe):
             # A few edges too faint to see would join grains whose other boundaries are in plain sight.
-            strength = np.copysign(np.maximum(np.abs(strength), self._faintest_line()), strength)
+            strength = np.copysign(np.maximum(np.abs(strength), faintest_line(recipe)), strength)
         if recipe.missing > 0:
             cell = max(recipe.diameter * rng.uniform(0.12, 0.8), 3.0)
             strength *= leave_out(smooth_noise(rng, self.shape, cell), recipe.missing, 0.15, 0.25)
@@ -301,50 +302,13 @@ class _Painter:
             strength *= leave_out(field, rng.uniform(0.25, 0.6), 0.2, 0.2)
         return strength * (1 + 0.2 * smooth_noise(rng, self.shape, 6.0))
 
-    def _step_floor(self) -> float:
-        """Smallest step between two grains that can be seen, in units of the recorded range."""
-        few_pixels = max(1.0, CLEAR_DIAMETER / self.recipe.diameter)
-        return max(MIN_STEP, STEP_TO_NOISE * few_pixels * self._roughness())
-
-    def _line_floor(self) -> float:
-        """Faintest line that can be seen, in units of the recorded range."""
-        few_pixels = max(1.0, CLEAR_DIAMETER / self.recipe.diameter) ** 0.5
-        return max(1.5 * MIN_STEP, LINE_TO_NOISE * few_pixels * self._roughness())
-
-    def _roughness(self) -> float:
-        """Standard deviation of what hides a boundary, in units of the recorded range."""
-        recipe = self.recipe
-        painted = recipe.texture + 0.5 * recipe.lamellae + recipe.polish + 0.5 * self._mottling_strength()
-        return recipe.noise * recipe.noise_cell + 0.5 * recipe.scan_lines + painted * self._slope()
-
-    def _recorded(self, painted: np.ndarray) -> np.ndarray:
-        """Grey values in units of the recorded range, but for a constant."""
-        return self.recipe.contrast * expose(self.recipe, painted)
-
-    def _slope(self) -> float:
-        """Recorded change for one painted, at the grains' mean level."""
-        recipe = self.recipe
-        return recipe.contrast * recipe.gamma * float(np.clip(recipe.level, 0.1, 1)) ** (recipe.gamma - 1)
-
-    def _sharpness(self) -> float:
-        """Share of a line's depth that the optics leave."""
-        # A line of the length of the movement has this standard deviation.
-        blur = math.hypot(self.recipe.blur, self.recipe.motion / math.sqrt(12))
-        return self.recipe.line_width / (self.recipe.line_width + blur)
-
-    def _faintest_line(self) -> float:
-        """Painted depth of a line that is clearly seen on a grain of the mean level."""
-        return CLEARLY * self._line_floor() / (self._sharpness() * self._slope())
-
-    def _line_alone_is_seen(self) -> bool:
-        return bool(abs(self.recipe.depth) > self._faintest_line())
-
     def _steps(self, ids: np.ndarray, other_ids: np.ndarray, grey: np.ndarray, other_grey: np.ndarray) -> np.ndarray:
         """Recorded step in grey and colour between grains, given by their ids and painted grey values."""
-        step = np.abs(self._recorded(grey) - self._recorded(other_grey))
-        if self.recipe.chroma > 0:
+        recipe = self.recipe
+        step = np.abs(recorded(recipe, grey) - recorded(recipe, other_grey))
+        if recipe.chroma > 0:
             difference = self.colours[ids] - self.colours[other_ids]
-            step = step + 0.6 * self.recipe.contrast * np.abs(difference).max(axis=-1)
+            step = step + 0.6 * recipe.contrast * np.abs(difference).max(axis=-1)
         return step
 
     def _tell_neighbours_apart(self) -> None:
@@ -353,15 +317,15 @@ class _Painter:
         Without it a few look-alike pairs chain many grains into one label while most of their boundaries are in plain
         sight: labels that no eye would give.
         """
-        rng, crystal = self.rng, self.crystal
+        rng, recipe, crystal = self.rng, self.recipe, self.crystal
         near = crystal.distance < 1.0
         # As one number a pair: numpy sorts these many times faster than rows.
         keys = np.unique(crystal.labels[near].astype(np.int64) * crystal.n_seeds + crystal.neighbours[near])
         pairs = np.stack(np.divmod(keys, crystal.n_seeds), axis=1)
-        floor = self._step_floor()
-        reach = max(2.0 * self.recipe.step, 5.0 * floor / self._slope())
+        floor = step_floor(recipe)
+        reach = max(2.0 * recipe.step, 5.0 * floor / slope(recipe))
         # Within what the camera records.
-        low, high = max(self.recipe.level - reach, 0.03), min(self.recipe.level + reach, 0.97)
+        low, high = max(recipe.level - reach, 0.03), min(recipe.level + reach, 0.97)
         for _ in range(12):
             alike = pairs[self._steps(*pairs.T, *self.levels[pairs].T) < CLEARLY * floor]
             if len(alike) == 0:
@@ -371,9 +335,9 @@ class _Painter:
 
     def _depths(self, ground: np.ndarray, lines: np.ndarray) -> np.ndarray:
         """Recorded depth or height of the lines: the deepest or the brightest that was drawn across the boundary."""
-        across = np.ones((5, 5), np.uint8)
+        recipe, across = self.recipe, np.ones((5, 5), np.uint8)
         drawn = np.stack([cv2.erode(lines, across), cv2.dilate(lines, across)])
-        return np.abs(self._recorded(ground + self._sharpness() * drawn) - self._recorded(ground)).max(axis=0)
+        return np.abs(recorded(recipe, ground + sharpness(recipe) * drawn) - recorded(recipe, ground)).max(axis=0)
 
     def _draw_lines(self, line: np.ndarray) -> np.ndarray:
         rng, recipe, distance = self.rng, self.recipe, self.crystal.distance
@@ -424,8 +388,7 @@ class _Painter:
     def _with_pockets(self, gaps: _Gaps) -> _Gaps:
         """Widen the gaps at some places and lay a smooth polygon into each: the floor of a pore, not a grain."""
         rng, recipe = self.rng, self.recipe
-        grains = self.shape[0] * self.shape[1] / (np.pi / 4 * recipe.diameter**2)
-        count = int(np.clip(recipe.pockets * grains, 1, 60))
+        count = int(np.clip(recipe.pockets * self._expected_grains, 1, 60))
         y, x = np.nonzero(gaps.depth > 0.7 * gaps.depth.max())
         if len(x) == 0:
             return gaps
@@ -479,8 +442,7 @@ class _Painter:
     def _pores(self, grey: np.ndarray) -> np.ndarray:
         """Round pores in and between the grains, with a rim that shines or not."""
         rng, recipe = self.rng.spawn(1)[0], self.recipe
-        grains = grey.size / (np.pi / 4 * recipe.diameter**2)
-        count = int(np.clip(recipe.pores * grains, 1, 300))
+        count = int(np.clip(recipe.pores * self._expected_grains, 1, 300))
         drawn = np.clip(2 * marks.pits(rng, self.shape, count, recipe.pore_radius * recipe.diameter), 0, 1)
         self._mark(drawn)
         rim = cv2.GaussianBlur(drawn, (0, 0), rng.uniform(0.8, 2.5))
@@ -496,8 +458,7 @@ class _Painter:
 
     def _particles(self, grey: np.ndarray) -> np.ndarray:
         rng, recipe, shape = self.rng, self.recipe, self.shape
-        grains = shape[0] * shape[1] / (np.pi / 4 * recipe.diameter**2)
-        count = int(np.clip(recipe.particles * grains * rng.uniform(0.5, 2), 3, 400))
+        count = int(np.clip(recipe.particles * self._expected_grains * rng.uniform(0.5, 2), 3, 400))
         near_y, near_x = np.nonzero(self.crystal.distance < 1.0)
         on_boundary = rng.random(count) < recipe.particles_on_boundary
         pick = rng.integers(0, max(len(near_x), 1), count)
