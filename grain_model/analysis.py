@@ -18,8 +18,9 @@ from .expected_accuracy import ExpectedAccuracy, expected_accuracy
 from .grain_size import grain_size
 from .grain_size_result import GrainSize
 from .image_processing_grain import standardize
-from .instances import BOUNDARY, DEFAULT_SETTINGS, LabelSettings, Method, label_grains, resample
+from .instances import BOUNDARY, label_grains, resample
 from .json_file import save_json
+from .label_settings import DEFAULT_SETTINGS, LabelSettings, Method
 from .label_tiff import write_label_tiff
 from .measurement import measure_grains, um_column, with_units
 from .micrograph import Micrograph
@@ -185,8 +186,8 @@ class GrainAnalysis:
     def relabel(
         self,
         *,
-        method: Method = "watershed",
-        boundary_sensitivity: float = 0.5,
+        method: Method = DEFAULT_SETTINGS.method,
+        boundary_sensitivity: float = DEFAULT_SETTINGS.boundary_sensitivity,
         min_grain_area: float | None = None,
     ) -> GrainAnalysis:
         """Draw the labels anew from the same maps, without running the network.

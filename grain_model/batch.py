@@ -17,7 +17,7 @@ from tqdm import tqdm
 from .arguments import ALL_PAGES, non_negative_number, page_number, positive_number, share
 from .errors import UsageError, printable
 from .image_file import count_pages
-from .instances import METHODS
+from .label_settings import DEFAULT_SETTINGS, METHODS
 from .micrograph import read_micrograph
 from .picture_files import Failure, PictureFile, attempt, list_images, name_folders
 
@@ -64,13 +64,13 @@ def add_image_arguments(parser: argparse.ArgumentParser) -> None:
         metavar="N",
         help="page of a TIFF or frame of an animation, from 0, or `all`, each as an image; default: the first",
     )
-    parser.add_argument("--method", choices=METHODS, default="watershed", help="default: watershed")
+    parser.add_argument("--method", choices=METHODS, default=DEFAULT_SETTINGS.method, help="default: %(default)s")
     parser.add_argument(
         "--boundary-sensitivity",
         type=share,
-        default=0.5,
+        default=DEFAULT_SETTINGS.boundary_sensitivity,
         metavar="S",
-        help="0 to 1, higher finds weaker boundaries and so more grains; default: 0.5",
+        help="0 to 1, higher finds weaker boundaries and so more grains; default: %(default)s",
     )
     parser.add_argument(
         "--min-grain-area",

@@ -8,9 +8,9 @@ from typing import Any, Literal
 
 from transformers import PreTrainedModel
 
-from .analysis import GrainAnalysis, LabelSettings, analyze
+from .analysis import GrainAnalysis, analyze
 from .errors import ModelError
-from .instances import Method
+from .label_settings import DEFAULT_SETTINGS, LabelSettings, Method
 from .loading import is_onnx_file, load_model
 from .micrograph import Micrograph, read_micrograph
 from .onnx_backend import OnnxNetwork, load_onnx
@@ -24,8 +24,8 @@ def count_grains(
     um_per_pixel: float | None = None,
     model: str | os.PathLike | PreTrainedModel | OnnxNetwork | None = None,
     *,
-    method: Method = "watershed",
-    boundary_sensitivity: float = 0.5,
+    method: Method = DEFAULT_SETTINGS.method,
+    boundary_sensitivity: float = DEFAULT_SETTINGS.boundary_sensitivity,
     min_grain_area: float | None = None,
     backend: Backend = "torch",
     progress: Callable[[int, int], None] | None = None,

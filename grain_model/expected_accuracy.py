@@ -10,7 +10,7 @@ from typing import Any
 
 import numpy as np
 
-from .instances import DEFAULT_SETTINGS, LabelSettings
+from .label_settings import DEFAULT_SETTINGS, LabelSettings
 from .weights_origin import EMBEDDED_WEIGHTS
 
 CURVES = EMBEDDED_WEIGHTS / "expected_accuracy.json"

@@ -16,7 +16,8 @@ from transformers.image_utils import ChannelDimension, PILImageResampling, SizeD
 from .configuration_grain import GrainConfig
 from .errors import ImageError
 from .foreign import foreign_ground
-from .instances import LabelSettings, Method, label_grains
+from .instances import label_grains
+from .label_settings import DEFAULT_SETTINGS, LabelSettings, Method
 from .micrograph import read_micrograph
 from .pixels import from_pil, to_rgb
 
@@ -196,8 +197,8 @@ class GrainImageProcessor(PilBackend):
         threshold: float = 0.0,
         mask_threshold: float | None = None,
         overlap_mask_area_threshold: float | None = None,
-        method: Method = "watershed",
-        boundary_sensitivity: float = 0.5,
+        method: Method = DEFAULT_SETTINGS.method,
+        boundary_sensitivity: float = DEFAULT_SETTINGS.boundary_sensitivity,
         min_grain_area: float | None = None,
     ) -> list[dict[str, Any]]:
         """Turn the model's logits into grains.

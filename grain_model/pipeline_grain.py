@@ -7,7 +7,8 @@ from typing import Any
 from transformers import AutoModel, Pipeline
 from transformers.pipelines import PIPELINE_REGISTRY
 
-from .analysis import GrainAnalysis, LabelSettings, analyze
+from .analysis import GrainAnalysis, analyze
+from .label_settings import LabelSettings
 from .micrograph import Micrograph, read_micrograph
 from .weights_origin import describe_weights
 

@@ -12,7 +12,7 @@ from grain_model.correction import Edit
 from grain_model.counting import count_grains
 from grain_model.expected_accuracy import CURVES, ExpectedAccuracy, expected_accuracy
 from grain_model.fields import CountedField, write_fields
-from grain_model.instances import DEFAULT_SETTINGS, LabelSettings
+from grain_model.label_settings import DEFAULT_SETTINGS, LabelSettings
 from grain_model.report_content import compose_field
 from grain_model.ui.card import describe_count
 from grain_model.version import __version__

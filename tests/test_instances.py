@@ -5,7 +5,8 @@ import numpy as np
 import pytest
 
 from grain_model.errors import MeasurementError
-from grain_model.instances import LabelSettings, grain_confidence, grain_regions, label_grains, typical_area
+from grain_model.instances import grain_confidence, grain_regions, label_grains, typical_area
+from grain_model.label_settings import LabelSettings
 from tests.drawn import drawn_maps, squares
 
 

@@ -319,6 +319,7 @@ def test_links_are_read_as_they_are_written(scale, area):
     [
         ("um_per_pixel", "-1"),
         ("um_per_pixel", "nan"),
+        ("um_per_pixel", "1e9"),
         ("boundary_sensitivity", "2"),
         ("min_grain_area", "x"),
         ("show", "<b>"),

@@ -4,7 +4,8 @@ import cv2
 import numpy as np
 import pytest
 
-from grain_model.instances import BOUNDARY, LabelSettings, label_grains
+from grain_model.instances import BOUNDARY, label_grains
+from grain_model.label_settings import LabelSettings
 from grain_model.quality import assess_quality, is_blank, sharpness
 from tests.drawn import drawn_maps, squares
 

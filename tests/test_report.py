@@ -19,8 +19,9 @@ from grain_model import batch as batch_module
 from grain_model import counting as counting_module
 from grain_model import report as report_module
 from grain_model import report_content, report_pdf
-from grain_model.analysis import GrainAnalysis, LabelSettings
+from grain_model.analysis import GrainAnalysis
 from grain_model.errors import MeasurementError, ScaleError, UsageError
+from grain_model.label_settings import LabelSettings
 from grain_model.micrograph import Micrograph
 from grain_model.picture_files import Failure
 from grain_model.report import write_report

@@ -8,10 +8,11 @@ from dataclasses import dataclass
 import cv2
 import numpy as np
 
+from grain_model.label_settings import DEFAULT_SETTINGS
 from train.baselines import BASELINES
 
 MODEL_ROW = "this model"
-DEFAULT_LABEL_METHOD = "watershed"
+DEFAULT_LABEL_METHOD = DEFAULT_SETTINGS.method
 # The interior map cut at one half, as it is: what a model that was trained on masks means to say.
 MASK_METHOD = "mask"
 

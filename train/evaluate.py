@@ -10,7 +10,7 @@ from pathlib import Path
 import pandas as pd
 
 from grain_model.arguments import natural_number, positive_integer, positive_number
-from grain_model.instances import METHODS
+from grain_model.label_settings import METHODS
 from train.baselines import BASELINES
 from train.contenders import DEFAULT_LABEL_METHOD, MASK_METHOD, MODEL_ROW, Contender, baseline, model_contender
 from train.instance_protocol import ScoredPicture, score_pictures, summarize

@@ -12,11 +12,10 @@ import gradio as gr
 import pandas as pd
 from transformers import PreTrainedModel
 
-from ..analysis import LabelSettings
 from ..errors import GrainError
 from ..fields import CountedField, mean_of_counted
 from ..grain_size_result import GrainSize, RuleResult
-from ..instances import Method
+from ..label_settings import LabelSettings, Method
 from ..picture_files import Failure
 from ..report_content import scale_text, settings_text
 from ..scale import as_scale

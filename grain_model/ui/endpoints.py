@@ -22,11 +22,11 @@ from typing import Any
 import gradio as gr
 from transformers import PreTrainedModel
 
-from ..analysis import GrainAnalysis, LabelSettings
+from ..analysis import GrainAnalysis
 from ..errors import ImageError, MeasurementError
 from ..export import FORMATS
 from ..fields import describe_fields
-from ..instances import METHODS, Method
+from ..label_settings import DEFAULT_SETTINGS, METHODS, LabelSettings, Method
 from ..picture_files import PictureFile
 from ..scale import as_scale
 from .batch_run import count_batch, open_uploads
@@ -119,8 +119,8 @@ class _Endpoints:
         self,
         image: str,
         um_per_pixel: float | None = None,
-        method: Method = "watershed",
-        boundary_sensitivity: float = 0.5,
+        method: Method = DEFAULT_SETTINGS.method,
+        boundary_sensitivity: float = DEFAULT_SETTINGS.boundary_sensitivity,
         min_grain_area: float | None = None,
         page: int | None = None,
     ) -> tuple[Any, ...]:
@@ -149,8 +149,8 @@ class _Endpoints:
         self,
         result: str,
         um_per_pixel: float | None = None,
-        method: Method = "watershed",
-        boundary_sensitivity: float = 0.5,
+        method: Method = DEFAULT_SETTINGS.method,
+        boundary_sensitivity: float = DEFAULT_SETTINGS.boundary_sensitivity,
         min_grain_area: float | None = None,
     ) -> tuple[Any, ...]:
         """Count an image again with other settings, from what the network saw the first time; takes about a second.
@@ -177,8 +177,8 @@ class _Endpoints:
         self,
         archive: str,
         um_per_pixel: float | None = None,
-        method: Method = "watershed",
-        boundary_sensitivity: float = 0.5,
+        method: Method = DEFAULT_SETTINGS.method,
+        boundary_sensitivity: float = DEFAULT_SETTINGS.boundary_sensitivity,
         min_grain_area: float | None = None,
         all_pages: bool = False,
         progress: gr.Progress = gr.Progress(),  # noqa: B008  gradio looks for it among the defaults

@@ -8,8 +8,8 @@ from pathlib import Path
 import gradio as gr
 from gradio.data_classes import ImageData
 
-from ..instances import METHODS
-from .settings import PageSettings
+from ..label_settings import METHODS
+from .settings import SENSITIVITY_RANGE, PageSettings
 
 
 @dataclass(frozen=True)
@@ -92,8 +92,7 @@ def lay_out_label_settings(prefix: str = "") -> LabelFields:
             info="Watershed separates grains that touch; components does not.",
         )
         boundary_sensitivity = gr.Slider(
-            0.05,
-            0.95,
+            *SENSITIVITY_RANGE,
             value=standard.boundary_sensitivity,
             step=0.05,
             label="Boundary sensitivity",

@@ -8,9 +8,12 @@ from dataclasses import dataclass, fields, replace
 from typing import Any
 from urllib.parse import urlencode
 
-from ..analysis import LabelSettings
-from ..instances import METHODS
+from ..label_settings import DEFAULT_SETTINGS, METHODS, LabelSettings
 from ..rendering import OVERLAY_STYLES
+from ..scale import LARGEST_SCALE, SMALLEST_SCALE
+
+SENSITIVITY_RANGE = (0.05, 0.95)
+"""Of the slider: at the ends everything and nothing would be a boundary."""
 
 EDGE_RULES = {
     "all": "All grains",
@@ -36,8 +39,8 @@ class PageSettings:
     """
 
     um_per_pixel: float | None = None
-    method: str = "watershed"
-    boundary_sensitivity: float = 0.5
+    method: str = DEFAULT_SETTINGS.method
+    boundary_sensitivity: float = DEFAULT_SETTINGS.boundary_sensitivity
     min_grain_area: float | None = None
     show: str = "fill"
     opacity: float = 0.35
@@ -131,9 +134,9 @@ def _one_of(choices: Collection[str]) -> Any:
 
 
 _READERS = {
-    "um_per_pixel": _number_within(1e-6),
+    "um_per_pixel": _number_within(SMALLEST_SCALE, LARGEST_SCALE),
     "method": _one_of(METHODS),
-    "boundary_sensitivity": _number_within(0.05, 0.95),
+    "boundary_sensitivity": _number_within(*SENSITIVITY_RANGE),
     "min_grain_area": _number_within(0),
     "show": _one_of(OVERLAY_STYLES),
     "opacity": _number_within(0, 1),

@@ -1,0 +1,47 @@
+"""The settings by which the network's maps become labels."""
+
+import math
+from dataclasses import dataclass
+from typing import Literal, get_args
+
+from .errors import MeasurementError
+
+Method = Literal["watershed", "components"]
+METHODS: tuple[str, ...] = get_args(Method)
+
+
+@dataclass(frozen=True)
+class LabelSettings:
+    """How the network's maps become labels; none of it needs the network again.
+
+    Attributes:
+        method: `"watershed"` separates grains that touch, `"components"` is plain connected components.
+        boundary_sensitivity: 0 to 1; higher draws boundaries from weaker evidence, so it splits more.
+        min_grain_area: Smallest grain, px; what is smaller joins a neighbour, and with `"components"` is left out.
+            `None` follows the image's own grain size.
+
+    Raises:
+        MeasurementError: If the method is unknown, the sensitivity is outside 0 to 1 or the area is no area.
+    """
+
+    method: Method = "watershed"
+    boundary_sensitivity: float = 0.5
+    min_grain_area: float | None = None
+
+    def __post_init__(self) -> None:
+        if self.method not in METHODS:
+            known = " or ".join(repr(method) for method in METHODS)
+            raise MeasurementError(f"The method {self.method!r} is unknown: expected {known}. Use one of them.")
+        if self.boundary_sensitivity is None or not 0 <= self.boundary_sensitivity <= 1:
+            raise MeasurementError(
+                f"The boundary sensitivity is {self.boundary_sensitivity}: expected a number from 0 to 1. "
+                "The default is 0.5."
+            )
+        if self.min_grain_area is not None and not 0 <= self.min_grain_area < math.inf:
+            raise MeasurementError(
+                f"The smallest grain is {self.min_grain_area} px: expected an area of 0 or more. Leave it out to "
+                "follow the image's own grains."
+            )
+
+
+DEFAULT_SETTINGS = LabelSettings()
