@@ -25,15 +25,16 @@ from grain_model.ui import build_page
 from grain_model.ui import count_tab as count_tab_module
 from grain_model.ui.card import describe_count
 from grain_model.ui.correction_view import undo
-from grain_model.ui.count_tab import CORRECTED_MEANWHILE, Stand, Visit, _CountTab
+from grain_model.ui.count_tab import CORRECTED_MEANWHILE, _CountTab
 from grain_model.ui.counted import archive_analysis
 from grain_model.ui.examples import list_examples
 from grain_model.ui.grain_table import grain_table
 from grain_model.ui.opened import open_micrograph
 from grain_model.ui.results import plot_distribution
 from grain_model.ui.settings import PageSettings
-from tests.browser import Site, needs_chromium, serve, write_grid
-from tests.drawn import draw_grid
+from grain_model.ui.visit import Stand, Visit
+from tests.browser import Site, needs_chromium, serve
+from tests.drawn import draw_grid, write_grid
 from tests.page_steps import expect_card, expect_count, open_section, picture, press_count, shown_count, upload
 
 pytestmark = needs_chromium

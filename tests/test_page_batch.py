@@ -27,25 +27,18 @@ from grain_model.grain_size import grain_size
 from grain_model.micrograph import read_micrograph
 from grain_model.picture_files import Failure
 from grain_model.ui import batch_run
+from grain_model.ui.batch_card import describe_batch, tabulate
 from grain_model.ui.batch_run import CountedBatch, count_batch, open_uploads
-from grain_model.ui.batch_tab import describe_batch, tabulate
-from tests.browser import Site, needs_chromium, serve, visit, write_grid
-from tests.drawn import draw_grid, predict_drawn
+from tests.browser import needs_chromium, serve, visit
+from tests.drawn import draw_grid, write_grid
 from tests.page_steps import open_section
 
 RESULT_FILES = ("grains.csv", "labels.tif", "mask.png", "overlay.png", "summary.json")
 
 
-@pytest.fixture(scope="module")
-def site() -> Iterator[Site]:
-    with serve() as served:
-        yield served
-
-
 @pytest.fixture
-def count(monkeypatch, tiny_model):
+def count(sees_drawings, tiny_model):
     """Counts a file with a network that sees what is drawn."""
-    monkeypatch.setattr(analysis_module, "predict_at_canonical_scale", predict_drawn)
     return lambda image: count_grains(read_micrograph(image.path, 0.5, page=image.page), model=tiny_model)
 
 
@@ -358,8 +351,7 @@ def upload_each(folder: Path, *files: tuple[str, bytes]) -> list[str]:
     return [str(path) for path in paths]
 
 
-def test_a_text_file_belongs_to_the_picture_of_its_name(tmp_path, monkeypatch, tiny_model):
-    monkeypatch.setattr(analysis_module, "predict_at_canonical_scale", predict_drawn)
+def test_a_text_file_belongs_to_the_picture_of_its_name(tmp_path, sees_drawings, tiny_model):
     files = [("a.txt", JEOL_TEXT), ("a.png", png(2, 2)), ("b.png", png(2, 3)), ("notes.txt", b"500x")]
     upload = open_uploads(upload_each(tmp_path, *files))
     assert [name for _, name in upload.images] == ["a.png", "b.png", "notes.txt"] and upload.failures == []
@@ -499,8 +491,7 @@ def test_the_zip_is_laid_out_as_the_command_line_writes(tmp_path, tiny_model, co
     assert means[0] == means[1]
 
 
-def test_a_scale_for_some_files_only_gives_no_mean(tmp_path, monkeypatch, tiny_model):
-    monkeypatch.setattr(analysis_module, "predict_at_canonical_scale", predict_drawn)
+def test_a_scale_for_some_files_only_gives_no_mean(tmp_path, sees_drawings, tiny_model):
     paths = [str(write_grid(tmp_path / f"{name}.png", 3, 3)) for name in ("a", "b")]
     batch = finish(
         count_batch(
@@ -527,10 +518,7 @@ def test_memory_does_not_grow_with_the_number_of_files(tmp_path, count):
 
 
 def test_fields_that_differ_much_ask_for_more_fields(tmp_path, count):
-    paths = []
-    for number, cell in enumerate((30, 34, 38, 42)):
-        paths.append(str(tmp_path / f"{number}.png"))
-        Image.fromarray(draw_grid(9, 9, cell)).save(paths[-1])
+    paths = [str(write_grid(tmp_path / f"{cell}.png", 9, 9, cell)) for cell in (30, 34, 38, 42)]
     card = describe_batch(finish(count_batch(open_uploads(paths), count)))
     assert "over 10 %; measure more fields" in card and "of 4 fields" in card
 

@@ -4,24 +4,17 @@ from __future__ import annotations
 
 import threading
 import time
-from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from functools import partial
 
-import pytest
 from gradio_client import Client, handle_file
 
 from grain_model import analysis as analysis_module
 from grain_model.ui.batch_run import count_batch, open_uploads
-from grain_model.ui.limits import count_upload
-from tests.browser import Site, needs_chromium, serve, visit, write_grid
+from grain_model.ui.uploads import count_upload
+from tests.browser import needs_chromium, visit
+from tests.drawn import write_grid
 from tests.page_steps import expect_count, press_count, upload
-
-
-@pytest.fixture(scope="module")
-def site() -> Iterator[Site]:
-    with serve() as served:
-        yield served
 
 
 @needs_chromium

@@ -5,7 +5,7 @@ from __future__ import annotations
 import html
 import os
 from collections.abc import Callable
-from dataclasses import dataclass, field, fields, replace
+from dataclasses import fields, replace
 from pathlib import Path
 from typing import Any
 
@@ -16,9 +16,8 @@ from transformers import PreTrainedModel
 from ..correction import Edit, describe_edits
 from ..errors import CorrectionError, ImageError
 from ..picture_files import PictureFile
-from .clicks import Point
 from .correction_view import CONFIRMATIONS, lay_out_correction, redo, reset, take_click, undo
-from .counted import CountedMicrograph, archive_analysis, still_there
+from .counted import CountedMicrograph, archive_analysis, still_there, unless_own
 from .entry import (
     Entry,
     lay_out_gallery,
@@ -29,17 +28,17 @@ from .entry import (
     show_page,
 )
 from .errors import clear_errors
+from .events import MODEL_QUEUE, PRIVATE, REDRAW_QUEUE
 from .examples import list_examples
-from .limits import MODEL_QUEUE, PRIVATE, REDRAW_QUEUE, count_upload
 from .link_view import add_link_view
 from .opened import OpenedMicrograph, open_micrograph
+from .question_view import lay_out_question
 from .results import Results, Updates, lay_out_display, lay_out_downloads, lay_out_pictures, lay_out_table
 from .scale_view import add_scale_view
 from .scroll import SHOW_MICROGRAPH, SHOW_OVERLAY, SHOW_RESULTS
 from .settings import LinkedPage, PageSettings, read_link
-
-QUESTION = """**Your corrections would be lost.** Method, boundary sensitivity, smallest grain and a new count draw all
-grains anew. Scale, overlay and edge rule keep the corrections."""
+from .uploads import count_upload
+from .visit import Stand, Visit
 
 CORRECTED_MEANWHILE = "You corrected grains while the picture was counted again: your corrections stay."
 
@@ -49,9 +48,6 @@ NO_IMAGE = (
     "There is no image yet. A micrograph is expected: PNG, JPEG, TIFF, BMP or WebP. "
     "Load one, or choose one of the examples."
 )
-
-# Each holds the maps of a picture.
-MOST_LEFT = 4
 
 
 def build_count_tab(examples: Path | None, model: str | os.PathLike | PreTrainedModel | None) -> gr.State:
@@ -65,82 +61,6 @@ def build_count_tab(examples: Path | None, model: str | os.PathLike | PreTrained
         What holds the visitor's `CountedMicrograph`, `None` before the first.
     """
     return _CountTab(list_examples(examples), model).results.counted
-
-
-@dataclass
-class Visit:
-    """Where a visitor is: one object for as long as the page is open, so that a handler still at work sees it change.
-
-    Attributes:
-        picture: The file that the page shows, as it was uploaded; empty for none, `None` where that is not known:
-            before the first, and where the server began anew under an open page.
-        shown: The count that the page shows, which may have changed since a handler that is still at work began.
-        left: The last MOST_LEFT counts with corrections that the page went on from, by the file, or the page of a file,
-            that they are of: for when it comes again.
-    """
-
-    picture: str | None = None
-    shown: CountedMicrograph | None = None
-    left: dict[str, CountedMicrograph] = field(default_factory=dict)
-
-    def leave(self, counted: CountedMicrograph) -> None:
-        """Keep a count that the page goes on from; it takes the place of an earlier one of its picture."""
-        self.left.pop(counted.source, None)
-        self.left[counted.source] = counted
-        if len(self.left) > MOST_LEFT:
-            del self.left[next(iter(self.left))]
-
-    def has_left(self, picture: str) -> bool:
-        """Whether the page has gone on from a picture."""
-        return self.picture not in (None, picture)
-
-    def has_corrected(self, before: CountedMicrograph | None) -> bool:
-        """Whether grains of the picture have been corrected since the page showed the count `before`."""
-        return self.shown is not None and self.shown is not before and bool(self.shown.analysis.edits)
-
-
-@dataclass(frozen=True)
-class Stand:
-    """How a visitor's page stands, as the handlers of a count take it."""
-
-    visit: Visit
-    counted: CountedMicrograph | None
-    chosen: int | None
-    tool: str
-    pending: tuple[Point, ...]
-    settings: PageSettings
-
-    @classmethod
-    def of(
-        cls,
-        visit: Visit,
-        counted: CountedMicrograph | None,
-        chosen: int | None,
-        tool: str,
-        pending: tuple[Point, ...],
-        *settings: Any,
-    ) -> Stand:
-        """From the components' values; those of the settings come in the order of `PageSettings`."""
-        return cls(visit, counted, chosen, tool, pending, PageSettings(*settings))
-
-
-@dataclass(frozen=True)
-class Question:
-    """Asked before corrections are discarded."""
-
-    panel: gr.Column
-    discard: gr.Button
-    keep: gr.Button
-
-
-def lay_out_question() -> Question:
-    """Lay out the question, hidden at first."""
-    with gr.Column(visible=False, elem_id="question") as panel:
-        gr.Markdown(QUESTION)
-        with gr.Row():
-            keep = gr.Button("Keep the corrections", variant="primary", size="md", elem_id="keep-corrections")
-            discard = gr.Button("Discard them and count anew", size="md", elem_id="discard-corrections")
-    return Question(panel=panel, discard=discard, keep=keep)
 
 
 class _CountTab:
@@ -367,7 +287,7 @@ class _CountTab:
         if file is None:
             return gr.skip()
         # Before the page is left, which a page that cannot be read must not do.
-        shown = self.open_file(file.path, _unless_own(um_per_pixel, file.um_per_pixel), page=page)
+        shown = self.open_file(file.path, unless_own(um_per_pixel, file.um_per_pixel), page=page)
         return {**self.forget(visit, counted, str(PictureFile(Path(file.path), page))), **shown}
 
     def open_example(
@@ -414,7 +334,7 @@ class _CountTab:
             return self.take_up(now, now.visit.left.pop(source))
         scale, image = now.settings.um_per_pixel, path
         if is_opened:
-            image, scale = file.image, _unless_own(scale, file.um_per_pixel)
+            image, scale = file.image, unless_own(scale, file.um_per_pixel)
         bar = gr.Progress()
         analysis = count_upload(
             image,
@@ -436,8 +356,8 @@ class _CountTab:
 
     def take_up(self, now: Stand, counted: CountedMicrograph) -> Updates:
         """Go on with the corrections of a picture that the page comes back to."""
-        if _given_scale(counted, now.settings.um_per_pixel):
-            counted = _at_scale(counted, now.settings.um_per_pixel)
+        if counted.given_scale(now.settings.um_per_pixel):
+            counted = counted.at_scale(now.settings.um_per_pixel)
         gr.Info(CORRECTIONS_ARE_BACK)
         scale = {self.entry.um_per_pixel: counted.analysis.micrograph.um_per_pixel}
         return {**self.present(counted, now), **self.settings_of(counted), **scale}
@@ -450,7 +370,7 @@ class _CountTab:
         if counted is None:
             # Nothing is counted yet, or not any more: then the page must not show what the settings no longer fit.
             return {self.results.panel: gr.Column(visible=False)}
-        counted = _at_scale(counted, wanted.um_per_pixel)
+        counted = counted.at_scale(wanted.um_per_pixel)
         is_relabelled = counted.analysis.settings != wanted.label_settings
         if is_relabelled and counted.analysis.edits:
             shown = {} if counted is now.counted else self.present(counted, now)
@@ -564,20 +484,3 @@ class _CountTab:
             **self.correction.present(counted, now.settings, tool=now.tool),
             **answered,
         }
-
-
-def _at_scale(counted: CountedMicrograph, um_per_pixel: float | None) -> CountedMicrograph:
-    """The count with the scale that stands in the field."""
-    given = _given_scale(counted, um_per_pixel)
-    return counted if given == counted.analysis.micrograph.given_scale else counted.rescale(given)
-
-
-def _given_scale(counted: CountedMicrograph, um_per_pixel: float | None) -> float | None:
-    """What stands in the field, or None where it is the own scale of the file that was counted."""
-    stated = counted.analysis.micrograph.stated
-    return _unless_own(um_per_pixel, stated.um_per_pixel if stated else None)
-
-
-def _unless_own(um_per_pixel: float | None, own: float | None) -> float | None:
-    """What stands in the field, or None where it is the file's own scale, which results then name as such."""
-    return None if um_per_pixel == own else um_per_pixel

@@ -103,21 +103,34 @@ class CountedMicrograph:
         corrected = start.correct(further) if further else start
         return archive_analysis(self.source, corrected, self.uncorrected, tuple(undone))
 
-    def rescale(self, um_per_pixel: float | None) -> CountedMicrograph:
-        """Take another scale; everything else stays.
+    def given_scale(self, um_per_pixel: float | None) -> float | None:
+        """What stands in the field of the scale, or `None` where that is the own one of the file that was counted."""
+        stated = self.analysis.micrograph.stated
+        return unless_own(um_per_pixel, stated.um_per_pixel if stated else None)
+
+    def at_scale(self, um_per_pixel: float | None) -> CountedMicrograph:
+        """Take the scale that stands in the field; everything else stays.
 
         Args:
             um_per_pixel: Scale, `None` for the file's own or none.
 
         Returns:
-            The new count with files of its own.
+            The new count with files of its own; this one where it has that scale.
 
         Raises:
-            ScaleError: If it is no positive length.
+            ScaleError: If it is not from 1e-6 to 1e6 um.
         """
-        micrograph = self.analysis.micrograph.with_scale(um_per_pixel)
+        given = self.given_scale(um_per_pixel)
+        if given == self.analysis.micrograph.given_scale:
+            return self
+        micrograph = self.analysis.micrograph.with_scale(given)
         analyses = (replace(analysis, micrograph=micrograph) for analysis in (self.analysis, self.uncorrected))
         return archive_analysis(self.source, *analyses, self.undone)
+
+
+def unless_own(um_per_pixel: float | None, own: float | None) -> float | None:
+    """What stands in the field of the scale, or `None` where it is the file's own, which results then name as such."""
+    return None if um_per_pixel == own else um_per_pixel
 
 
 def still_there(counted: CountedMicrograph | None) -> CountedMicrograph:

@@ -12,7 +12,7 @@ from ..report import write_report
 from ..report_content import compose_report
 from .counted import CountedMicrograph, still_there
 from .errors import clear_errors
-from .limits import PRIVATE, REDRAW_QUEUE
+from .events import PRIVATE, REDRAW_QUEUE
 
 REPORTS = {"report-pdf": "report.pdf", "report-html": "report.html"}
 

@@ -33,7 +33,8 @@ from .batch_run import count_batch, open_uploads
 from .counted import CountedMicrograph, archive_analysis
 from .downloads import KINDS, make_file
 from .errors import clear_errors
-from .limits import BATCH_QUEUE, MODEL_QUEUE, count_upload
+from .events import BATCH_QUEUE, MODEL_QUEUE
+from .uploads import count_upload
 
 KEPT_SECONDS = 3600
 """How long a result can be named."""

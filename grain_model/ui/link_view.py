@@ -6,7 +6,7 @@ from typing import Any
 
 import gradio as gr
 
-from .limits import PRIVATE
+from .events import PRIVATE
 from .opened import OpenedMicrograph
 from .settings import PageSettings, write_link
 

@@ -10,7 +10,7 @@ from ..image_file import browsers_show, count_pages
 from ..micrograph import Micrograph
 from ..picture_files import PictureFile
 from ..rendering import write_png
-from .limits import read_upload
+from .uploads import read_upload
 
 
 @dataclass(frozen=True)

@@ -10,14 +10,14 @@ from typing import Any
 import gradio as gr
 from transformers import PreTrainedModel
 
-from . import batch_tab, pointer
+from . import pointer
 from .batch_tab import build_batch_tab
 from .count_tab import build_count_tab
 from .endpoints import add_endpoints
-from .limits import MAX_UPLOAD_BYTES
 from .sharing import SharedExamples, add_sharing
 from .style import CSS, HEAD, THEME
 from .tools import answer_in_parts, wants_tools
+from .uploads import MAX_UPLOAD_BYTES
 
 INTRODUCTION = """# Grain counter
 Segments, counts and measures the grains on a micrograph. Nothing you load leaves the machine that serves this page"""
@@ -68,7 +68,7 @@ def launch_page(
     tools = wants_tools(mcp_server)
     settings = {
         "theme": THEME,
-        "css": CSS + batch_tab.CSS + pointer.CSS,
+        "css": CSS + pointer.CSS,
         "head": HEAD + pointer.SCRIPT,
         "max_file_size": MAX_UPLOAD_BYTES,
         "footer_links": ["api"],

@@ -15,7 +15,7 @@ from ..errors import ImageError, ScaleError
 from ..scale_suggestion import ScaleSuggestion, suggest_scale
 from .clicks import Point, clicked_point, draw_points, enlargement
 from .errors import clear_errors
-from .limits import PRIVATE
+from .events import PRIVATE
 from .opened import OpenedMicrograph
 from .results import CLICKED_PICTURE
 

@@ -31,7 +31,7 @@ from ..rendering import write_png
 from ..version import __version__
 from .counted import CountedMicrograph
 from .errors import clear_errors
-from .limits import PRIVATE
+from .events import PRIVATE
 
 if TYPE_CHECKING:
     from huggingface_hub import CommitScheduler

@@ -77,8 +77,6 @@ CSS = """
 
 /* Buttons beside a field stand at its foot and keep their own height. */
 #bar-row, #link-row { align-items: end; }
-#question { padding: .75rem 1rem; border-left: 3px solid #d97706; border-radius: var(--radius-md);
-  background: color-mix(in srgb, #d97706 12%, transparent); }
 .clicked img { cursor: crosshair; }
 
 /* The plot is drawn dark on white: its white takes the page's own colour, on a dark page after an inversion. */
@@ -100,7 +98,36 @@ CSS = """
   /* The count first: the pictures fill a screen each. */
   #result-pictures > .column { order: -1; }
 }
-.count-card .notes { margin: 0; padding: .5rem .8rem; list-style: none; border-left: 3px solid #d97706;
-  background: color-mix(in srgb, #d97706 12%, transparent); color: var(--body-text-color); font-size: .9em; }
-.count-card .notes li + li { margin-top: .4rem; }
+
+#batch-table th * { white-space: nowrap; overflow-wrap: normal; word-break: normal; }
+#batch-table td * { overflow-wrap: anywhere; }
+.batch-card { box-sizing: border-box; padding: .25rem 1rem 1rem; color: var(--body-text-color); }
+.batch-card h3 { margin: 0 0 .5rem; }
+/* The progress bar and the place in the queue stand here meanwhile. */
+.batch-card.unfinished { padding-top: 5rem; }
+.batch-card table { width: 100%; border: 0; border-collapse: collapse; font-variant-numeric: tabular-nums; }
+.batch-card tr { border: 0; }
+.batch-card th, .batch-card td { padding: .3rem .75rem .3rem 0; text-align: left; vertical-align: top;
+  border: 0; border-bottom: 1px solid var(--border-color-primary); }
+.batch-card tr > :last-child { padding-right: 0; }
+.batch-card p { margin: .6rem 0 0; overflow-wrap: anywhere; }
+@media (max-width: 640px) {
+  #batch-card .progress-text.meta-text-center { top: 2.75rem; transform: none; }
+  .batch-card { padding: .25rem .25rem .75rem; }
+  .batch-card table { font-size: .85em; }
+  .batch-card th, .batch-card td { padding-right: .4rem; }
+}
+.batch-card th { color: var(--body-text-color-subdued); font-weight: 500; }
+.batch-card .number { text-align: right; }
+.batch-card .notes { margin: .75rem 0 0; padding: .5rem .8rem; list-style: none; border-left: 3px solid #d97706;
+  background: color-mix(in srgb, #d97706 12%, transparent); font-size: .9em; overflow-wrap: anywhere; }
+.batch-card .notes li + li { margin-top: .4rem; }
+
+.count-card .notes, .batch-card .notes, #question { border-left: 3px solid #d97706;
+  background: color-mix(in srgb, #d97706 12%, transparent); color: var(--body-text-color); }
+.count-card .notes, .batch-card .notes { margin: 0; padding: .5rem .8rem; list-style: none; font-size: .9em;
+  overflow-wrap: anywhere; }
+.batch-card .notes { margin-top: .75rem; }
+.notes li + li { margin-top: .4rem; }
+#question { padding: .75rem 1rem; border-radius: var(--radius-md); }
 """

@@ -1,4 +1,4 @@
-"""What the page bounds: the size of what visitors load, one run of the network at a time, and what programs see."""
+"""What visitors load, within bounds: how large it may be, and one run of the network at a time."""
 
 from __future__ import annotations
 
@@ -18,18 +18,6 @@ MAX_UPLOAD_BYTES = 200 * 1024**2
 
 MAX_UPLOAD_PIXELS = 64_000_000
 """Largest micrograph on the page: minutes on two processor cores, and about 3 GB of memory."""
-
-MODEL_QUEUE = "model"
-"""Events that count one micrograph wait in this queue, and are told their place in it."""
-
-REDRAW_QUEUE = "redraw"
-"""What changes a count or writes its files waits here, so that each finds what the one before it has made of it."""
-
-BATCH_QUEUE = "batch"
-"""Batches wait in this one; between two files of a batch others have their turn."""
-
-PRIVATE = {"api_visibility": "private"}
-"""Of an event that programs do not see; what they may call is in `endpoints`."""
 
 _model_turn = threading.Lock()
 

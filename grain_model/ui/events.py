@@ -1,0 +1,13 @@
+"""What the events of the page share: the queues that they wait in, and who sees them."""
+
+MODEL_QUEUE = "model"
+"""Events that count one micrograph wait in this queue, and are told their place in it."""
+
+REDRAW_QUEUE = "redraw"
+"""What changes a count or writes its files waits here, so that each finds what the one before it has made of it."""
+
+BATCH_QUEUE = "batch"
+"""Batches wait in this one; between two files of a batch others have their turn."""
+
+PRIVATE = {"api_visibility": "private"}
+"""Of an event that programs do not see; what they may call is in `endpoints`."""
