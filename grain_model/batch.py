@@ -16,6 +16,7 @@ from tqdm import tqdm
 
 from .arguments import ALL_PAGES, non_negative_number, page_number, positive_number, share
 from .errors import UsageError, printable
+from .fields import CountedField, count_field, write_fields
 from .image_file import count_pages
 from .label_settings import DEFAULT_SETTINGS, METHODS
 from .micrograph import read_micrograph
@@ -25,7 +26,6 @@ if TYPE_CHECKING:
     from transformers import PreTrainedModel
 
     from .analysis import GrainAnalysis
-    from .fields import CountedField
     from .onnx_backend import OnnxNetwork
 
 T = TypeVar("T")
@@ -147,6 +147,30 @@ class Batch:
         """Print on stderr what makes the result of an image doubtful."""
         for remark in field.remarks:
             tqdm.write(f"{field.file}: {remark}", file=sys.stderr)
+
+    def count(
+        self, options: argparse.Namespace, write: Callable[[GrainAnalysis, Path], object] | None = None
+    ) -> Iterator[CountedField]:
+        """Count every image, and write its results where the options have an output folder; see `count_field`.
+
+        Raises:
+            UsageError: If the results cannot be written there.
+            ModelError: If the model cannot be loaded.
+        """
+        if options.out:
+            make_output(options.out, self.folders.values())
+        count = make_counter(options)
+        yield from self.each(
+            lambda image: count_field(image, count, options.out and options.out / self.folders[image], write)
+        )
+
+    def write_summaries(self, folder: Path, fields: Sequence[CountedField]) -> None:
+        """Write the files about all images, see `write_fields`; where that cannot be done, it is one more failure."""
+        try:
+            write_fields(folder, fields, self.failures)
+        except OSError as error:
+            reason = f"It cannot be written: {error.strerror}. Close it where it is open, or make room on the disk, "
+            self.failures.append(Failure(printable(error.filename or folder), reason + "and count again."))
 
     def name_failures(self) -> None:
         """Print each failure on stderr."""

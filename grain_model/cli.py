@@ -17,8 +17,8 @@ from .version import __version__
 
 COMMANDS = {
     "count": ("count_command", "count the grains of images and folders of images"),
-    "export": ("export", "write the grains of images in the formats of other tools"),
-    "report": ("report", "write a report of one specimen as PDF or HTML"),
+    "export": ("export_command", "write the grains of images in the formats of other tools"),
+    "report": ("report_command", "write a report of one specimen as PDF or HTML"),
     "export-onnx": ("export_onnx_command", "write the network as one ONNX file, for images of any size"),
 }
 """Module and one-line help of every command."""

@@ -7,10 +7,10 @@ import json
 import sys
 from pathlib import Path
 
-from .batch import Batch, add_image_arguments, make_counter, make_output
+from .batch import Batch, add_image_arguments
 from .errors import GrainError
-from .fields import CountedField, count_field, describe_fields, mean_of_counted, write_summaries
-from .picture_files import IMAGE_SUFFIXES, PictureFile
+from .fields import CountedField, describe_fields, mean_of_counted
+from .picture_files import IMAGE_SUFFIXES
 from .words import plural
 
 
@@ -45,23 +45,15 @@ def run(options: argparse.Namespace) -> int:
         UsageError: If the results cannot be written where they shall be.
         ModelError: If the model cannot be loaded.
     """
-    batch = Batch(options)
-    if options.out:
-        make_output(options.out, batch.folders.values())
-    count = make_counter(options)
-
-    def count_one(image: PictureFile) -> CountedField:
-        return count_field(image, count, options.out / batch.folders[image] if options.out else None)
-
-    fields: list[CountedField] = []
+    batch, fields = Batch(options), []
     with batch.until_interrupted():
-        for field in batch.each(count_one):
+        for field in batch.count(options):
             fields.append(field)
             if not options.json:
                 batch.tell(_line(field))
                 batch.tell_remarks(field)
     if options.out:
-        write_summaries(options.out, fields, batch)
+        batch.write_summaries(options.out, fields)
     batch.name_failures()
     if options.json:
         # In ASCII, which every encoding of a pipe holds.

@@ -1,12 +1,10 @@
 """Results as files that other tools open: tables, label TIFF, COCO, ImageJ regions, GeoJSON.
 
-`python -m grain_model export IMAGES --out DIR` writes them for images; the functions here for analyses. Names in every
-file are the label ids.
+Names in every file are the label ids.
 """
 
 from __future__ import annotations
 
-import argparse
 import json
 import os
 import zipfile
@@ -18,14 +16,11 @@ import cv2
 import numpy as np
 import pandas as pd
 
-from .batch import Batch, add_image_arguments, make_counter, make_output
-from .errors import MeasurementError, printable
-from .fields import CountedField, count_field, write_summaries
+from .errors import MeasurementError
 from .json_file import save_json
 from .label_tiff import write_label_tiff
 from .measurement import column_unit, with_units
 from .outlines import pixel_on_the_left, signed_area, simple_rings, trace_outlines
-from .picture_files import PictureFile
 from .version import __version__
 
 if TYPE_CHECKING:
@@ -196,63 +191,6 @@ def export_grains(
         paths[name] = folder / ending
         write(analysis, paths[name])
     return paths
-
-
-def add_arguments(parser: argparse.ArgumentParser) -> None:
-    """Declare the options of `python -m grain_model export`."""
-    add_image_arguments(parser)
-    parser.add_argument(
-        "--out",
-        type=Path,
-        required=True,
-        metavar="DIR",
-        help="files go to DIR/<image name>/; as with count, DIR/summary.csv says which image is in which folder",
-    )
-    parser.add_argument(
-        "--formats",
-        type=_formats,
-        default=list(FORMATS),
-        metavar="A,B",
-        help=f"some of {', '.join(FORMATS)}, separated by commas; default: all",
-    )
-
-
-def run(options: argparse.Namespace) -> int:
-    """Count and export each image; a bad one is named on stderr and does not stop the others.
-
-    Returns:
-        Exit code: 0 done, 1 some images failed, 130 interrupted.
-
-    Raises:
-        UsageError: If the files cannot be written where they shall be.
-        ModelError: If the model cannot be loaded.
-    """
-    batch = Batch(options)
-    make_output(options.out, batch.folders.values())
-    count = make_counter(options)
-
-    def export(image: PictureFile) -> CountedField:
-        return count_field(image, count, options.out / batch.folders[image], write)
-
-    def write(analysis: GrainAnalysis, folder: Path) -> None:
-        for path in export_grains(analysis, folder, options.formats).values():
-            batch.tell(printable(path))
-
-    fields: list[CountedField] = []
-    with batch.until_interrupted():
-        for field in batch.each(export):
-            fields.append(field)
-            batch.tell_remarks(field)
-    write_summaries(options.out, fields, batch)
-    batch.name_failures()
-    return batch.exit_code
-
-
-def _formats(text: str) -> list[str]:
-    names = [name.strip() for name in text.split(",")]
-    if unknown := [name for name in names if name not in FORMATS]:
-        raise argparse.ArgumentTypeError(f"{', '.join(unknown)}: no such format; choose from {', '.join(FORMATS)}")
-    return names
 
 
 def _grains(analysis: GrainAnalysis) -> Iterator[tuple[pd.Series, tuple[slice, slice], np.ndarray]]:

@@ -20,7 +20,6 @@ from .result_folder import clear_results, prepare_folder
 
 if TYPE_CHECKING:
     from .analysis import GrainAnalysis
-    from .batch import Batch
 
 Image = TypeVar("Image", Path, PictureFile)
 
@@ -81,7 +80,7 @@ def count_field(
     image: Image,
     count: Callable[[Image], GrainAnalysis],
     folder: Path | None = None,
-    write: Callable[[GrainAnalysis, Path], object] = lambda analysis, folder: analysis.save(folder),
+    write: Callable[[GrainAnalysis, Path], object] | None = None,
 ) -> CountedField:
     """Count one image and write its results.
 
@@ -89,7 +88,7 @@ def count_field(
         image: The file, or a page of it.
         count: Counts it.
         folder: Where the results go; what an earlier run left there is removed where it differs. `None` writes nothing.
-        write: What writes them.
+        write: What writes them; as `GrainAnalysis.save` does if left out.
 
     Raises:
         GrainError: As `count` does.
@@ -103,7 +102,7 @@ def count_field(
         raise
     if folder:
         prepare_folder(folder, analysis)
-        write(analysis, folder)
+        write(analysis, folder) if write else analysis.save(folder)
     return CountedField.of(analysis, printable(str(image)), printable(folder) if folder else None)
 
 
@@ -188,15 +187,6 @@ def write_fields(folder: Path, fields: Sequence[CountedField], failures: Sequenc
         writer.writerow(SUMMARY_COLUMNS)
         writer.writerows(_summary_row(field) for field in fields)
         writer.writerows([failure.file, *[""] * (len(SUMMARY_COLUMNS) - 2), failure.reason] for failure in failures)
-
-
-def write_summaries(folder: Path, fields: Sequence[CountedField], batch: Batch) -> None:
-    """As `write_fields`; what cannot be written is one more failure of the batch, by which its images are not lost."""
-    try:
-        write_fields(folder, fields, batch.failures)
-    except OSError as error:
-        reason = f"It cannot be written: {error.strerror}. Close it where it is open, or make room on the disk, "
-        batch.failures.append(Failure(printable(error.filename or folder), reason + "and count again."))
 
 
 def _summary_row(field: CountedField) -> list[Any]:

@@ -56,7 +56,7 @@ def grain_size(labels: np.ndarray, um_per_pixel: float | None = None) -> GrainSi
 
     Raises:
         MeasurementError: The label image has the wrong shape, type or range.
-        ScaleError: `um_per_pixel` is not a positive finite number.
+        ScaleError: `um_per_pixel` is not from 1e-6 to 1e6 um.
     """
     labels = as_label_image(labels)
     um_per_pixel = as_scale(um_per_pixel)

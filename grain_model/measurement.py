@@ -173,15 +173,14 @@ def as_label_image(labels: np.ndarray) -> np.ndarray:
     return np.ascontiguousarray(labels, dtype=np.int32)
 
 
-def close_boundaries(labels: np.ndarray, reach: float = BOUNDARY_REACH) -> np.ndarray:
+def close_boundaries(labels: np.ndarray) -> np.ndarray:
     """Give the pixels of drawn boundaries to the nearest grain, and leave pores and wide gaps at 0.
 
-    A pixel of 0 is a gap when it lies within `reach` of a pixel of 0 that is itself further than `reach` from every
+    A pixel of 0 is a gap when it lies within BOUNDARY_REACH of a pixel of 0 that is itself further than that from every
     grain: drawn boundaries vanish, and gaps keep their outline but for the tips of their corners.
 
     Args:
         labels: int32 (H, W).
-        reach: Pixels; straight runs of 0 up to twice as wide are closed.
 
     Returns:
         int32 (H, W), the input itself where nothing had to be closed.
@@ -194,10 +193,10 @@ def close_boundaries(labels: np.ndarray, reach: float = BOUNDARY_REACH) -> np.nd
     )
     grain_of_source = np.zeros(nearest.max() + 1, dtype=np.int32)
     grain_of_source[nearest[~outside]] = labels[~outside]
-    deep = distance > reach
+    deep = distance > BOUNDARY_REACH
     if deep.any():
         from_deep = cv2.distanceTransform((~deep).astype(np.uint8), cv2.DIST_L2, 5)
-        outside &= from_deep > reach
+        outside &= from_deep > BOUNDARY_REACH
     closed = labels.copy()
     closed[outside] = grain_of_source[nearest[outside]]
     return closed

@@ -1,29 +1,24 @@
 """A report of one specimen that a person can check and sign: one PDF or HTML file, with everything inside.
 
-`python -m grain_model report IMAGES --um-per-pixel X --out report.pdf`. Each image is one field. What it says is
-put together once (`report_content`), and laid out as HTML (`report_html`) or as PDF pages (`report_pdf`).
+Each image is one field. What it says is put together once (`report_content`), and laid out as HTML (`report_html`) or
+as PDF pages (`report_pdf`).
 """
 
 from __future__ import annotations
 
-import argparse
 import os
-import sys
-import tempfile
-from collections import Counter
-from collections.abc import Callable, Sequence
-from dataclasses import replace
-from functools import partial
+from collections.abc import Callable
 from pathlib import Path
 
-from .batch import EXIT_SOME_FAILED, Batch, add_image_arguments, make_counter
-from .errors import GrainError, MeasurementError, UsageError, printable
-from .image_file import name_page
-from .micrograph import read_micrograph
-from .picture_files import Failure, PictureFile, attempt
-from .report_content import Report, ReportField, compose_field, compose_report
-from .report_html import render_html
+from .errors import MeasurementError
+from .report_content import Report
+from .report_html import write_html
 from .report_pdf import write_pdf
+
+Writer = Callable[[Report, str | os.PathLike], None]
+
+WRITERS: dict[str, Writer] = {".pdf": write_pdf, ".html": write_html, ".htm": write_html}
+"""What writes a report, by the ending of its name."""
 
 
 def write_report(report: Report, path: str | os.PathLike) -> None:
@@ -32,112 +27,18 @@ def write_report(report: Report, path: str | os.PathLike) -> None:
     Raises:
         MeasurementError: The ending is neither .pdf nor .html.
     """
-    _writer(Path(path))(report, path)
+    find_writer(path)(report, path)
 
 
-def _write_html(report: Report, path: str | os.PathLike) -> None:
-    Path(path).write_text(render_html(report), encoding="utf-8")
+def find_writer(path: str | os.PathLike) -> Writer:
+    """What writes a report of this name.
 
-
-_WRITERS: dict[str, Callable[[Report, str | os.PathLike], object]] = {
-    ".pdf": write_pdf,
-    ".html": _write_html,
-    ".htm": _write_html,
-}
-
-
-def _writer(path: Path) -> Callable[[Report, str | os.PathLike], object]:
-    """What writes a report of this name."""
-    if path.suffix.lower() not in _WRITERS:
+    Raises:
+        MeasurementError: The name ends in neither .pdf nor .html.
+    """
+    name = Path(path)
+    if name.suffix.lower() not in WRITERS:
         raise MeasurementError(
-            f"The report's name {path.name!r} ends in neither .pdf nor .html. One is expected. Change the name."
+            f"The report's name {name.name!r} ends in neither .pdf nor .html. One is expected. Change the name."
         )
-    return _WRITERS[path.suffix.lower()]
-
-
-def add_arguments(parser: argparse.ArgumentParser) -> None:
-    """Declare the options of `python -m grain_model report`."""
-    add_image_arguments(parser)
-    parser.add_argument("--out", type=Path, required=True, metavar="FILE", help="report.pdf or report.html")
-    parser.add_argument("--specimen", default="", help="name of the specimen, of which each image is one field")
-    parser.add_argument("--operator", default="", help="name of the person who reports")
-
-
-def run(options: argparse.Namespace) -> int:
-    """Count the images and write the report; images that cannot be counted are named on stderr and left out.
-
-    Returns:
-        Exit code: 0 done, 1 some images were left out or nothing could be written, 130 interrupted: the report is of
-        the fields until then.
-
-    Raises:
-        UsageError: If the report cannot be written where it shall be, or some images have no scale.
-        MeasurementError: If its name does not end as that of a report does.
-        ModelError: If the model cannot be loaded.
-    """
-    _writer(options.out)
-    _check_writable(options.out)
-    batch = Batch(options)
-    names = _distinct_names(batch.images)
-    fields: list[ReportField] = []
-    with batch.until_interrupted():
-        if options.um_per_pixel is None and (unscaled := _without_scale(batch.images)):
-            raise UsageError(
-                f"These images have no scale and the others have one: {', '.join(unscaled)}. A scale for each, or for "
-                "none, is expected. Give one for all with --um-per-pixel, or report them apart."
-            )
-        count = make_counter(options)
-        fields.extend(batch.each(lambda image: compose_field(count(image), names[image])))
-    batch.name_failures()
-    called = {printable(str(image)): name for image, name in names.items()}
-    left_out = [replace(failure, file=called.get(failure.file, failure.file)) for failure in batch.failures]
-    try:
-        report = compose_report(fields, left_out=left_out, specimen=options.specimen, operator=options.operator)
-        write_report(report, options.out)
-    except (GrainError, OSError) as error:
-        print(error, file=sys.stderr)
-        return batch.exit_code or EXIT_SOME_FAILED
-    print(options.out)
-    return batch.exit_code
-
-
-def _distinct_names(images: Sequence[PictureFile]) -> dict[PictureFile, str]:
-    """What the report calls each image: the name of its file, with the folder where another has the same name."""
-    times = Counter(path.name for path in {image.path for image in images})
-    return {
-        image: printable(str(image) if times[image.path.name] > 1 else name_page(image.path.name, image.page))
-        for image in images
-    }
-
-
-def _without_scale(images: Sequence[PictureFile]) -> list[str]:
-    """Names of the images without a scale where others have one, found before hours are spent on counting them."""
-    has_scale = {}
-    for image in images if len(images) > 1 else ():
-        micrograph = attempt(image, partial(read_micrograph, image.path, page=image.page))
-        if not isinstance(micrograph, Failure):  # which is told when its turn to be counted comes
-            has_scale[printable(str(image))] = micrograph.um_per_pixel is not None
-    return [name for name, known in has_scale.items() if not known] if any(has_scale.values()) else []
-
-
-def _check_writable(path: Path) -> None:
-    """Find out whether a report of this name can be written, before the first image is counted.
-
-    Raises:
-        UsageError: If it cannot.
-    """
-    if path.is_dir():
-        raise UsageError(
-            f"--out {path} is a folder. The name of a file is expected, such as {path / 'report.pdf'}. Change it."
-        )
-    try:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        if path.exists():
-            path.open("r+b").close()
-        else:
-            tempfile.TemporaryFile(dir=path.parent).close()
-    except OSError as error:
-        raise UsageError(
-            f"--out {path} cannot be written: {error.strerror}. A file that no other program holds, in a folder with "
-            "the right to write, is expected. Close it, or name another one."
-        ) from error
+    return WRITERS[name.suffix.lower()]

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import base64
+import os
 from html import escape
+from pathlib import Path
 
 from .report_content import RULE_COLUMNS, Picture, Report
 
@@ -22,8 +24,12 @@ figure{margin:0;min-width:0}img{width:100%}figcaption{color:#5b6470;font-size:.8
 """
 
 
-def render_html(report: Report) -> str:
-    """The report as one HTML page that needs no other file and no network."""
+def write_html(report: Report, path: str | os.PathLike) -> None:
+    """Write a report as one HTML page that needs no other file and no network."""
+    Path(path).write_text(_render(report), encoding="utf-8")
+
+
+def _render(report: Report) -> str:
     sections = []
     for field in report.fields:
         sections.append(

@@ -14,7 +14,7 @@ from matplotlib.figure import Figure
 from matplotlib.font_manager import fontManager
 from matplotlib.lines import Line2D
 
-from .plots import GREY, STYLE, in_style
+from .plots import GREY, RED, STYLE, in_style
 from .report_content import RULE_COLUMNS, Picture, Report
 from .version import __version__
 
@@ -38,7 +38,7 @@ def write_pdf(report: Report, path: str | os.PathLike) -> None:
         page.text(report.headline, size=11.5, weight="bold", gap=0.12)
         page.facts(report.facts)
         page.rules(report.rules)
-        page.bullets(report.warnings, "#c8102e")
+        page.bullets(report.warnings, RED)
         page.bullets(report.notes, GREY)
         page.signature()
         for field in report.fields:
@@ -46,7 +46,7 @@ def write_pdf(report: Report, path: str | os.PathLike) -> None:
             page.text(field.counted.file, size=14, weight="bold")
             page.facts(field.facts)
             page.rules(field.rules)
-            page.bullets(field.warnings, "#c8102e")
+            page.bullets(field.warnings, RED)
             for row in field.pictures:
                 page.pictures(row)
         page.finish()

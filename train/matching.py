@@ -205,10 +205,10 @@ def dice(iou: float) -> float:
     return 2 * iou / (1 + iou)
 
 
-def matched_ids(true: np.ndarray, pred: np.ndarray, threshold: float = IOU_THRESHOLD) -> dict[int, int]:
+def matched_ids(true: np.ndarray, pred: np.ndarray) -> dict[int, int]:
     """Partner of every matched predicted grain, as {predicted id: true id}."""
     shared = overlap(true, pred)
-    rows, columns = match_pairs(shared.iou, threshold)
+    rows, columns = match_pairs(shared.iou)
     return dict(zip(shared.pred_ids[columns].tolist(), shared.true_ids[rows].tolist(), strict=True))
 
 

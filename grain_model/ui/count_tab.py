@@ -19,6 +19,7 @@ from ..picture_files import PictureFile
 from .correction_view import CONFIRMATIONS, lay_out_correction, redo, reset, take_click, undo
 from .counted import CountedMicrograph, archive_analysis, still_there, unless_own
 from .entry import (
+    NAME_EXAMPLES,
     Entry,
     lay_out_gallery,
     lay_out_label_settings,
@@ -158,6 +159,7 @@ class _CountTab:
         # Another picture ends a count, so that its own need not wait; what still comes of it `present` leaves out.
         counts = [entry.button.click(self.count_file, **counting), of_link]
         if entry.gallery:
+            gr.on(None, None, js=NAME_EXAMPLES, **PRIVATE)
             # Not the count of another example: the browser could end the next one with it.
             chosen = entry.gallery.select(
                 self.open_example,

@@ -32,7 +32,7 @@ def read_upload(path: str | os.PathLike, um_per_pixel: float | None = None, page
 
     Raises:
         ImageError: If it cannot be read, or is larger than `MAX_UPLOAD_PIXELS`.
-        ScaleError: If `um_per_pixel` is no positive length.
+        ScaleError: If `um_per_pixel` is not from 1e-6 to 1e6 um.
     """
     return read_micrograph(path, um_per_pixel, page=page, max_pixels=MAX_UPLOAD_PIXELS)
 
