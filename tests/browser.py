@@ -11,13 +11,12 @@ from typing import Any
 
 import numpy as np
 import pytest
-from PIL import Image
 
 from grain_model import analysis as analysis_module
 from grain_model.modeling_grain import GrainForInstanceSegmentation
 from grain_model.ui import build_page, launch_page
 from tests.conftest import make_tiny_config
-from tests.drawn import draw_grid, predict_drawn
+from tests.drawn import predict_drawn
 
 CHROMIUM = Path(os.environ.get("CHROMIUM", "/usr/bin/chromium"))
 
@@ -95,9 +94,3 @@ def visit(browser: Any, url: str, **settings: Any) -> Any:
     # Shown as 0 until the page has been told that there is no scale, or which the address gives.
     visitor.wait_for_function("document.querySelector('#scale input').value !== '0'")
     return visitor
-
-
-def write_grid(path: Path, rows: int, columns: int) -> Path:
-    """Writes a drawing of rows * columns grains."""
-    Image.fromarray(draw_grid(rows, columns)).save(path)
-    return path

@@ -13,8 +13,10 @@ from typing import Any
 import pytest
 import torch
 
+from grain_model import analysis as analysis_module
 from grain_model.configuration_grain import GrainConfig
 from grain_model.modeling_grain import GrainForInstanceSegmentation
+from tests.drawn import predict_drawn
 
 torch.set_num_threads(1)
 
@@ -56,6 +58,21 @@ def start(tiny_model: GrainForInstanceSegmentation, tmp_path: Path) -> Path:
     """A folder with the tiny model, to start a training run from."""
     tiny_model.save_pretrained(tmp_path / "start")
     return tmp_path / "start"
+
+
+@pytest.fixture
+def sees_drawings(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Lets `count_grains` see what is drawn, whatever the model: bright is grain, dark is boundary."""
+    monkeypatch.setattr(analysis_module, "predict_at_canonical_scale", predict_drawn)
+
+
+@pytest.fixture(scope="module")
+def site() -> Iterator[Any]:
+    """A served page without examples; a module that needs another one has a fixture of this name."""
+    from tests.browser import serve
+
+    with serve() as served:
+        yield served
 
 
 @pytest.fixture(scope="module")

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 import cv2
 import numpy as np
 from matplotlib import get_data_path
@@ -10,21 +12,55 @@ from scipy import spatial
 
 LINE = 3
 """Width of the drawn boundaries, px."""
+CELL = 40
+"""Side of a drawn grain, px."""
+STEP = CELL + LINE
+"""Distance between the drawn grains, px."""
 FONT = f"{get_data_path()}/fonts/ttf/DejaVuSans.ttf"
 
 
-def draw_grid(rows: int, columns: int, cell: int = 40) -> np.ndarray:
+def squares(rows: int = 4, columns: int = 5, side: int = CELL, gap: int = 0) -> np.ndarray:
+    """Ids of square grains, row by row.
+
+    Args:
+        rows: of grains.
+        columns: of grains.
+        side: of a grain, px.
+        gap: between grains that do not touch, px; half of it lies around them all.
+
+    Returns:
+        int32 (rows * (side + gap), columns * (side + gap)): grains 1.., 0 in the gaps.
+    """
+    ids = np.arange(1, rows * columns + 1).reshape(rows, columns)
+    grain = np.pad(np.ones((side, side), int), (gap // 2, gap - gap // 2))
+    return np.kron(ids, grain).astype(np.int32)
+
+
+def grid_ids(rows: int, columns: int, cell: int = CELL) -> np.ndarray:
+    """Ids 1.. of the grains of `draw_grid`, row by row, int32 (H, W), 0 on its lines."""
+    before, after = LINE // 2, LINE - LINE // 2
+    return squares(rows, columns, cell, LINE)[before:-after, before:-after]
+
+
+def draw_grid(rows: int, columns: int, cell: int = CELL) -> np.ndarray:
     """Draws bright square grains with dark boundaries between them.
 
     Returns:
         uint8 (H, W): rows * columns grains of cell * cell px.
     """
-    step = cell + LINE
-    picture = np.full((rows * step - LINE, columns * step - LINE), 40, np.uint8)
-    for row in range(rows):
-        for column in range(columns):
-            picture[row * step : row * step + cell, column * step : column * step + cell] = 210
-    return picture
+    return np.where(grid_ids(rows, columns, cell) > 0, 210, 40).astype(np.uint8)
+
+
+def write_grid(path: Path, rows: int, columns: int, cell: int = CELL) -> Path:
+    """Writes a drawing of rows * columns grains, into a folder that need not be there yet."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    Image.fromarray(draw_grid(rows, columns, cell)).save(path)
+    return path
+
+
+def middle(row: int, column: int) -> tuple[float, float]:
+    """Where the middle of a grain of `draw_grid` lies: x and y, px."""
+    return column * STEP + CELL / 2, row * STEP + CELL / 2
 
 
 def predict_drawn(model: object, image: np.ndarray, **options: object) -> np.ndarray:
@@ -57,19 +93,38 @@ def drawn_maps(ids: np.ndarray, boundary_strength: np.ndarray | float = 0.95) ->
     return np.stack([interior, boundary, distance / deepest[ids]])
 
 
-def squares(rows: int = 4, columns: int = 5, side: int = 40) -> np.ndarray:
-    """Ids 1.. of touching square grains, int32 (rows * side, columns * side)."""
-    ids = np.arange(1, rows * columns + 1).reshape(rows, columns)
-    return np.kron(ids, np.ones((side, side), int)).astype(np.int32)
+def nearest_centre(centres: np.ndarray, shape: tuple[int, int]) -> np.ndarray:
+    """Which of the centres, float (n, 2) of rows and columns, lies nearest to each pixel, int (height, width)."""
+    pixels = np.indices(shape).reshape(2, -1).T
+    return spatial.cKDTree(centres).query(pixels)[1].reshape(shape)
+
+
+def cells(centres: np.ndarray, shape: tuple[int, int]) -> np.ndarray:
+    """Ids 1.. without gaps of the grains around centres, which may lie outside, int32 (height, width)."""
+    owner = nearest_centre(centres, shape)
+    return (np.unique(owner, return_inverse=True)[1].reshape(shape) + 1).astype(np.int32)
+
+
+def voronoi(shape: int | tuple[int, int], count: int, seed: int = 0) -> np.ndarray:
+    """Ids 1.. of grains around random points.
+
+    Args:
+        shape: height and width, or the side of a square field, px.
+        count: of grains, less those that are too small for a pixel.
+        seed: of the points.
+
+    Returns:
+        int32 (height, width).
+    """
+    height, width = (shape, shape) if isinstance(shape, int) else shape
+    return cells(np.random.default_rng(seed).random((count, 2)) * (height, width), (height, width))
 
 
 def draw_field(height: int, width: int, seed: int = 0, levels: tuple[int, int] = (70, 190)) -> np.ndarray:
     """A noisy picture of Voronoi grains of different grey, uint8 (height, width)."""
     rng = np.random.default_rng(seed)
     seeds = rng.random((60, 2)) * [height, width]
-    rows, columns = np.mgrid[:height, :width]
-    _, grain = spatial.cKDTree(seeds).query(np.column_stack([rows.ravel(), columns.ravel()]))
-    grey = rng.integers(*levels, len(seeds))[grain].reshape(height, width)
+    grey = rng.integers(*levels, len(seeds))[nearest_centre(seeds, (height, width))]
     return np.clip(grey + rng.normal(0, 8, grey.shape), 0, 255).astype(np.uint8)
 
 

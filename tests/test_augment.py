@@ -5,6 +5,7 @@ import pytest
 import torch
 
 from grain_model.image_processing_grain import standardize
+from tests.drawn import squares
 from train.augment import _bands, _cut, _photometric, augment, standardize_batch
 from train.labelled import UNKNOWN
 
@@ -13,7 +14,7 @@ SIDE = 64
 
 def draw_batch(count: int = 16) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
     """Pictures of 16 square grains whose grey value is 15 times their id; uint8, int16 and uint8 as samples are."""
-    ids = torch.arange(1, 17).reshape(4, 4).repeat_interleave(SIDE // 4, 0).repeat_interleave(SIDE // 4, 1)
+    ids = torch.from_numpy(squares(4, 4, SIDE // 4))
     labels = ids.expand(count, SIDE, SIDE).to(torch.int16)
     images = (labels * 15).to(torch.uint8)[:, None].expand(-1, 3, -1, -1)
     return images, labels, images[:, 0]

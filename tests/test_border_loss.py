@@ -4,14 +4,14 @@ import numpy as np
 import pytest
 import torch
 
-from tests.drawn import drawn_maps
+from tests.drawn import drawn_maps, squares
 from train.border_loss import border_loss, find_borders
 
 
 @pytest.fixture
 def ids():
     """Four square grains of 24 px."""
-    return np.kron(np.array([[1, 2], [3, 4]]), np.ones((24, 24), int)).astype(np.int32)
+    return squares(2, 2, 24)
 
 
 def logits_of(maps):

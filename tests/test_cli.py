@@ -17,24 +17,17 @@ from grain_model import batch as batch_module
 from grain_model.cli import main
 from grain_model.picture_files import attempt, find_images, name_folders
 from grain_model.report_content import compose_field
-from tests.drawn import draw_grid, predict_drawn
+from tests.drawn import draw_grid, predict_drawn, write_grid
 
 RESULT_FILES = {"mask.png", "overlay.png", "labels.tif", "grains.csv", "summary.json"}
 
 
 @pytest.fixture
-def model(monkeypatch, tiny_model, tmp_path_factory) -> list[str]:
+def model(sees_drawings, tiny_model, tmp_path_factory) -> list[str]:
     """Arguments that name a model which sees the drawings."""
-    monkeypatch.setattr(analysis_module, "predict_at_canonical_scale", predict_drawn)
     folder = tmp_path_factory.mktemp("model")
     tiny_model.save_pretrained(folder)
     return ["--model", str(folder)]
-
-
-def write_grid(path: Path, rows: int, columns: int) -> Path:
-    path.parent.mkdir(parents=True, exist_ok=True)
-    Image.fromarray(draw_grid(rows, columns)).save(path)
-    return path
 
 
 def read_rows(out: Path) -> list[dict[str, str]]:
@@ -204,7 +197,7 @@ def test_a_report_of_images_with_and_without_scale_is_refused_before_any_is_coun
     scaled = Image.open(write_grid(tmp_path / "in" / "b.png", 2, 2))
     scaled.save(tmp_path / "in" / "b.tif", dpi=(50_800, 50_800))
     (tmp_path / "in" / "b.png").unlink()
-    monkeypatch.setattr("grain_model.report.make_counter", lambda options: pytest.fail("counted"))
+    monkeypatch.setattr("grain_model.report_command.make_counter", lambda options: pytest.fail("counted"))
     assert main(["report", str(tmp_path / "in"), "--out", str(tmp_path / "report.pdf"), *model]) == 2
     printed = capsys.readouterr().err
     assert "have no scale and the others have one" in printed and "a.png" in printed and "b.tif" not in printed
@@ -216,7 +209,7 @@ def test_a_field_that_cannot_be_drawn_ends_no_report(model, tmp_path, capsys, mo
             raise MemoryError("too large to draw")
         return compose_field(analysis, name)
 
-    monkeypatch.setattr("grain_model.report.compose_field", fail_at_a)
+    monkeypatch.setattr("grain_model.report_command.compose_field", fail_at_a)
     for name in "ab":
         write_grid(tmp_path / "in" / f"{name}.png", 2, 2)
     report = tmp_path / "report.html"

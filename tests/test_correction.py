@@ -9,7 +9,6 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from grain_model import analysis as analysis_module
 from grain_model.correction import Edit, apply, describe_edits, replay
 from grain_model.counting import count_grains
 from grain_model.errors import CorrectionError
@@ -18,22 +17,12 @@ from grain_model.margins import Margins
 from grain_model.micrograph import read_micrograph
 from grain_model.rendering import CHOSEN_COLOUR, CORRECTED_COLOUR, mark_grains
 from grain_model.report_content import compose_report
-from tests.drawn import LINE, draw_grid, predict_drawn
-
-STEP = 40 + LINE
-"""Distance between the drawn grains, px."""
+from tests.drawn import LINE, STEP, draw_grid, grid_ids, middle
 
 
-def grid_labels(rows: int = 3, columns: int = 4) -> np.ndarray:
-    """Labels of the drawn grid, row by row from 1, with its lines at 0."""
-    picture = draw_grid(rows, columns)
-    ids = np.arange(1, rows * columns + 1).reshape(rows, columns)
-    whole = np.kron(ids, np.ones((STEP, STEP), int))[: picture.shape[0], : picture.shape[1]]
-    return np.where(picture > 100, whole, 0).astype(np.int32)
-
-
-def middle(row: int, column: int) -> tuple[float, float]:
-    return column * STEP + 20.0, row * STEP + 20.0
+def grid_labels() -> np.ndarray:
+    """Labels of a drawn grid of 3 * 4 grains."""
+    return grid_ids(3, 4)
 
 
 def split_by(*points: tuple[float, float]) -> Edit:
@@ -41,8 +30,7 @@ def split_by(*points: tuple[float, float]) -> Edit:
 
 
 @pytest.fixture
-def analysis(monkeypatch, tiny_model):
-    monkeypatch.setattr(analysis_module, "predict_at_canonical_scale", predict_drawn)
+def analysis(sees_drawings, tiny_model):
     return count_grains(draw_grid(4, 5), 0.5, tiny_model)
 
 

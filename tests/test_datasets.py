@@ -6,6 +6,7 @@ import pytest
 import tifffile
 import torch
 
+from tests.drawn import squares
 from train.datasets import (
     PSEUDO_SHIFT,
     Mixture,
@@ -121,7 +122,7 @@ def test_weak_labels_of_316l_know_how_far_they_were_shrunk(tiles):
 
 
 def test_crop_keeps_picture_and_labels_together():
-    labels = np.kron(np.arange(1, 17).reshape(4, 4), np.ones((40, 40), int)).astype(np.int32)
+    labels = squares(4, 4)
     image = np.repeat((labels * 10).astype(np.uint8)[..., None], 3, axis=2)
     rng = np.random.default_rng(0)
     for _ in range(20):

@@ -9,7 +9,6 @@ import io
 import json
 import urllib.request
 import zipfile
-from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
 from types import SimpleNamespace
@@ -28,17 +27,11 @@ from grain_model.errors import GrainError, MeasurementError
 from grain_model.export import FORMATS
 from grain_model.field_mean import average_fields
 from grain_model.micrograph import read_micrograph
-from grain_model.ui import build_page, endpoints, launch_page, limits, tools
+from grain_model.ui import build_page, endpoints, launch_page, tools, uploads
 from grain_model.ui.counted import CountedMicrograph, archive_analysis
 from grain_model.ui.endpoints import RecentResults
-from tests.browser import Site, serve, write_grid
-from tests.drawn import draw_grid
-
-
-@pytest.fixture(scope="module")
-def site() -> Iterator[Site]:
-    with serve() as served:
-        yield served
+from tests.browser import serve
+from tests.drawn import draw_grid, write_grid
 
 
 @pytest.fixture(scope="module")
@@ -156,7 +149,7 @@ def test_errors_say_what_is_wrong(client, path, tmp_path):
 
 
 def test_an_image_of_too_many_pixels_is_refused(client, path, monkeypatch):
-    monkeypatch.setattr(limits, "MAX_UPLOAD_PIXELS", 10_000)
+    monkeypatch.setattr(uploads, "MAX_UPLOAD_PIXELS", 10_000)
     with pytest.raises(AppError, match="million pixels"):
         client.predict(image=handle_file(path), api_name="/count")
 

@@ -9,6 +9,7 @@ import numpy as np
 import pandas as pd
 import pytest
 
+from tests.drawn import squares
 from train import evaluate
 from train.baselines import BASELINES, adaptive_grains, distance_watershed_grains, otsu_grains
 from train.cli import main
@@ -26,11 +27,7 @@ from train.seed_protocol import AS_THE_SEED, FULL_SIZE, SEED_ROW, compare_masks,
 
 def draw_squares(rows: int, columns: int, side: int = 40, gap: int = 6) -> tuple[np.ndarray, np.ndarray]:
     """Micrograph, uint8 (H, W, 3), of bright squares between dark lines, and the squares' ids, int32 (H, W)."""
-    pitch = side + gap
-    labels = np.zeros((rows * pitch, columns * pitch), np.int32)
-    for number in range(rows * columns):
-        top, left = (number // columns) * pitch + gap // 2, (number % columns) * pitch + gap // 2
-        labels[top : top + side, left : left + side] = number + 1
+    labels = squares(rows, columns, side, gap)
     grey = np.where(labels > 0, 200, 40) + np.random.default_rng(1).normal(0, 4, labels.shape)
     return np.repeat(np.clip(grey, 0, 255).astype(np.uint8)[..., None], 3, axis=2), labels
 

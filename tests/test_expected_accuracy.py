@@ -7,7 +7,6 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from grain_model import analysis as analysis_module
 from grain_model.correction import Edit
 from grain_model.counting import count_grains
 from grain_model.expected_accuracy import CURVES, ExpectedAccuracy, expected_accuracy
@@ -16,15 +15,14 @@ from grain_model.label_settings import DEFAULT_SETTINGS, LabelSettings
 from grain_model.report_content import compose_field
 from grain_model.ui.card import describe_count
 from grain_model.version import __version__
-from tests.drawn import draw_grid, predict_drawn
+from tests.drawn import draw_grid
 from train.expected_accuracy import draw_curves, expected_table, fit_curves
 
 EMBEDDED = {"name": "embedded", "version": __version__}
 
 
 @pytest.fixture
-def counted(monkeypatch, tiny_model):
-    monkeypatch.setattr(analysis_module, "predict_at_canonical_scale", predict_drawn)
+def counted(sees_drawings, tiny_model):
     return replace(count_grains(draw_grid(4, 5), 0.5, tiny_model), weights=EMBEDDED)
 
 

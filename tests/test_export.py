@@ -12,7 +12,6 @@ import roifile
 import shapely
 import tifffile
 from matplotlib.path import Path as Polygon
-from scipy.spatial import cKDTree
 
 from grain_model.analysis import GrainAnalysis
 from grain_model.correction import Edit
@@ -20,6 +19,7 @@ from grain_model.errors import MeasurementError
 from grain_model.export import FORMATS, export_grains
 from grain_model.micrograph import Micrograph
 from grain_model.outlines import signed_area, trace_outlines
+from tests.drawn import voronoi
 
 UM = 0.37
 
@@ -36,9 +36,7 @@ def analyzed(labels: np.ndarray, um_per_pixel: float | None = None) -> GrainAnal
 
 @pytest.fixture(scope="module")
 def labels():
-    points = np.random.default_rng(0).random((40, 2)) * (90, 130)
-    pixels = np.indices((90, 130)).reshape(2, -1).T
-    drawn = (cKDTree(points).query(pixels)[1].reshape(90, 130) + 1).astype(np.int32)
+    drawn = voronoi((90, 130), 40)
     drawn[40:50, 60:70] = 0
     drawn[43:46, 63:66] = 41  # an island
     return drawn

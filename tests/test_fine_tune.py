@@ -13,7 +13,7 @@ import torch
 
 from grain_model.canonical_scale import REDUCED_DIAMETER, SMALLEST_SIDE
 from grain_model.modeling_grain import GrainForInstanceSegmentation
-from tests.drawn import draw_grid
+from tests.drawn import draw_grid, squares
 from train.cli import main
 from train.datasets import RealMicrograph
 from train.fine_tune import (
@@ -126,7 +126,7 @@ def test_a_fifth_is_kept_back_and_none_of_it_is_trained_on():
 
 @pytest.mark.parametrize("side, factor", [(8, 2.0), (30, 1.0), (140, REDUCED_DIAMETER / (140 * 2 / np.pi**0.5))])
 def test_grains_are_brought_to_the_size_at_which_the_model_looks(side, factor):
-    labels = np.arange(1, 10, dtype=np.int32).reshape(3, 3).repeat(side, 0).repeat(side, 1)
+    labels = squares(3, 3, side)
     scaled = at_known_scale(RealMicrograph(np.zeros((*labels.shape, 3), np.uint8), labels))
     assert scaled.labels.shape == scaled.image.shape[:2]
     assert len(scaled.labels) / len(labels) == pytest.approx(factor, rel=0.02)
@@ -185,7 +185,7 @@ def trainers(monkeypatch) -> list[Trainer]:
 
 
 def test_what_is_kept_back_is_not_trained_on(options, monkeypatch, trainers):
-    labels = np.arange(1, 10, dtype=np.int32).reshape(3, 3).repeat(30, 0).repeat(30, 1)
+    labels = squares(3, 3, 30)
     micrographs = {name: RealMicrograph(np.zeros((90, 90, 3), np.uint8), labels) for name in "abcdefghij"}
     monkeypatch.setattr("train.fine_tune.read_labelled_folder", lambda folder: micrographs)
     table = fine_tune(options)
@@ -236,7 +236,7 @@ def test_command_reports_before_and_after(options, tmp_path, capsys):
 
 
 def test_comparison_scores_each_model_for_itself(monkeypatch):
-    true = np.arange(1, 5, dtype=np.int32).reshape(2, 2).repeat(20, 0).repeat(20, 1)
+    true = squares(2, 2, 20)
     found = {"old": np.ones_like(true), "new": true}
 
     class Analysis:

@@ -12,6 +12,7 @@ import torch
 from transformers import Dinov2Config, Dinov2Model
 
 from grain_model.modeling_grain import GrainForInstanceSegmentation
+from tests.drawn import squares
 from train.cli import main
 from train.datasets import load_instances
 from train.fit import SamplePool, Trainer, build_mixture, build_model, fit
@@ -32,7 +33,7 @@ def read_losses(folder: Path) -> list[tuple[str, str, str]]:
 
 def write_instances(folder: Path) -> Path:
     """Three pictures with four square grains each."""
-    ids = np.arange(1, 5, dtype=np.uint16).reshape(2, 2).repeat(32, 0).repeat(32, 1)
+    ids = squares(2, 2, 32).astype(np.uint16)
     for part, picture in (("images", np.dstack([ids * 60] * 3).astype(np.uint8)), ("instances", ids)):
         (folder / part).mkdir(parents=True)
         for name in "abc":

@@ -14,22 +14,17 @@ from grain_model.errors import MeasurementError, ScaleError
 from grain_model.field_mean import average_fields
 from grain_model.grain_size import grain_size
 from grain_model.grain_size_result import RULES, GrainSize, g_from_area, g_from_density, g_from_intercept
-from grain_model.instances import _part
+from grain_model.instances import label_grains
 from grain_model.intercepts import TestLine as Line
 from grain_model.intercepts import count_intercepts
 from grain_model.measurement import grain_boxes, touches_edge
 from grain_model.planimetric import count_circle, count_rectangle
+from tests.drawn import cells, drawn_maps, squares, voronoi
 
 UM = 0.5
 
 
-def lattice_cells(centres: np.ndarray, side: int) -> np.ndarray:
-    pixels = np.indices((side, side)).reshape(2, -1).T
-    owner = cKDTree(centres).query(pixels)[1].reshape(side, side)
-    return (np.unique(owner, return_inverse=True)[1].reshape(side, side) + 1).astype(np.int32)
-
-
-def squares(pitch: int, side: int) -> np.ndarray:
+def square_lattice(pitch: int, side: int) -> np.ndarray:
     """Squares whose lines fall into the field off its edges."""
     index = (np.arange(side) + pitch // 2) // pitch
     return (index[:, None] * (index[-1] + 1) + index[None] + 1).astype(np.int32)
@@ -39,11 +34,7 @@ def hexagons(pitch: float, side: int) -> np.ndarray:
     """Regular hexagons with centres `pitch` apart: area sqrt(3)/2 pitch^2, boundary per area 2/pitch."""
     row, column = np.indices((int(side / pitch / 0.866) + 4, int(side / pitch) + 4)).reshape(2, -1)
     centres = np.stack([(row - 1) * pitch * np.sqrt(3) / 2 + 0.37, (column - 1 + row % 2 / 2) * pitch + 0.21], axis=1)
-    return lattice_cells(centres, side)
-
-
-def voronoi(side: int, count: int, seed: int) -> np.ndarray:
-    return lattice_cells(np.random.default_rng(seed).random((count, 2)) * side, side)
+    return cells(centres, (side, side))
 
 
 def mean_of(*fields: np.ndarray) -> GrainSize:
@@ -71,7 +62,7 @@ def test_conversions_agree_with_the_table_of_e112():
 
 def test_squares():
     pitch, side = 19, 19 * 53  # no multiple of which is a diameter of the circles
-    result = grain_size(squares(pitch, side), UM)
+    result = grain_size(square_lattice(pitch, side), UM)
     exact = g_from_density(1e6 / (pitch * UM) ** 2)
     assert result.saltykov.G == pytest.approx(exact, abs=0.01)
     assert result.jeffries.G == pytest.approx(exact, abs=0.01)
@@ -134,7 +125,7 @@ def test_hexagons_wherever_the_field_lies(pitch):
 
 
 def test_saltykov_counts_parts():
-    labels = np.kron(np.arange(1, 10).reshape(3, 3), np.ones((10, 10), int)).astype(np.int32)
+    labels = squares(3, 3, 10)
     boxes = np.array([(r, c, r + 10, c + 10) for r in (0, 10, 20) for c in (0, 10, 20)])
     count = count_rectangle(labels, boxes)
     assert (count.inside, count.cut, count.equivalent) == (1, 8, 1 + 4 / 2 + 4 / 4)
@@ -221,7 +212,7 @@ def test_circle_counts_each_boundary_once():
 def test_intercepts_of_random_cells():
     # Poisson-Voronoi cells have L_A = 2 sqrt(N_A), so l = pi / (4 sqrt(N_A)): +0.36 in G beside the planimetric rule.
     nuclei = np.random.default_rng(2).random((1440, 2)) * 1200 - 100  # also around the field of 1000 px, 1000 within
-    result = grain_size(lattice_cells(nuclei, 1000), UM)
+    result = grain_size(cells(nuclei, (1000, 1000)), UM)
     per_mm2 = 1e-3 * 1e6 / UM**2
     assert result.saltykov.G == pytest.approx(g_from_density(per_mm2), abs=0.03)
     assert result.heyn.G == pytest.approx(g_from_intercept(np.pi / 4 / np.sqrt(per_mm2)), abs=0.05)
@@ -239,7 +230,7 @@ def test_crops_agree_within_their_interval(kind):
             owner = cKDTree(points).query(samples)[1]
             count = np.maximum(np.bincount(owner, minlength=grains), 1)
             points = np.stack([np.bincount(owner, samples[:, k], grains) / count for k in (0, 1)], axis=1)
-    large = lattice_cells(points, side)
+    large = cells(points, (side, side))
     exact = g_from_density(grains / (side * UM / 1000) ** 2)
     numbers, widths, held = [], [], 0
     for _ in range(200):
@@ -328,21 +319,23 @@ def test_mostly_empty_field_is_flagged():
 
 
 def test_ala_grain():
-    labels = squares(12, 600)
+    labels = square_lattice(12, 600)
     labels[200:260, 200:260] = labels.max() + 1  # 25 times the area of the others: 4.6 numbers coarser
     result = grain_size(labels, UM)
     assert result.ala.is_ala
     assert result.ala.label == labels[230, 230]
     assert result.ala.difference == pytest.approx(np.log2(25), abs=0.1)
     assert result.ala.G == pytest.approx(g_from_area(3600 * UM**2 * 1e-6))
-    assert not grain_size(squares(12, 600), UM).ala.is_ala
+    assert not grain_size(square_lattice(12, 600), UM).ala.is_ala
 
 
 def test_drawn_boundaries_make_no_grain_as_large_as():
     """They take a fifth and more of small grains, a tenth of a large one."""
-    labels = squares(20, 400)
+    labels = square_lattice(20, 400)
     labels[100:152, 100:152] = labels.max() + 1
-    plain, drawn = grain_size(labels, UM).ala, grain_size(_part(labels), UM).ala
+    parted, _ = label_grains(drawn_maps(labels))
+    assert parted.max() == len(np.unique(labels)) and 0.1 < (parted == 0).mean() < 0.2
+    plain, drawn = grain_size(labels, UM).ala, grain_size(parted, UM).ala
     assert drawn.difference == pytest.approx(plain.difference, abs=0.02)
     assert drawn.is_ala == plain.is_ala
     assert drawn.G == pytest.approx(plain.G, abs=0.02)
@@ -380,7 +373,7 @@ def test_bands_through_the_whole_field_are_elongated():
 
 
 def test_intercepts_are_too_few_where_their_lines_meet_few_grains():
-    few, enough = grain_size(squares(100, 500), UM).heyn, grain_size(squares(100, 800), UM).heyn
+    few, enough = grain_size(square_lattice(100, 500), UM).heyn, grain_size(square_lattice(100, 800), UM).heyn
     (flag,) = few.flags
     assert few.n > 40 and "fewer than 40" in flag
     assert int(re.search(r"which stand for (\d+)", flag)[1]) == pytest.approx(25, rel=0.15)
@@ -408,14 +401,14 @@ def test_elongation_is_judged_on_all_fields_together():
 
 
 def test_fields_of_unlike_scales_have_none_in_common():
-    labels = squares(20, 200)
+    labels = square_lattice(20, 200)
     for scale, common in ((2 * UM, None), (UM, UM)):
         both = average_fields([grain_size(labels, UM), grain_size(labels, scale)])
         assert both.to_dict()["um_per_pixel"] == common
 
 
 def test_fields_that_differ_much_still_have_a_relative_accuracy():
-    fields = mean_of(squares(10, 300), squares(50, 300))
+    fields = mean_of(square_lattice(10, 300), square_lattice(50, 300))
     values = np.array([field.saltykov.value for field in fields.fields])
     half = student.ppf(0.975, 1) * values.std(ddof=1) / np.sqrt(2)
     assert half > values.mean() and fields.saltykov.ci95 is None
@@ -423,7 +416,7 @@ def test_fields_that_differ_much_still_have_a_relative_accuracy():
 
 
 def test_ala_grain_is_judged_beside_the_grains_of_all_fields():
-    small = squares(12, 150)
+    small = square_lattice(12, 150)
     large = small.copy()
     large[48:84, 48:84] = large.max() + 1  # nine grains in one: 6 % of its own field, 1 % of all
     assert not grain_size(large, UM).ala.is_ala
@@ -462,7 +455,7 @@ def test_wide_distribution_of_one_population_is_rarely_called_duplex():
 
 def test_interval_names_quadrats_only_where_the_field_has_them():
     assert "quadrats" in grain_size(voronoi(600, 300, 8)).saltykov.ci_method
-    assert "quadrats" not in grain_size(squares(25, 100)).saltykov.ci_method
+    assert "quadrats" not in grain_size(square_lattice(25, 100)).saltykov.ci_method
 
 
 def test_fields_average_first_and_convert_then():

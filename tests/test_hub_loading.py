@@ -15,7 +15,6 @@ import pytest
 import torch
 from packaging.requirements import Requirement
 from packaging.utils import canonicalize_name
-from PIL import Image
 from transformers import AutoModel
 from transformers.dynamic_module_utils import get_imports, get_relative_import_files
 
@@ -25,7 +24,7 @@ from grain_model.image_processing_grain import GrainImageProcessor
 from grain_model.loading import EMBEDDED_WEIGHTS, load_model
 from grain_model.modeling_grain import GrainForInstanceSegmentation, GrainSegmentationOutput
 from tests.conftest import make_tiny_config
-from tests.drawn import draw_grid
+from tests.drawn import write_grid
 from train.fit import save_model
 
 ROOT = Path(grain_model.__file__).parents[1]
@@ -142,9 +141,7 @@ def folder(model, tmp_path_factory) -> Path:
 
 @pytest.fixture(scope="module")
 def picture(tmp_path_factory) -> Path:
-    path = tmp_path_factory.mktemp("picture") / "grid.png"
-    Image.fromarray(draw_grid(2, 3, cell=30)).save(path)
-    return path
+    return write_grid(tmp_path_factory.mktemp("picture") / "grid.png", 2, 3, cell=30)
 
 
 # Folders that carry their code

@@ -124,12 +124,7 @@ def test_grains_at_the_corners_are_no_surround(colour):
     assert find_surround(picture, MIN_SIDE) == find_surround(picture[:, 10:], MIN_SIDE) == Margins()
 
 
-@pytest.fixture
-def see_the_drawing(monkeypatch):
-    monkeypatch.setattr(analysis_module, "predict_at_canonical_scale", predict_drawn)
-
-
-def test_margins_change_neither_count_nor_sizes_only_places(see_the_drawing, tiny_model):
+def test_margins_change_neither_count_nor_sizes_only_places(sees_drawings, tiny_model):
     plain = count_grains(draw_grid(4, 5), 0.5, tiny_model)
     whole = framed(draw_grid(4, 5), Margins(30, 12, 50, 0))
     result = count_grains(whole, 0.5, tiny_model)
@@ -163,7 +158,7 @@ def test_maps_of_a_reduced_look_give_labels_at_the_field_s_size(monkeypatch, tin
     assert corrected.count == 19 and np.array_equal(result.relabel().labels, result.labels)
 
 
-def test_exports_and_report_hold_the_grains_in_their_places(see_the_drawing, tiny_model, tmp_path):
+def test_exports_and_report_hold_the_grains_in_their_places(sees_drawings, tiny_model, tmp_path):
     result = count_grains(framed(draw_grid(4, 5), Margins(30, 12, 50, 9)), 0.5, tiny_model)
     coco = json.loads(export_grains(result, tmp_path, ["coco"])["coco"].read_text())
     assert coco["info"]["field_px"] == result.field_box
@@ -181,7 +176,7 @@ def test_the_strip_of_a_microscope_is_found_on_a_white_page():
     assert np.array_equal(micrograph.field, picture[:540])
 
 
-def test_corrections_count_from_the_corner_of_the_whole_picture(see_the_drawing, tiny_model):
+def test_corrections_count_from_the_corner_of_the_whole_picture(sees_drawings, tiny_model):
     result = count_grains(framed(draw_grid(4, 5), Margins(30, 12, 50, 0)), model=tiny_model)
     corrected = result.correct([Edit("delete", ((50 + 20, 30 + 20),))])
     assert corrected.count == 19 and not corrected.labels[30:70, 50:90].any()

@@ -4,7 +4,6 @@ import time
 
 import numpy as np
 import pytest
-from scipy.spatial import cKDTree
 from skimage.measure import regionprops_table
 
 from grain_model.errors import MeasurementError, ScaleError
@@ -15,13 +14,7 @@ from grain_model.measurement import (
     measure_grains,
     um_column,
 )
-
-
-def voronoi(side: int, count: int, seed: int = 0) -> np.ndarray:
-    points = np.random.default_rng(seed).random((count, 2)) * side
-    pixels = np.indices((side, side)).reshape(2, -1).T
-    owner = cKDTree(points).query(pixels)[1].reshape(side, side)
-    return (np.unique(owner, return_inverse=True)[1].reshape(side, side) + 1).astype(np.int32)
+from tests.drawn import squares, voronoi
 
 
 def ellipse(semi_major: float, semi_minor: float, degrees: float, side: int = 161) -> np.ndarray:
@@ -121,7 +114,7 @@ def test_perimeter_of_turned_squares(side):
 
 
 def test_neighbours_with_and_without_drawn_boundaries():
-    labels = np.kron(np.arange(1, 10).reshape(3, 3), np.ones((20, 20), int))
+    labels = squares(3, 3, 20)
     expected = [2, 3, 2, 3, 4, 3, 2, 3, 2]
     assert measure_grains(labels)["neighbours"].tolist() == expected
     for width in (1, 2, 3):

@@ -2,14 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-
 import numpy as np
 import pytest
 
 from grain_model.rendering import CHOSEN_COLOUR, CORRECTED_COLOUR
-from tests.browser import Site, needs_chromium, serve, visit, write_grid
-from tests.drawn import LINE
+from tests.browser import needs_chromium, visit
+from tests.drawn import LINE, STEP, middle, write_grid
 from tests.page_steps import (
     click_at,
     download_results,
@@ -25,14 +23,7 @@ from tests.page_steps import (
 
 pytestmark = needs_chromium
 
-STEP = 40 + LINE
 WIDTH = 5 * STEP - LINE
-
-
-@pytest.fixture(scope="module")
-def site() -> Iterator[Site]:
-    with serve() as served:
-        yield served
 
 
 @pytest.fixture
@@ -57,10 +48,6 @@ def click(page, *points: tuple[float, float]) -> None:
         click_at(page, "correction", x, y, WIDTH)
         if number < len(points) - 1:
             wait_for_change(page, "correction", source)
-
-
-def middle(row: int, column: int) -> tuple[float, float]:
-    return column * STEP + 20, row * STEP + 20
 
 
 def expect_files(page, count: int, by_hand: int) -> None:

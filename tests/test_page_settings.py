@@ -20,8 +20,8 @@ from grain_model.ui.clicks import clicked_point, draw_points, enlargement
 from grain_model.ui.downloads import KINDS, REPORTS
 from grain_model.ui.scale_view import describe_suggestion, measured_scale
 from grain_model.ui.settings import PageSettings, read_link, write_link
-from tests.browser import Site, needs_chromium, serve, visit, write_grid
-from tests.drawn import LINE, draw_grid
+from tests.browser import Site, needs_chromium, serve, visit
+from tests.drawn import LINE, STEP, draw_grid, write_grid
 from tests.page_steps import (
     click_at,
     expect_card,
@@ -35,7 +35,7 @@ from tests.page_steps import (
     wait_for_change,
 )
 
-WIDTH, HEIGHT = 5 * (40 + LINE) - LINE, 4 * (40 + LINE) - LINE
+WIDTH, HEIGHT = 5 * STEP - LINE, 4 * STEP - LINE
 
 
 @pytest.fixture(scope="module")

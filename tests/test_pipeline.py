@@ -12,16 +12,14 @@ import torch
 from PIL import Image
 from transformers import pipeline
 
-from grain_model import analysis as analysis_module
 from grain_model.image_processing_grain import GrainImageProcessor
 from grain_model.modeling_grain import GrainSegmentationOutput
 from grain_model.pipeline_grain import CUSTOM_PIPELINES, GrainCountingPipeline
-from tests.drawn import draw_grid, drawn_maps, predict_drawn, squares
+from tests.drawn import draw_grid, drawn_maps, squares, write_grid
 
 
 @pytest.fixture
-def pipe(tiny_model, monkeypatch) -> GrainCountingPipeline:
-    monkeypatch.setattr(analysis_module, "predict_at_canonical_scale", predict_drawn)
+def pipe(tiny_model, sees_drawings) -> GrainCountingPipeline:
     return GrainCountingPipeline(model=tiny_model, device="cpu")
 
 
@@ -36,8 +34,7 @@ def test_returns_count_labels_mask_table_and_grain_size(pipe):
 
 
 def test_a_list_gives_a_list_whatever_the_sizes(pipe, tmp_path):
-    Image.fromarray(draw_grid(2, 2)).save(tmp_path / "a.png")
-    inputs = [str(tmp_path / "a.png"), Image.fromarray(draw_grid(2, 3)), draw_grid(3, 3)]
+    inputs = [str(write_grid(tmp_path / "a.png", 2, 2)), Image.fromarray(draw_grid(2, 3)), draw_grid(3, 3)]
     assert [result["count"] for result in pipe(inputs, batch_size=3)] == [4, 6, 9]
 
 

@@ -9,7 +9,6 @@ import pytest
 from matplotlib.figure import Figure
 from matplotlib.legend import Legend
 from mpl_toolkits.axes_grid1.anchored_artists import AnchoredSizeBar
-from scipy.spatial import cKDTree
 from skimage.segmentation import relabel_sequential
 
 from grain_model.grain_size import grain_size
@@ -24,13 +23,12 @@ from grain_model.plots import (
     plot_size_distribution,
     plot_test_lines,
 )
+from tests.drawn import voronoi
 
 
 @pytest.fixture(scope="module")
 def labels():
-    points = np.random.default_rng(0).random((120, 2)) * (240, 320)
-    pixels = np.indices((240, 320)).reshape(2, -1).T
-    return (cKDTree(points).query(pixels)[1].reshape(240, 320) + 1).astype(np.int32)
+    return voronoi((240, 320), 120)
 
 
 @pytest.fixture(scope="module")

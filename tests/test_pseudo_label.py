@@ -6,6 +6,7 @@ import cv2
 import numpy as np
 import pytest
 
+from tests.drawn import squares
 from train.cli import main
 from train.pseudo_label import PseudoLabelSettings, count_components, pseudo_label_steps
 
@@ -14,12 +15,7 @@ STEPS = ["grey", "clahe", "blur", "threshold", "closing", "dilation", "opening",
 
 def draw_bright_squares(columns: int = 4, rows: int = 3, dark_line: int = 12) -> np.ndarray:
     """Grey micrograph, uint8, of bright square grains 40 px wide between dark lines, with a little noise."""
-    pitch = 40 + dark_line
-    grey = np.full((rows * pitch, columns * pitch), 60, np.uint8)
-    for row in range(rows):
-        for column in range(columns):
-            top, left = row * pitch + dark_line // 2, column * pitch + dark_line // 2
-            grey[top : top + 40, left : left + 40] = 190
+    grey = np.where(squares(rows, columns, gap=dark_line) > 0, 190, 60)
     noise = np.random.default_rng(0).normal(0, 3, grey.shape)
     return np.clip(grey + noise, 0, 255).astype(np.uint8)
 

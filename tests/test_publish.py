@@ -16,7 +16,6 @@ import pytest
 import torch
 from huggingface_hub import metadata_load
 from huggingface_hub.repocard_data import model_index_to_eval_results
-from PIL import Image
 
 from grain_model.counting import count_grains
 from grain_model.image_processing_grain import GrainImageProcessor
@@ -24,7 +23,7 @@ from grain_model.loading import EMBEDDED_WEIGHTS, load_model
 from grain_model.modeling_grain import GrainForInstanceSegmentation
 from grain_model.version import __version__
 from tests.conftest import make_tiny_config
-from tests.drawn import draw_grid
+from tests.drawn import write_grid
 from tests.hub_server import OWNER, READ_TOKEN, WRITE_TOKEN, HubServer, Repository, StoredFile
 from train import publish
 from train.cli import main
@@ -74,17 +73,14 @@ def folders(models, tmp_path_factory) -> list[Path]:
 def card(tmp_path_factory) -> Path:
     """A card with a picture beside it."""
     folder = tmp_path_factory.mktemp("card")
-    (folder / "pictures").mkdir()
-    Image.fromarray(draw_grid(2, 2)).save(folder / "pictures" / "grid.png")
+    write_grid(folder / "pictures" / "grid.png", 2, 2)
     (folder / "card.md").write_text(CARD)
     return folder / "card.md"
 
 
 @pytest.fixture(scope="module")
 def picture(tmp_path_factory) -> Path:
-    path = tmp_path_factory.mktemp("picture") / "grid.png"
-    Image.fromarray(draw_grid(2, 3, cell=30)).save(path)
-    return path
+    return write_grid(tmp_path_factory.mktemp("picture") / "grid.png", 2, 3, cell=30)
 
 
 def run_online(hub: HubServer, code: str, *arguments: object, home: Path, token: str | None = WRITE_TOKEN, cwd=ROOT):

@@ -13,11 +13,10 @@ from fontTools.fontBuilder import FontBuilder
 from fontTools.pens.ttGlyphPen import TTGlyphPen
 from matplotlib.font_manager import fontManager
 from PIL import Image
-from scipy.spatial import cKDTree
 
 from grain_model import batch as batch_module
 from grain_model import counting as counting_module
-from grain_model import report as report_module
+from grain_model import report_command as report_module
 from grain_model import report_content, report_pdf
 from grain_model.analysis import GrainAnalysis
 from grain_model.errors import MeasurementError, ScaleError, UsageError
@@ -27,6 +26,7 @@ from grain_model.picture_files import Failure
 from grain_model.report import write_report
 from grain_model.report_content import compose_field, compose_report
 from grain_model.report_pdf import PAGE
+from tests.drawn import voronoi
 
 
 def analyzed(
@@ -41,8 +41,7 @@ def analyzed(
     labels = np.zeros((150, 200), np.int32)
     field = labels[:footer_top]
     if grains:
-        points = np.random.default_rng(seed).random((grains, 2)) * field.shape
-        field += cKDTree(points).query(np.indices(field.shape).reshape(2, -1).T)[1].reshape(field.shape) + 1
+        field += voronoi(field.shape, grains, seed)
     pixels = np.repeat((labels % 9 * 20 + 60).astype(np.uint8)[..., None], 3, axis=2)
     return GrainAnalysis(
         Micrograph(pixels, um_per_pixel, file=name or f"field <{seed}>.png", footer_top=footer_top, notes=notes),

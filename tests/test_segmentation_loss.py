@@ -15,14 +15,13 @@ from grain_model.segmentation_loss import (
     targets_from_ids,
 )
 from tests.conftest import make_tiny_config
+from tests.drawn import nearest_centre
 
 
 def draw_ids(height: int = 60, width: int = 75, seeds: int = 9, *, gaps: bool = True) -> np.ndarray:
     """Grains around random points, one of them missing."""
     points = np.random.default_rng(3).uniform((0, 0), (height, width), (seeds, 2))
-    rows, columns = np.mgrid[:height, :width]
-    squared = (rows[..., None] - points[:, 0]) ** 2 + (columns[..., None] - points[:, 1]) ** 2
-    ids = squared.argmin(-1) + 1
+    ids = nearest_centre(points, (height, width)) + 1
     if gaps:
         ids[ids == seeds] = 0
     return ids

@@ -17,14 +17,13 @@ import tifffile
 from PIL import Image
 from PIL.PngImagePlugin import PngInfo
 
-from grain_model import analysis as analysis_module
 from grain_model.analysis import GrainAnalysis
 from grain_model.counting import count_grains
 from grain_model.ui import build_page
 from grain_model.ui import sharing as sharing_module
 from grain_model.ui.sharing import DATASET_VARIABLE, TOKEN_VARIABLE, SharedExamples, SharingError
-from tests.browser import needs_chromium, serve, visit, write_grid
-from tests.drawn import draw_grid, predict_drawn
+from tests.browser import needs_chromium, serve, visit
+from tests.drawn import draw_grid, write_grid
 from tests.hub_server import OWNER, READ_TOKEN, WRITE_TOKEN, HubServer
 from tests.page_steps import expect_count, press_count, upload
 
@@ -50,9 +49,8 @@ def examples(hub) -> Iterator[SharedExamples]:
 
 
 @pytest.fixture
-def analysis(monkeypatch, tiny_model, tmp_path) -> GrainAnalysis:
+def analysis(sees_drawings, tiny_model, tmp_path) -> GrainAnalysis:
     """A picture whose file tells more than its pixels do."""
-    monkeypatch.setattr(analysis_module, "predict_at_canonical_scale", predict_drawn)
     told = PngInfo()
     told.add_text("Author", "Secret Name")
     exif = Image.Exif()
