@@ -51,7 +51,8 @@ class GrainAnalysis:
         edits: The corrections by hand that are in the labels, in their order.
         corrected_ids: Labels of the grains that a correction made: merged, split or added.
         colour_numbers: int (count,), what the overlay colours the grains by, so that a correction leaves the colours of
-            others as they are: their labels before the first, larger numbers of grains that one made. `None` before it.
+            others as they are: their labels before the first, places in the field of those that one made. `None` before
+            it.
     """
 
     micrograph: Micrograph
@@ -228,7 +229,9 @@ class GrainAnalysis:
         confidence = np.append(np.float32(np.nan), self.confidence)[origins]
         before = np.arange(1, self.count + 1) if self.colour_numbers is None else self.colour_numbers
         numbers = np.append(0, before)[origins]
-        numbers[origins == 0] = before.max(initial=0) + 1 + np.arange(np.count_nonzero(origins == 0))
+        # By the place of their first pixel, which is the same however often they are undone and made again.
+        made = np.flatnonzero(origins == 0)
+        numbers[made] = [np.argmax(corrected.labels.ravel() == index + 1) + 1 for index in made]
         return replace(
             self,
             labels=_on_whole_picture(corrected.labels, self.micrograph),

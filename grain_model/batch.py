@@ -16,7 +16,7 @@ from tqdm import tqdm
 
 from .arguments import ALL_PAGES, non_negative_number, page_number, positive_number, share
 from .errors import UsageError, printable
-from .fields import CountedField, count_field, write_fields
+from .fields import CountedField, count_field
 from .image_file import count_pages
 from .label_settings import DEFAULT_SETTINGS, METHODS
 from .micrograph import read_micrograph
@@ -164,10 +164,15 @@ class Batch:
             lambda image: count_field(image, count, options.out and options.out / self.folders[image], write)
         )
 
-    def write_summaries(self, folder: Path, fields: Sequence[CountedField]) -> None:
-        """Write the files about all images, see `write_fields`; where that cannot be done, it is one more failure."""
+    def write(self, folder: Path, action: Callable[[], None]) -> None:
+        """Write files about all images into a folder; where that cannot be done, it is one more failure.
+
+        Where the run was interrupted before the first image, those of an earlier one stay.
+        """
+        if self.is_interrupted and not self.done:
+            return
         try:
-            write_fields(folder, fields, self.failures)
+            action()
         except OSError as error:
             reason = f"It cannot be written: {error.strerror}. Close it where it is open, or make room on the disk, "
             self.failures.append(Failure(printable(error.filename or folder), reason + "and count again."))

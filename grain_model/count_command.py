@@ -9,7 +9,7 @@ from pathlib import Path
 
 from .batch import Batch, add_image_arguments
 from .errors import GrainError
-from .fields import CountedField, describe_fields, mean_of_counted
+from .fields import CountedField, describe_fields, mean_of_counted, write_fields
 from .picture_files import IMAGE_SUFFIXES
 from .words import plural
 
@@ -53,7 +53,7 @@ def run(options: argparse.Namespace) -> int:
                 batch.tell(_line(field))
                 batch.tell_remarks(field)
     if options.out:
-        batch.write_summaries(options.out, fields)
+        batch.write(options.out, lambda: write_fields(options.out, fields, batch.failures))
     batch.name_failures()
     if options.json:
         # In ASCII, which every encoding of a pipe holds.

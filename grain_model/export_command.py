@@ -9,6 +9,7 @@ from .analysis import GrainAnalysis
 from .batch import Batch, add_image_arguments
 from .errors import printable
 from .export import FORMATS, export_grains
+from .fields import write_table
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -19,7 +20,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         type=Path,
         required=True,
         metavar="DIR",
-        help="files go to DIR/<image name>/; as with count, DIR/summary.csv says which image is in which folder",
+        help="files go to DIR/<image name>/; DIR/export.csv says which image is in which folder",
     )
     parser.add_argument(
         "--formats",
@@ -50,7 +51,9 @@ def run(options: argparse.Namespace) -> int:
         for field in batch.count(options, write):
             fields.append(field)
             batch.tell_remarks(field)
-    batch.write_summaries(options.out, fields)
+    rows = [(field.file, field.folder, "") for field in fields]
+    rows += [(failure.file, "", failure.reason) for failure in batch.failures]
+    batch.write(options.out, lambda: write_table(options.out / "export.csv", ("file", "folder", "error"), rows))
     batch.name_failures()
     return batch.exit_code
 

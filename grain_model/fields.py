@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import csv
 import hashlib
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
+from contextlib import suppress
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
@@ -87,7 +88,8 @@ def count_field(
     Args:
         image: The file, or a page of it.
         count: Counts it.
-        folder: Where the results go; what an earlier run left there is removed where it differs. `None` writes nothing.
+        folder: Where the results go; what an earlier run left there is removed where it differs, or where the file is
+            none that can be counted any more. `None` writes nothing.
         write: What writes them; as `GrainAnalysis.save` does if left out.
 
     Raises:
@@ -96,9 +98,11 @@ def count_field(
     """
     try:
         analysis = count(image)
-    except Exception:
-        if folder:
-            clear_results(folder)
+    except GrainError:
+        path = image.path if isinstance(image, PictureFile) else image
+        if folder and path.exists():  # or its drive may merely be away
+            with suppress(OSError):
+                clear_results(folder)
         raise
     if folder:
         prepare_folder(folder, analysis)
@@ -182,11 +186,15 @@ def write_fields(folder: Path, fields: Sequence[CountedField], failures: Sequenc
     """
     # First, since it is the table that is likely to be open elsewhere and not to be written.
     save_json(describe_fields(fields, failures), folder / "summary.json")
-    with (folder / "summary.csv").open("w", newline="", encoding="utf-8") as stream:
-        writer = csv.writer(stream)
-        writer.writerow(SUMMARY_COLUMNS)
-        writer.writerows(_summary_row(field) for field in fields)
-        writer.writerows([failure.file, *[""] * (len(SUMMARY_COLUMNS) - 2), failure.reason] for failure in failures)
+    rows = [_summary_row(field) for field in fields]
+    rows += [[failure.file, *[""] * (len(SUMMARY_COLUMNS) - 2), failure.reason] for failure in failures]
+    write_table(folder / "summary.csv", SUMMARY_COLUMNS, rows)
+
+
+def write_table(path: Path, columns: Sequence[str], rows: Iterable[Sequence[Any]]) -> None:
+    """Write a table as CSV in UTF-8."""
+    with path.open("w", newline="", encoding="utf-8") as stream:
+        csv.writer(stream).writerows([columns, *rows])
 
 
 def _summary_row(field: CountedField) -> list[Any]:

@@ -185,20 +185,22 @@ def average_directions(same: Sequence[Direction], scales: Sequence[float]) -> Di
     """Average the mean lineal intercepts of one direction over several fields, as those of the rule itself (E112, 15).
 
     Args:
-        same: The direction in each field; those without an intercept have no mean, and are left out.
+        same: The direction in each field.
         scales: Side of each field's pixels in those of the first field.
 
     Returns:
-        All intercepts, over the length at which the mean of the fields' mean lineal intercepts is theirs.
+        All intercepts, over the length at which the mean of the fields' mean lineal intercepts is theirs. Where a field
+        has no intercept, and so no mean, over all of the length: to leave that field out would hide how long its grains
+        are.
     """
     intercepts = np.array([direction.intercepts for direction in same], float)
     lengths = np.array([direction.length_px for direction in same]) * np.array(scales)
-    counted = intercepts > 0
-    if not counted.any():
-        return Direction(same[0].degrees, float(lengths.sum()), 0.0)
-    total, means = float(intercepts.sum()), lengths[counted] / intercepts[counted]
+    total = float(intercepts.sum())
+    if not intercepts.all():
+        return Direction(same[0].degrees, float(lengths.sum()), total)
+    means = lengths / intercepts
     # A mean over n intercepts scatters by 1 / sqrt(n) of itself.
-    as_sure_as = means.sum() ** 2 / (means**2 / intercepts[counted]).sum()
+    as_sure_as = means.sum() ** 2 / (means**2 / intercepts).sum()
     return Direction(same[0].degrees, float(means.mean()) * total, total, float(as_sure_as))
 
 

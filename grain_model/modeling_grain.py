@@ -257,8 +257,8 @@ class GrainForInstanceSegmentation(GrainPreTrainedModel):
             ) from error
         layers = backbone.config.num_hidden_layers
         depths = sorted({max(round(layers * k / 4), 1) for k in (1, 2, 3, 4)})
-        options = {"token_depths": depths, **options}
-        model = cls(GrainConfig(backbone_config=backbone.config, freeze_backbone=freeze, **options))
+        options = {"token_depths": depths, "freeze_backbone": freeze, **options}
+        model = cls(GrainConfig(backbone_config=backbone.config, **options))
         model.backbone.load_state_dict(backbone.state_dict())
         return model.eval()
 

@@ -56,7 +56,9 @@ def assess_quality(
         return (QualityFlag("no_boundaries", "No grain boundaries were found: is this a micrograph of grains?"),)
     if count == 0:
         return (
-            QualityFlag("no_grains", "Boundaries were found, but no grain: is the smallest that counts too large?"),
+            QualityFlag(
+                "no_grains", "Boundaries are there, but no grain is left: all are deleted, or smaller than what counts."
+            ),
         )
     if sharpness(pixels) < BLURRED_SHARE:
         flags.append(QualityFlag("out_of_focus", "The picture looks out of focus; thin boundaries may be missed."))

@@ -77,7 +77,7 @@ def render_overlay(
     count = int(labels.max(initial=0))
     outlines = _outlines(labels)
     if show == "fill":
-        colours = label_colours(count) if numbers is None else label_colours(numbers.max(initial=0))[numbers - 1]
+        colours = label_colours(np.arange(1, count + 1) if numbers is None else numbers)
         drawn = _tint(pixels, labels, colours, alpha)
         drawn[outlines] = colours[labels[outlines] - 1]
         return drawn
@@ -119,18 +119,16 @@ def mark_grains(
     return drawn
 
 
-def label_colours(count: int) -> np.ndarray:
-    """Choose a colour for each of the labels 1..count.
-
-    A label's colour depends on its number alone.
+def label_colours(numbers: np.ndarray) -> np.ndarray:
+    """Choose a colour for each number, which depends on it alone.
 
     Args:
-        count: Number of labels.
+        numbers: int (n,), 1 or more, such as labels.
 
     Returns:
-        uint8 (count, 3), RGB; row i is for label i + 1.
+        uint8 (n, 3), RGB.
     """
-    index = np.arange(count)
+    index = np.asarray(numbers) - 1
     # Golden-ratio steps keep the hues of consecutive labels, which are mostly neighbours, far apart.
     hue = (0.07 + index * _GOLDEN_RATIO) % 1.0
     saturation = 0.6 + 0.13 * (index % 3)

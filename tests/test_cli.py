@@ -7,6 +7,7 @@ import shutil
 import subprocess
 import sys
 from pathlib import Path
+from unittest.mock import MagicMock
 
 import numpy as np
 import pytest
@@ -178,6 +179,14 @@ def test_what_was_counted_before_an_interrupt_is_summed_up(interrupted, model, t
     assert main(["count", str(interrupted), "--out", str(tmp_path / "out"), *model]) == 130
     assert [Path(row["file"]).name for row in read_rows(tmp_path / "out")] == ["a.png", "b.png"]
     assert "Interrupted after 2 of 4 images" in capsys.readouterr().err
+
+
+def test_an_interrupt_before_the_first_image_leaves_the_summary_of_an_earlier_run(model, tmp_path, monkeypatch):
+    arguments = ["count", str(write_grid(tmp_path / "a.png", 2, 2)), "--out", str(tmp_path / "out"), *model]
+    assert main(arguments) == 0
+    monkeypatch.setattr("grain_model.batch.make_counter", MagicMock(side_effect=KeyboardInterrupt))
+    assert main(arguments) == 130
+    assert len(read_rows(tmp_path / "out")) == 1
 
 
 def test_what_was_counted_before_an_interrupt_is_reported_and_exported(interrupted, model, tmp_path, capsys):
@@ -521,7 +530,9 @@ def test_export_takes_folders_and_does_not_read_its_own_files(model, tmp_path, c
         assert {path.name for path in out.iterdir() if path.is_dir()} == {"steel.png", "steel.png-2"}
         assert len(printed.out.splitlines()) == 4
         # Which of the two is which.
-        assert [Path(row["file"]).parent.name for row in read_rows(out)] == ["a", "b", "a"]
+        index = list(csv.DictReader((out / "export.csv").read_text(encoding="utf-8").splitlines()))
+        assert [Path(row["file"]).parent.name for row in index] == ["a", "b", "a"]
+        assert [Path(row["folder"]).name for row in index] == ["steel.png", "steel.png-2", ""]
     assert json.loads((out / "steel.png" / "grains.json").read_text())["count"] == 12
 
 
@@ -546,7 +557,11 @@ def test_a_folder_never_holds_results_of_two_runs_that_differ(model, tmp_path):
     assert results(folder) == {"grains.csv", "summary.json", "notes.txt"}
     run("count", "0.5")
     assert results(folder) == counted | {"notes.txt"}
-    image.write_bytes(image.read_bytes()[:100])
+    content = image.read_bytes()
+    image.unlink()
+    assert run("count", "0.5") == 1
+    assert results(folder) == counted | {"notes.txt"}, "its drive may be away"
+    image.write_bytes(content[:100])
     assert run("count", "0.5") == 1
     assert results(folder) == {"notes.txt"}
 

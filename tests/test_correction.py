@@ -52,6 +52,9 @@ def test_what_is_not_corrected_keeps_its_colour(analysis):
                 assert np.array_equal(corrected.overlay()[y, x], analysis.overlay()[y, x])
     x, y = map(int, middle(2, 1))
     assert np.array_equal(once.overlay()[y, x], twice.overlay()[y, x])
+    # Undoing begins anew from the network's grains.
+    again = analysis.correct(twice.edits)
+    assert np.array_equal(again.overlay(), twice.overlay())
     assert twice.relabel().colour_numbers is None
 
 

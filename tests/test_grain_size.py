@@ -15,8 +15,8 @@ from grain_model.field_mean import average_fields
 from grain_model.grain_size import grain_size
 from grain_model.grain_size_result import RULES, GrainSize, g_from_area, g_from_density, g_from_intercept
 from grain_model.instances import label_grains
+from grain_model.intercepts import Direction, average_directions, count_intercepts
 from grain_model.intercepts import TestLine as Line
-from grain_model.intercepts import count_intercepts
 from grain_model.measurement import grain_boxes, touches_edge
 from grain_model.planimetric import count_circle, count_rectangle
 from tests.drawn import cells, drawn_maps, squares, voronoi
@@ -384,6 +384,21 @@ def test_intercepts_are_too_few_where_their_lines_meet_few_grains():
 def test_few_grains_are_not_called_elongated_by_chance():
     called = [grain_size(voronoi(150, 12, seed)).flags for seed in range(40)]
     assert sum(any("elongated" in flag for flag in flags) for flags in called) <= 1
+
+
+def test_the_mean_of_a_direction_is_that_of_its_fields():
+    fine, coarse = grain_size(voronoi(400, 400, 1), UM), grain_size(voronoi(400, 60, 2), UM)
+    both = average_fields([fine, coarse])
+    for of_fields, mean in zip(zip(fine.directions, coarse.directions, strict=True), both.directions, strict=True):
+        assert mean.intercept_px == pytest.approx(np.mean([each.intercept_px for each in of_fields]))
+    # As that of the rule, which the directions make up.
+    lengths = [direction.intercept_px for direction in both.directions]
+    assert min(lengths) < both.heyn.value_px < max(lengths)
+
+
+def test_a_field_without_an_intercept_in_a_direction_counts_with_its_length():
+    fields = [Direction(0, 2000.0, 0.0), Direction(0, 1000.0, 2.0)]
+    assert average_directions(fields, [1.0, 2.0]) == Direction(0, 4000.0, 2.0)
 
 
 def test_directions_of_fields_add_up_in_the_pixels_of_the_first():

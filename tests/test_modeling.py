@@ -369,6 +369,8 @@ def test_starts_from_a_backbones_weights_with_only_the_decoder_to_learn(tmp_path
 
     model = GrainForInstanceSegmentation.from_backbone(tmp_path / "dinov2", token_depths=(2, 4))
     assert list(model.config.token_depths) == [2, 4]
+    thawed = GrainForInstanceSegmentation.from_backbone(tmp_path / "dinov2", freeze_backbone=False)
+    assert all(weights.requires_grad for weights in thawed.parameters())
 
 
 def test_a_backbone_that_is_not_there_is_named():

@@ -22,7 +22,7 @@ from grain_model.canonical_scale import SMALLEST_SIDE, factor_for_grains
 from grain_model.counting import count_grains
 from grain_model.modeling_grain import GrainForInstanceSegmentation
 from train.datasets import Mixture, RealMicrograph, count_ids_through
-from train.fit import Trainer, build_model, find_device, save_model
+from train.fit import Trainer, build_model, find_device, refuse_rate_of_frozen_backbone, save_model
 from train.fit_options import FitError, FitOptions
 from train.instance_protocol import score_labels
 from train.labelled import UNKNOWN, find_labelled_micrographs
@@ -112,6 +112,7 @@ def fine_tune(options: FitOptions) -> pd.DataFrame:
     was_frozen = start.config.freeze_backbone
     if not options.train_backbone:
         start.freeze_backbone()
+    refuse_rate_of_frozen_backbone(start, options, FitOptions.backbone_lr, DEFAULTS["backbone_lr"])
     best = BestStep([micrographs[name] for name in kept_back], options)
     best.look(start, 0)
     before = best.model

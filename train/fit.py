@@ -39,6 +39,7 @@ def fit(options: FitOptions) -> Trainer:
     """Train once, or go on with a run, and save the averaged model where the schedule is over."""
     # Before anything is written: a run that cannot start leaves no folder.
     trainer = Trainer(options)
+    refuse_rate_of_frozen_backbone(trainer.model, options, FitOptions.backbone_lr)
     if options.resume:
         trainer.load()
     options.out.mkdir(parents=True, exist_ok=True)
@@ -52,6 +53,15 @@ def fit(options: FitOptions) -> Trainer:
     else:
         print(f"stopped at step {trainer.progress.step} of {options.steps}: go on with --resume")
     return trainer
+
+
+def refuse_rate_of_frozen_backbone(model: GrainForInstanceSegmentation, options: FitOptions, *defaults: float) -> None:
+    """Raise a FitError where a learning rate other than the defaults is given for a backbone that does not learn."""
+    if model.config.freeze_backbone and options.backbone_lr not in defaults:
+        raise FitError(
+            "--backbone-lr would be ignored: the backbone is frozen. Expected is --train-backbone beside it. Add that, "
+            "or leave out --backbone-lr."
+        )
 
 
 def build_model(options: FitOptions) -> GrainForInstanceSegmentation:

@@ -66,7 +66,6 @@ def run(args: argparse.Namespace) -> int:
         # Where the run was told to stop is no option to keep.
         config.pop("stop_at", None)
     given = {**parse_config(config, source), **typed}
-    _refuse_rate_of_frozen_backbone(given)
     if not is_labelled_folder(given.get("data")):
         _refuse_of_fine_tuning(given)
         options = FitOptions(**given)
@@ -76,17 +75,6 @@ def run(args: argparse.Namespace) -> int:
         start = {} if any(map(given.get, ("init", "backbone", "no_detail"))) else {"init": "embedded"}
         fine_tune(FitOptions(**{**DEFAULTS, **given, **start}))
     return 0
-
-
-def _refuse_rate_of_frozen_backbone(given: Mapping[str, object]) -> None:
-    """Raise a FitError where a learning rate is given for a backbone that does not learn."""
-    is_frozen = (given.get("backbone") or is_labelled_folder(given.get("data"))) and not given.get("train_backbone")
-    defaults = (None, FitOptions.backbone_lr, DEFAULTS["backbone_lr"])
-    if is_frozen and given.get("backbone_lr") not in defaults:
-        raise FitError(
-            "--backbone-lr would be ignored: the backbone stays as it is. Expected is --train-backbone beside it. Add "
-            "that, or leave out --backbone-lr."
-        )
 
 
 def _check_layout(data: Path | None) -> None:
@@ -179,6 +167,8 @@ def run_stages(config: dict, typed: dict, source: Path) -> None:
     for described in config["stages"]:
         name, stage = read_stage(described, common, typed, source, earlier=list(stages))
         stages[name] = stage
+    for stage in stages.values():
+        _check_layout(stage.options.data)
     kept = {name: value for name, value in typed.items() if name not in ("out", "resume", "stop_at")}
     saved = {**common, "stages": [{**stage, **kept} for stage in config["stages"]]}
     out.mkdir(parents=True, exist_ok=True)

@@ -41,7 +41,7 @@ def build_page(examples: Path | None = None, model: str | os.PathLike | PreTrain
         with gr.Tab("One micrograph", id="count"):
             counted = build_count_tab(examples, model)
             if shared:
-                add_sharing(counted, shared)
+                add_sharing(counted, shared, examples)
         with gr.Tab("Batch", id="batch"):
             build_batch_tab(model)
     return page

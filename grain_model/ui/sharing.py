@@ -157,12 +157,13 @@ class SharedExamples:
         )
 
 
-def add_sharing(counted: gr.State, examples: SharedExamples) -> None:
-    """Lay out the offer to share, inside the current `gr.Blocks`; it is seen once there is a count.
+def add_sharing(counted: gr.State, examples: SharedExamples, own: Path | None = None) -> None:
+    """Lay out the offer to share, inside the current `gr.Blocks`; it is seen once a visitor's own image is counted.
 
     Args:
         counted: Holds the visitor's count.
         examples: Where to.
+        own: Folder of the page's own examples, which are not shared.
     """
     with gr.Accordion("Share this image as an example", open=False, visible=False, elem_id="sharing") as panel:
         gr.Markdown(
@@ -184,8 +185,8 @@ def add_sharing(counted: gr.State, examples: SharedExamples) -> None:
         outcome = gr.HTML(elem_id="share-outcome")
 
     def offer(count: CountedMicrograph | None) -> list[Any]:
-        # Consent is to one image, not to the next. The page's own examples are known already.
-        return [gr.Accordion(visible=count is not None and count.true_count is None), False, ""]
+        # Consent is to one image, not to the next.
+        return [gr.Accordion(visible=count is not None and Path(count.source).parent != own), False, ""]
 
     @clear_errors
     def share(count: CountedMicrograph | None, agreed: bool, chosen: str, about: str, name: str) -> list[Any]:

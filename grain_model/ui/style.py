@@ -119,9 +119,6 @@ CSS = """
 }
 .batch-card th { color: var(--body-text-color-subdued); font-weight: 500; }
 .batch-card .number { text-align: right; }
-.batch-card .notes { margin: .75rem 0 0; padding: .5rem .8rem; list-style: none; border-left: 3px solid #d97706;
-  background: color-mix(in srgb, #d97706 12%, transparent); font-size: .9em; overflow-wrap: anywhere; }
-.batch-card .notes li + li { margin-top: .4rem; }
 
 .count-card .notes, .batch-card .notes, #question { border-left: 3px solid #d97706;
   background: color-mix(in srgb, #d97706 12%, transparent); color: var(--body-text-color); }
