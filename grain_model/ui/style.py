@@ -60,6 +60,9 @@ CSS = """
 /* A failure is told by a message; the word "Error" across a component would cover what it takes to go on. */
 [data-testid="status-tracker"]:has(> .error) { display: none !important; }
 
+/* There is one link alone, with nothing to part it from. */
+footer .divider { display: none; }
+
 #entry { align-items: stretch; }
 #micrograph { flex: 1; height: auto !important; min-height: 480px; max-height: 640px; }
 @media (max-width: 640px) { #micrograph { min-height: 320px; } }
