@@ -2,7 +2,7 @@
 
 Draws synthetic micrographs, adds one disturbance at a time as it happens to pictures of microscopes and to pictures of
 such pictures, and counts them through the whole pipeline. Prints a Markdown table: F1 and the mean difference of the
-count, beside those of the same pictures undisturbed.
+count, in the field that was counted, beside those of the same pictures undisturbed.
 """
 
 from __future__ import annotations
@@ -206,7 +206,8 @@ def main(arguments: list[str] | None = None) -> int:
         for name, disturb in DISTURBANCES.items():
             image, labels = disturb(drawn.image.astype(np.float32), drawn.labels, np.random.default_rng(seed))
             counted = count_grains(np.clip(np.rint(image), 0, 255).astype(np.uint8), model=model)
-            result = match_labels(prepare_labels(labels), prepare_labels(counted.labels))
+            true = labels[counted.micrograph.field_slices]
+            result = match_labels(prepare_labels(true), prepare_labels(counted.field_labels))
             rows.append((name, result.f1, 100 * (result.n_pred - result.n_true) / max(result.n_true, 1)))
     means = pd.DataFrame(rows, columns=["disturbance", "f1", "bias"]).groupby("disturbance", sort=False).mean()
     text = markdown_table(
