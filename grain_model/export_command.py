@@ -10,6 +10,8 @@ from .batch import Batch, add_image_arguments
 from .errors import printable
 from .export import FORMATS, export_grains
 from .fields import write_table
+from .json_file import save_json
+from .result_folder import SUMMARY
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -46,6 +48,7 @@ def run(options: argparse.Namespace) -> int:
     def write(analysis: GrainAnalysis, folder: Path) -> None:
         for path in export_grains(analysis, folder, options.formats).values():
             batch.tell(printable(path))
+        save_json(analysis.summary(), folder / SUMMARY)
 
     with batch.until_interrupted():
         for field in batch.count(options, write):

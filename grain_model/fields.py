@@ -104,10 +104,14 @@ def count_field(
             with suppress(OSError):
                 clear_results(folder)
         raise
+    field = CountedField.of(analysis, printable(str(image)), printable(folder) if folder else None)
     if folder:
-        prepare_folder(folder, analysis)
-        write(analysis, folder) if write else analysis.save(folder)
-    return CountedField.of(analysis, printable(str(image)), printable(folder) if folder else None)
+        prepare_folder(folder, field.summary)
+        if write is None:
+            analysis.save(folder)
+        else:
+            write(analysis, folder)
+    return field
 
 
 def digest(pixels: np.ndarray) -> str:

@@ -4,12 +4,7 @@ from __future__ import annotations
 
 import json
 from pathlib import Path
-from typing import TYPE_CHECKING
-
-from .json_file import save_json
-
-if TYPE_CHECKING:
-    from .analysis import GrainAnalysis
+from typing import Any
 
 SUMMARY = "summary.json"
 
@@ -25,17 +20,15 @@ def clear_results(folder: Path) -> None:
         (folder / name).unlink(missing_ok=True)
 
 
-def prepare_folder(folder: Path, analysis: GrainAnalysis) -> None:
-    """Make the folder for an analysis and write its summary; what another run wrote stays where it found the same.
+def prepare_folder(folder: Path, summary: dict[str, Any]) -> None:
+    """Make the folder for an analysis with this summary; what another run wrote stays where it found the same.
 
     Raises:
-        OSError: If another program holds a file of the earlier run, or the disk is full.
+        OSError: If another program holds a file of the earlier run.
     """
     folder.mkdir(parents=True, exist_ok=True)
-    summary = analysis.summary()
     if _read_summary(folder) != json.loads(json.dumps(summary)):
         clear_results(folder)
-        save_json(summary, folder / SUMMARY)
 
 
 def _read_summary(folder: Path) -> object:

@@ -19,7 +19,6 @@ from ..picture_files import PictureFile
 from .correction_view import CONFIRMATIONS, lay_out_correction, redo, reset, take_click, undo
 from .counted import CountedMicrograph, archive_analysis, still_there, unless_own
 from .entry import (
-    NAME_EXAMPLES,
     Entry,
     lay_out_gallery,
     lay_out_label_settings,
@@ -36,7 +35,7 @@ from .opened import OpenedMicrograph, open_micrograph
 from .question_view import lay_out_question
 from .results import Results, Updates, lay_out_display, lay_out_downloads, lay_out_pictures, lay_out_table
 from .scale_view import add_scale_view
-from .scroll import SHOW_MICROGRAPH, SHOW_OVERLAY, SHOW_RESULTS
+from .scripts import NAME_EXAMPLES, SHOW_MICROGRAPH, SHOW_OVERLAY, SHOW_RESULTS
 from .settings import LinkedPage, PageSettings, read_link
 from .uploads import count_upload
 from .visit import Stand, Visit
@@ -438,16 +437,16 @@ class _CountTab:
         now = Stand.of(*stand)
         counted = still_there(now.counted)
         points, edit = take_click(counted, now.tool, now.pending, place.index)
-        if edit and now.tool in CONFIRMATIONS:
+        if edit is None:
+            return self.correction.present(counted, now.settings, now.chosen, now.tool, points)
+        try:
             return self.correct(counted, now, edit)
-        if edit:
-            try:
-                return self.correct(counted, now, edit)
-            except CorrectionError as error:
-                # No error of the handler, which would leave the points: the next click would go with an old one.
-                gr.Warning(html.escape(str(error)), title="That did not work")
-                points = ()
-        return self.correction.present(counted, now.settings, now.chosen, now.tool, points)
+        except CorrectionError as error:
+            if now.tool in CONFIRMATIONS:
+                raise
+            # No error of the handler, which would leave the points: the next click would go with an old one.
+            gr.Warning(html.escape(str(error)), title="That did not work")
+            return self.correction.present(counted, now.settings, now.chosen, now.tool)
 
     @clear_errors
     def confirm(self, *stand: Any) -> Updates:

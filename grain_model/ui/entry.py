@@ -127,16 +127,5 @@ def lay_out_gallery(pictures: list[tuple[Path, str]]) -> gr.Gallery | None:
     )
 
 
-NAME_EXAMPLES = """() => {
-  const name = (tries) => setTimeout(() => {
-    const captions = document.querySelectorAll("#examples button .caption-label");
-    for (const caption of captions) caption.closest("button").ariaLabel = caption.textContent.trim();
-    if (!captions.length && tries) name(tries - 1);
-  }, 100);
-  name(50);
-}"""
-"""Names the examples for screen readers by their captions, where gradio numbers them, once they are laid out."""
-
-
 def _uploaded_path(payload: ImageData | None) -> str | None:
     return payload.path if payload else None

@@ -1,0 +1,38 @@
+"""What the browser does by itself once the page has laid out a part of it."""
+
+
+def _once_there(find: str, act: str) -> str:
+    """JavaScript that waits up to five seconds until an expression finds something, and acts on it as `found`."""
+    return f"""() => {{
+      const look = (tries) => setTimeout(() => {{
+        const found = {find};
+        if (found) {act}
+        else if (tries) look(tries - 1);
+      }}, 100);
+      look(50);
+    }}"""
+
+
+def _bring_into_view(ids: list[str], lowest: str) -> str:
+    """Scrolls to the first of the parts that is seen at all, where its top lies below `lowest` or its end above."""
+    part = f"{ids}.map((id) => document.getElementById(id)).find((part) => part?.checkVisibility())"
+    return _once_there(
+        part,
+        f"""{{
+          const {{top, bottom}} = found.getBoundingClientRect();
+          if (top > {lowest} || bottom < 100) found.scrollIntoView();
+        }}""",
+    )
+
+
+SHOW_RESULTS = _bring_into_view(["question", "results"], "innerHeight / 2")
+SHOW_OVERLAY = _bring_into_view(["overlay", "compare"], "innerHeight / 2")
+SHOW_MICROGRAPH = _bring_into_view(["micrograph"], "innerHeight - 200")
+
+NAME_EXAMPLES = _once_there(
+    'document.querySelector("#examples button .caption-label")?.closest("#examples")',
+    """for (const caption of found.querySelectorAll("button .caption-label")) {
+      caption.closest("button").ariaLabel = caption.textContent.trim();
+    }""",
+)
+"""Names the examples for screen readers by their captions, where gradio numbers them."""
