@@ -17,7 +17,7 @@ import numpy as np
 
 from grain_model.rendering import write_png
 from train.cli import main as run_train
-from train.fine_tune import as_text, compare, read_labelled_folder
+from train.fine_tune import as_text, compare, read_labelled_folder, score_micrographs
 from train.synthesis.fields import smooth_noise
 from train.synthesis.instrument import record
 from train.synthesis.polycrystal import Polycrystal, polycrystal
@@ -89,7 +89,7 @@ def main() -> int:
         out = Path(folder) / "run"
         if code := run_train(["fit", "--data", str(training), "--init", "embedded", "--out", str(out)]):
             return code
-        table = compare(load_model(None), load_model(out / "model"), others)
+        table = compare(*(score_micrographs(load_model(start), others) for start in (None, out / "model")))
         print(f"\n{TEST} other micrographs of the same style:\n\n{as_text(table)}")
         print(f"\nF1 gained: {(table['f1_after'] - table['f1_before']).mean():+.3f}")
     return 0

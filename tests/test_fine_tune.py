@@ -23,6 +23,7 @@ from train.fine_tune import (
     fine_tune,
     keep_back,
     read_labelled_folder,
+    score_micrographs,
     without_lines,
 )
 from train.fit import Progress, Trainer
@@ -140,7 +141,7 @@ def give_scores(monkeypatch, scores) -> None:
     def score(model, micrographs):
         value = next(rest)
         row = {"panoptic_quality": value, "f1": value, "n_true": 12, "n_pred": 12}
-        return pd.DataFrame([row] * max(len(micrographs), 1))
+        return pd.DataFrame([row] * max(len(micrographs), 1), index=list(micrographs) or ["none"])
 
     monkeypatch.setattr("train.fine_tune.score_micrographs", score)
 
@@ -162,7 +163,7 @@ class StandIn:
 
 def test_training_ends_when_nothing_gets_better_and_the_best_step_wins(options, monkeypatch):
     give_scores(monkeypatch, [0.2, 0.5, 0.4, 0.3, 0.9])
-    best, run = BestStep([], replace(options, check_every=3, patience=2)), StandIn()
+    best, run = BestStep({}, replace(options, check_every=3, patience=2)), StandIn()
     stops = []
     for run.progress.step in range(12):
         stops.append(best(run))
@@ -203,7 +204,7 @@ def test_small_micrographs_are_not_enlarged_by_cutting(options, trainers):
 
 
 def test_a_run_without_gain_saves_the_model_at_the_start(options, monkeypatch, capsys):
-    give_scores(monkeypatch, [0.5, 0.4, 0.4, 0.5, 0.5])
+    give_scores(monkeypatch, [0.5, 0.4, 0.4])
     fine_tune(options)
     assert "No step was better" in capsys.readouterr().out
     saved, start = (
@@ -244,14 +245,16 @@ def test_comparison_scores_each_model_for_itself(monkeypatch):
             self.labels = labels
 
     monkeypatch.setattr("train.fine_tune.count_grains", lambda image, model: Analysis(found[model]))
-    table = compare("old", "new", {"a": RealMicrograph(np.zeros((40, 40, 3), np.uint8), true)})
+    micrographs = {"a": RealMicrograph(np.zeros((40, 40, 3), np.uint8), true)}
+    table = compare(*(score_micrographs(model, micrographs) for model in found))
     row = table.iloc[0]
+    assert row["picture"] == "a"
     assert (row["grains"], row["count_before"], row["count_after"]) == (4, 1, 4)
     assert (row["f1_before"], row["f1_after"]) == (0.0, 1.0)
 
 
 def test_the_last_step_is_looked_at(options, monkeypatch):
-    give_scores(monkeypatch, [0.1, 0.5, 0.6, 0.7, 0.7])
+    give_scores(monkeypatch, [0.1, 0.5, 0.6])
     fine_tune(replace(options, check_every=2, steps=3))
     saved = GrainForInstanceSegmentation.from_pretrained(options.out / "model").state_dict()
     start = GrainForInstanceSegmentation.from_pretrained(options.init).state_dict()

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import math
 import sys
-from collections.abc import Collection, Sequence
+from collections.abc import Collection
 from copy import deepcopy
 from dataclasses import dataclass, field, replace
 from pathlib import Path
@@ -56,23 +56,25 @@ class BestStep:
     """Looks at the kept-back micrographs from time to time, remembers the best step and tells when to stop.
 
     Args:
-        kept_back: Micrographs with their true labels.
+        kept_back: Micrographs with their true labels, by name.
         options: Give `check_every` and `patience`.
     """
 
-    kept_back: Sequence[RealMicrograph]
+    kept_back: dict[str, RealMicrograph]
     options: FitOptions
     step: int = 0
     score: float = -math.inf
+    scores: pd.DataFrame | None = field(default=None, repr=False)
     model: GrainForInstanceSegmentation | None = field(default=None, repr=False)
     looks_without_gain: int = 0
 
     def look(self, model: GrainForInstanceSegmentation, step: int) -> None:
         """Score a model by its mean panoptic quality, which is finer than F1 where there are few grains."""
-        score = float(score_micrographs(model, self.kept_back)["panoptic_quality"].mean())
+        scores = score_micrographs(model, self.kept_back)
+        score = float(scores["panoptic_quality"].mean())
         self.looks_without_gain += 1
         if score > self.score:
-            self.step, self.score, self.model = step, score, deepcopy(model)
+            self.step, self.score, self.scores, self.model = step, score, scores, deepcopy(model)
             self.looks_without_gain = 0
 
     def __call__(self, trainer: Trainer) -> bool:
@@ -113,9 +115,9 @@ def fine_tune(options: FitOptions) -> pd.DataFrame:
     if not options.train_backbone:
         start.freeze_backbone()
     refuse_rate_of_frozen_backbone(start, options, FitOptions.backbone_lr, DEFAULTS["backbone_lr"])
-    best = BestStep([micrographs[name] for name in kept_back], options)
+    best = BestStep({name: micrographs[name] for name in kept_back}, options)
     best.look(start, 0)
-    before = best.model
+    before = best.scores
     at_its_scale = [at_known_scale(micrographs[name]) for name in training]
     # Neither samples nor cuts are larger than the smallest micrograph: they would have to be enlarged.
     side = min(options.side, *(min(micrograph.labels.shape) for micrograph in at_its_scale))
@@ -134,7 +136,7 @@ def fine_tune(options: FitOptions) -> pd.DataFrame:
     (options.out / "checkpoint.pt").unlink(missing_ok=True)
     best.model.config.freeze_backbone = was_frozen
     save_model(best.model, options.out / "model")
-    table = compare(before, best.model, {name: micrographs[name] for name in kept_back})
+    table = compare(before, best.scores)
     table.to_csv(options.out / "fine_tuning.csv", index=False)
     print(
         f"trained on {len(training)} micrographs; kept back {len(kept_back)}, by which the step was chosen, which "
@@ -222,30 +224,25 @@ def at_known_scale(micrograph: RealMicrograph) -> RealMicrograph:
     )
 
 
-def score_micrographs(model: GrainForInstanceSegmentation, micrographs: Sequence[RealMicrograph]) -> pd.DataFrame:
-    """Score a model: one row a micrograph with the columns of `score_labels`."""
-    rows = []
-    for micrograph in micrographs:
-        found = count_grains(micrograph.image, model=model).labels
-        rows.append(score_labels(micrograph.labels, found))
-    return pd.DataFrame(rows)
+def score_micrographs(model: GrainForInstanceSegmentation, micrographs: dict[str, RealMicrograph]) -> pd.DataFrame:
+    """Score a model: a row a micrograph, by its name, with the columns of `score_labels`."""
+    rows = {
+        name: score_labels(micrograph.labels, count_grains(micrograph.image, model=model).labels)
+        for name, micrograph in micrographs.items()
+    }
+    return pd.DataFrame.from_dict(rows, orient="index")
 
 
-def compare(
-    before: GrainForInstanceSegmentation,
-    after: GrainForInstanceSegmentation,
-    micrographs: dict[str, RealMicrograph],
-) -> pd.DataFrame:
-    """Score two models on the same micrographs; the columns are those of `fine_tune`."""
-    old, new = (score_micrographs(model, list(micrographs.values())) for model in (before, after))
+def compare(before: pd.DataFrame, after: pd.DataFrame) -> pd.DataFrame:
+    """Set what `score_micrographs` gave of two models side by side; the columns are those of `fine_tune`."""
     return pd.DataFrame(
         {
-            "picture": list(micrographs),
-            "grains": old["n_true"],
-            "count_before": old["n_pred"],
-            "count_after": new["n_pred"],
-            "f1_before": old["f1"],
-            "f1_after": new["f1"],
+            "picture": before.index,
+            "grains": before["n_true"],
+            "count_before": before["n_pred"],
+            "count_after": after["n_pred"],
+            "f1_before": before["f1"],
+            "f1_after": after["f1"],
         }
     )
 
