@@ -127,6 +127,9 @@ def test_what_is_no_image_is_explained_without_a_traceback(page, tmp_path):
     assert "Traceback" not in page.content() and "UnidentifiedImageError" not in page.content()
     page.locator("#micrograph img").wait_for(state="detached")
     assert not page.locator("#results").is_visible()
+    # It is told until something else is asked for.
+    upload(page, write_grid(tmp_path / "other.png", 2, 2))
+    message.wait_for(state="detached")
 
 
 def test_counting_nothing_asks_for_an_image(page):

@@ -17,6 +17,7 @@ from .entry import lay_out_label_settings
 from .errors import clear_errors
 from .events import BATCH_QUEUE, PRIVATE
 from .results import Updates
+from .scripts import CLOSE_ERRORS
 from .uploads import MAX_UPLOAD_BYTES, count_upload
 
 
@@ -88,6 +89,7 @@ class _BatchTab:
         label_fields = self.label_fields
         # A number without a value is shown as 0 until it is told so.
         gr.on(None, lambda: [None, None], None, [self.scale, label_fields.min_grain_area], **PRIVATE)
+        gr.on([self.files.change, self.start.click], None, js=CLOSE_ERRORS, **PRIVATE)
         self.files.change(self.forget, self.upload, [self.panel, self.batch], **PRIVATE)
         buttons = [self.start, self.give_up, self.stop]
         results = [self.card, self.table, self.download]

@@ -35,7 +35,7 @@ from .opened import OpenedMicrograph, open_micrograph
 from .question_view import lay_out_question
 from .results import Results, Updates, lay_out_display, lay_out_downloads, lay_out_pictures, lay_out_table
 from .scale_view import add_scale_view
-from .scripts import NAME_EXAMPLES, SHOW_MICROGRAPH, SHOW_OVERLAY, SHOW_RESULTS
+from .scripts import CLOSE_ERRORS, NAME_EXAMPLES, SHOW_MICROGRAPH, SHOW_OVERLAY, SHOW_RESULTS
 from .settings import LinkedPage, PageSettings, read_link
 from .uploads import count_upload
 from .visit import Stand, Visit
@@ -150,6 +150,7 @@ class _CountTab:
         # Before the counts, for which the browser would wait.
         asking = [entry.button.click, *([entry.gallery.select] if entry.gallery else [])]
         gr.on(asking, None, js=SHOW_MICROGRAPH, **PRIVATE)
+        gr.on(asking, None, js=CLOSE_ERRORS, **PRIVATE)
         gr.on(None, self.follow_link, None, [*self.settings.values(), self.linked], **PRIVATE)
         # Only an example sets this state; else the picture stays alone, which may be loading already.
         of_link = self.linked.change(self.open_linked, [self.linked, self.visit], self.opening, **PRIVATE).success(
@@ -175,6 +176,7 @@ class _CountTab:
         entry = self.entry
         # Bound before forgetting, for which the browser waits: by then the new picture's own count may have begun.
         gr.on([entry.image.upload, entry.image.clear], None, cancels=counts)
+        gr.on([entry.image.upload, entry.image.clear, entry.page.input], None, js=CLOSE_ERRORS, **PRIVATE)
         # Forgetting comes first, so that a file that cannot be read leaves nothing of the one before it.
         left = [self.visit, self.results.counted]
         entry.image.upload(self.forget, [*left, entry.image], self.emptied, **PRIVATE).then(
@@ -202,6 +204,7 @@ class _CountTab:
         }
         given, area = ([field.submit, field.blur] for field in (entry.um_per_pixel, label_fields.min_grain_area))
         drawn = [label_fields.method.input, label_fields.boundary_sensitivity.release]
+        gr.on([*drawn, *given, *area], None, js=CLOSE_ERRORS, **PRIVATE)
         gr.on([*drawn, *given, *area], self.redraw, **redrawing)
         gr.on(
             given,

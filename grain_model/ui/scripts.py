@@ -36,3 +36,8 @@ NAME_EXAMPLES = _once_there(
     }""",
 )
 """Names the examples for screen readers by their captions, where gradio numbers them."""
+
+CLOSE_ERRORS = """() => {
+  for (const close of document.querySelectorAll(".toast-body.error .toast-close")) close.click();
+}"""
+"""Closes the errors of what was asked before; they stay until then, so that they can be read in peace."""
