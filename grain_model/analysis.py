@@ -50,9 +50,9 @@ class GrainAnalysis:
         weights: Name and version of the weights that were used.
         edits: The corrections by hand that are in the labels, in their order.
         corrected_ids: Labels of the grains that a correction made: merged, split or added.
-        colour_numbers: int (count,), what the overlay colours the grains by, so that a correction leaves the colours of
-            others as they are: their labels before the first, places in the field of those that one made. `None` before
-            it.
+        colour_numbers: int (count,), the number that the overlay takes each grain's colour from, so that a correction
+            does not recolour other grains: the label before the first correction, or the flat index of the first pixel
+            of a grain that a correction made, plus 1. `None` before the first correction: then it is the label.
     """
 
     micrograph: Micrograph

@@ -198,7 +198,7 @@ def make_output(folder: Path, names: Iterable[str]) -> None:
         names: Of the folders that will be made in it.
 
     Raises:
-        UsageError: If it is none, or cannot be written to.
+        UsageError: If `folder` is a file, holds a file of one of the names, or cannot be written to.
     """
     if folder.exists() and not folder.is_dir():
         raise UsageError(f"--out {folder} is a file. A folder is expected. Name another one.")

@@ -15,7 +15,7 @@ LARGEST_DIAMETER, REDUCED_DIAMETER = 70.0, 56.0
 LARGEST_FACTOR = 2.0
 # No picture is enlarged beyond this many px, each of which takes some 45 bytes of memory.
 MOST_ENLARGED = 64_000_000
-# What is reduced further has too few pixels left; what would be reduced by less is left as it is.
+# No picture is reduced to a side below SMALLEST_SIDE px, nor at all where the factor would be above LEAST_REDUCED.
 SMALLEST_SIDE = 96
 LEAST_REDUCED = 0.9
 # Looks at reduced pictures; the second where the typical grain of the first is off by more than LEAST_REDUCED.

@@ -88,8 +88,8 @@ def count_field(
     Args:
         image: The file, or a page of it.
         count: Counts it.
-        folder: Where the results go; what an earlier run left there is removed where it differs, or where the file is
-            none that can be counted any more. `None` writes nothing.
+        folder: Where the results go. The files of an earlier run there are removed if its summary differs, or if the
+            image can no longer be read. `None` writes nothing.
         write: What writes them; as `GrainAnalysis.save` does if left out.
 
     Raises:

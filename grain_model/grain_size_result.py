@@ -84,8 +84,8 @@ class Rule:
         standard: Standard that defines it.
         quantity: What it measures.
         counted: What it counts, in words.
-        least: Number of them below which the standard wants more.
-        repeats: How often each of them is counted; that often as many are wanted.
+        least: Smallest count that the standard accepts.
+        repeats: How many lines meet a grain on average; count / repeats of them are independent of one another.
     """
 
     name: str

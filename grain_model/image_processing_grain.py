@@ -28,9 +28,9 @@ MIN_CONTRAST = 0.02
 # the whole's deviation; it is then cut to so many deviations.
 FOREIGN_CONTRAST = 0.5
 FOREIGN_LEVEL = 3.0
-# What the image processor does of what those of transformers can be told, by the names of their options; `None` is as
-# if it were left out.
-DONE = {
+# Options of the processors of transformers that this one does not offer, with the only value that it takes; `None` is
+# as if the option were left out.
+FIXED_OPTIONS = {
     "do_rescale": True,
     "do_normalize": True,
     "image_mean": None,
@@ -171,7 +171,9 @@ class GrainImageProcessor(PilBackend):
         return_tensors: str | None,
         **options: Any,
     ) -> BatchFeature:
-        if other := {name: options[name] for name in DONE if options.get(name) not in (None, DONE[name])}:
+        if other := {
+            name: options[name] for name in FIXED_OPTIONS if options.get(name) not in (None, FIXED_OPTIONS[name])
+        }:
             asked = ", ".join(f"{name}={value!r}" for name, value in other.items())
             raise ImageError(
                 f"The image processor was told {asked}. Every picture is standardised as a whole, and comes as "

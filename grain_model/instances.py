@@ -26,14 +26,14 @@ MERGE_BELOW = 0.575
 # and it is at least a quarter of that. Typical: half of the grains' area lies in larger grains, half in smaller ones.
 FRAGMENT_SHARE = 0.08
 CERTAIN_BORDER = 0.9
-# Nor is a piece of so many px a fragment, however large the largest grains are, that shares half of its borders with
-# pieces of at most ALIKE times its area, and all of them certain: fine grains lie among fine grains, particles do not.
+# A smaller piece is kept, too, if it has LEAST_GRAIN px, all its borders are certain, and half of their length is
+# shared with pieces of at most ALIKE times its area: fine grains lie among fine grains, particles do not.
 LEAST_GRAIN = 20
 ALIKE = 4.0
 # Where regions are carried over to larger maps, their rims of this width (px of the smaller maps) are drawn anew.
 REDRAWN_RIM = 2.0
-# Up to MOST_DOMINANT regions that are each more than DOMINANCE times as large as any other are no measure of the
-# grains, given that the others are at least FEWEST_OTHERS and hold OTHERS_SHARE of the area: a specimen in its resin.
+# Up to MOST_DOMINANT regions, each more than DOMINANCE times as large as any of the others, are left out of the typical
+# grain if at least FEWEST_OTHERS remain and cover OTHERS_SHARE of the area: such as a specimen beside its resin.
 DOMINANCE = 4.0
 MOST_DOMINANT = 3
 FEWEST_OTHERS = 10

@@ -74,13 +74,14 @@ class Direction:
         degrees: 0 for level lines, 90 for upright ones, 45 for those that rise to the right.
         length_px: Their length inside grains in px; see `average_directions` for several fields.
         intercepts: Grains crossed.
-        as_sure_as: Grains crossed in a single field that would tell the mean as surely; `intercepts` if left out.
+        effective_intercepts: Intercepts that a single field would need for the same standard error; `intercepts` if
+            left out.
     """
 
     degrees: int
     length_px: float
     intercepts: float
-    as_sure_as: float | None = None
+    effective_intercepts: float | None = None
 
     @property
     def intercept_px(self) -> float | None:
@@ -189,9 +190,9 @@ def average_directions(same: Sequence[Direction], scales: Sequence[float]) -> Di
         scales: Side of each field's pixels in those of the first field.
 
     Returns:
-        All intercepts, over the length at which the mean of the fields' mean lineal intercepts is theirs. Where a field
-        has no intercept, and so no mean, over all of the length: to leave that field out would hide how long its grains
-        are.
+        The sum of the intercepts, and the length for which length / intercepts is the mean of the fields' mean lineal
+        intercepts. Where a field has no intercept, and so no mean, the length is the plain sum: to leave that field out
+        would hide how long its grains are.
     """
     intercepts = np.array([direction.intercepts for direction in same], float)
     lengths = np.array([direction.length_px for direction in same]) * np.array(scales)
@@ -200,8 +201,8 @@ def average_directions(same: Sequence[Direction], scales: Sequence[float]) -> Di
         return Direction(same[0].degrees, float(lengths.sum()), total)
     means = lengths / intercepts
     # A mean over n intercepts scatters by 1 / sqrt(n) of itself.
-    as_sure_as = means.sum() ** 2 / (means**2 / intercepts).sum()
-    return Direction(same[0].degrees, float(means.mean()) * total, total, float(as_sure_as))
+    effective_intercepts = means.sum() ** 2 / (means**2 / intercepts).sum()
+    return Direction(same[0].degrees, float(means.mean()) * total, total, float(effective_intercepts))
 
 
 def elongation_flags(directions: Sequence[Direction]) -> tuple[str, ...]:
@@ -210,7 +211,7 @@ def elongation_flags(directions: Sequence[Direction]) -> tuple[str, ...]:
         return ()
     # Bands that run through the whole field give a direction no intercept: one is then the most there could be.
     lengths = [direction.length_px / max(direction.intercepts, 1) for direction in directions]
-    most = [max(direction.as_sure_as or direction.intercepts, 1) for direction in directions]
+    most = [max(direction.effective_intercepts or direction.intercepts, 1) for direction in directions]
     long, short = int(np.argmax(lengths)), int(np.argmin(lengths))
     ratio = lengths[long] / lengths[short]
     # Crossings scatter less than independent events do.

@@ -35,8 +35,8 @@ class Micrograph:
         notes: What a reader of the result has to know about the file, in sentences, whatever scale is given.
         not_understood: What the file states of its scale that is not understood, or "".
         footer_top: First row of the microscope's strip of text under the picture, or None when there is none.
-        margins: Blank margins around the picture above that strip, px; where the field is no upright rectangle, what
-            lies beside the largest one in it.
+        margins: Blank margins around the picture above that strip, px; of a round or turned field, all that lies
+            outside the largest upright rectangle in it.
     """
 
     pixels: np.ndarray

@@ -100,10 +100,10 @@ def in_um(length: object, unit: str) -> float | None:
         unit: Such as "nm", "µm" in either of the two micro signs, or "micrometers".
 
     Returns:
-        The length in um; None if there is none: no length, none above 0, or a unit that is none ("pixel").
+        The length in um; None if no length is stated, if it is not above 0, or if the unit means pixels.
 
     Raises:
-        ValueError: If there is one that is not understood.
+        ValueError: If the length or its unit is not understood.
     """
     # The last is a micro sign that was read in an encoding that it was not written in.
     name = re.sub(r"\\u00b5|µ|μ|\ufffd+", "u", unit.strip().lower()).replace("metre", "meter")

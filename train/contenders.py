@@ -13,7 +13,7 @@ from train.baselines import BASELINES
 
 MODEL_ROW = "this model"
 DEFAULT_LABEL_METHOD = DEFAULT_SETTINGS.method
-# The interior map cut at one half, as it is: what a model that was trained on masks means to say.
+# The interior map thresholded at 0.5, its grains not separated: what a model that was trained on masks gives.
 MASK_METHOD = "mask"
 
 

@@ -41,7 +41,7 @@ DEFAULTS = {
     "ema": 0.95,
     "workers": 0,
 }
-# Options that say nothing here: what there is to train on is the labelled folder, and a run is too short to go on with.
+# Options without effect here: only the labelled folder is trained on, and a run is too short to be resumed.
 FOR_OTHER_RUNS = (
     *("start_share", "self_trained", "weak_share", "pseudo_only", "real_only", "no_detail", "stop_at", "resume"),
 )

@@ -162,7 +162,7 @@ def add_options(parser: argparse.ArgumentParser) -> None:
     add("--backbone", "Hub id or folder of a Dinov2 model: its weights, frozen")
     add("--train-backbone", "train the backbone, too, where it would be frozen", action="store_true")
     add("--init", "model folder or Hub id to start from, or 'embedded' (which your own micrographs start from)")
-    add("--start-share", "share that the weights of --init keep in the saved model, which forgets less so", type=share)
+    add("--start-share", "share of the --init weights mixed into the saved model: it forgets less", type=share)
     add("--steps", "length of the schedule", type=positive_integer)
     add("--minutes", "end the schedule after this time if that comes first; not reproducible", type=positive_number)
     add("--batch", "pictures a step", type=positive_integer)

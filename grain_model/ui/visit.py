@@ -18,11 +18,11 @@ class Visit:
     """Where a visitor is: one object for as long as the page is open, so that a handler still at work sees it change.
 
     Attributes:
-        picture: The file that the page shows, as it was uploaded; empty for none, `None` where that is not known:
-            before the first, and where the server began anew under an open page.
+        picture: Path of the file that the page shows, as it was uploaded; empty if there is none, `None` if that is not
+            known: before the first upload, and after a restart of the server under an open page.
         shown: The count that the page shows, which may have changed since a handler that is still at work began.
-        left: The last MOST_LEFT counts with corrections that the page went on from, by the file, or the page of a file,
-            that they are of: for when it comes again.
+        left: The last MOST_LEFT corrected counts of other pictures, by path (and page) of the picture, to be shown
+            again when the visitor comes back to it.
     """
 
     picture: str | None = None
