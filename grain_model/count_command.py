@@ -11,7 +11,7 @@ from .batch import Batch, add_image_arguments
 from .errors import GrainError
 from .fields import CountedField, describe_fields, mean_of_counted, write_fields
 from .picture_files import IMAGE_SUFFIXES
-from .words import plural
+from .words import interval_text, plural
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -81,7 +81,7 @@ def _tell_mean(batch: Batch, fields: list[CountedField]) -> None:
         return
     parts = [f"G {rule.G:.2f} (Saltykov)"]
     if rule.ci95 is not None:
-        parts += ["95 % interval {:.2f} to {:.2f}".format(*rule.ci95), f"%RA {rule.relative_accuracy:.1f}"]
+        parts += [f"95 % interval {interval_text(rule.ci95)}", f"%RA {rule.relative_accuracy:.1f}"]
     batch.tell(f"{start}: {', '.join(parts)}")
     # What makes one field doubtful was told with it.
     of_fields = tuple(f"{field.file}: " for field in fields)

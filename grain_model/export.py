@@ -10,26 +10,18 @@ import os
 import zipfile
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import cv2
 import numpy as np
 import pandas as pd
 
+from .analysis import SAVED_FILES, GrainAnalysis
 from .errors import MeasurementError
 from .json_file import save_json
-from .label_tiff import write_label_tiff
 from .measurement import column_unit, with_units
 from .outlines import pixel_on_the_left, signed_area, simple_rings, trace_outlines
 from .version import __version__
-
-if TYPE_CHECKING:
-    from .analysis import GrainAnalysis
-
-
-def write_csv(analysis: GrainAnalysis, path: str | os.PathLike) -> None:
-    """The grain table, UTF-8, units in the header."""
-    with_units(analysis.table).to_csv(path, index=False)
 
 
 def write_xlsx(analysis: GrainAnalysis, path: str | os.PathLike) -> None:
@@ -71,11 +63,6 @@ def write_json(analysis: GrainAnalysis, path: str | os.PathLike) -> None:
         "grains": _records(analysis.table),
     }
     save_json(content, path)
-
-
-def write_labels(analysis: GrainAnalysis, path: str | os.PathLike) -> None:
-    """The label image as ImageJ opens it, with its scale in um where it is known; see `write_label_tiff`."""
-    write_label_tiff(path, analysis.labels, analysis.um_per_pixel)
 
 
 def write_coco(analysis: GrainAnalysis, path: str | os.PathLike) -> None:
@@ -152,11 +139,11 @@ def write_geojson(analysis: GrainAnalysis, path: str | os.PathLike) -> None:
 
 
 # Name of a format on the command line: ending of its file, and what writes it.
-FORMATS: dict[str, tuple[str, Callable[[GrainAnalysis, str | os.PathLike], None]]] = {
-    "csv": ("grains.csv", write_csv),
+FORMATS: dict[str, tuple[str, Callable[[GrainAnalysis, Path], object]]] = {
+    "csv": ("grains.csv", SAVED_FILES["grains.csv"]),
     "xlsx": ("grains.xlsx", write_xlsx),
     "json": ("grains.json", write_json),
-    "tiff": ("labels.tif", write_labels),
+    "tiff": ("labels.tif", SAVED_FILES["labels.tif"]),
     "coco": ("coco.json", write_coco),
     "imagej": ("RoiSet.zip", write_imagej_rois),
     "geojson": ("grains.geojson", write_geojson),

@@ -7,7 +7,7 @@ from scipy.stats import median_abs_deviation
 # Indices of a picture's corners.
 CORNERS = np.ix_([0, -1], [0, -1])
 # Ground that is black or white but for this many grey levels, reaches a corner and takes this share of the picture.
-_GROUND_LEVELS = 3
+_BACKGROUND_LEVELS = 3
 _LEAST_GROUND = 0.005
 # Spots differ from the median by so many deviations, and hold this disc, px, which the lines of boundaries do not.
 _FAR = 8.0
@@ -17,8 +17,8 @@ _MOST_SPOTS = 0.15
 _LEAST_REST = 0.05
 
 
-def foreign_ground(rgb: np.ndarray) -> np.ndarray:
-    """Find even black or white ground that reaches a corner, and compact spots far from the grey of the rest.
+def foreign_regions(rgb: np.ndarray) -> np.ndarray:
+    """Find an even black or white background that reaches a corner, and compact spots far from the grey of the rest.
 
     Args:
         rgb: uint8 (H, W, 3).
@@ -26,23 +26,23 @@ def foreign_ground(rgb: np.ndarray) -> np.ndarray:
     Returns:
         Bool (H, W), true there; nowhere where the spots are too much of the picture to be foreign to it.
     """
-    ground = even_ground(rgb)
+    background = even_background(rgb)
     grey = cv2.cvtColor(rgb, cv2.COLOR_RGB2GRAY)
-    rest = grey[~ground]
+    rest = grey[~background]
     if rest.size < _LEAST_REST * grey.size:
-        return np.zeros_like(ground)
+        return np.zeros_like(background)
     # The deviation of a normal distribution, from the median one, which the spots hardly move.
     deviation = max(float(median_abs_deviation(rest, scale="normal")), 1.0)
     far = np.abs(np.arange(256) - np.median(rest)) > _FAR * deviation
-    spots = cv2.morphologyEx((far[grey] | ground).astype(np.uint8), cv2.MORPH_OPEN, _SPOT)
+    spots = cv2.morphologyEx((far[grey] | background).astype(np.uint8), cv2.MORPH_OPEN, _SPOT)
     # Their blurred rims, too.
     spots = cv2.dilate(spots, _SPOT) > 0
-    is_foreign = (spots & ~ground).mean() < _MOST_SPOTS and spots.mean() <= 1 - _LEAST_REST
-    return spots if is_foreign else np.zeros_like(ground)
+    is_foreign = (spots & ~background).mean() < _MOST_SPOTS and spots.mean() <= 1 - _LEAST_REST
+    return spots if is_foreign else np.zeros_like(background)
 
 
-def even_ground(rgb: np.ndarray, levels: int = _GROUND_LEVELS) -> np.ndarray:
-    """Find even black or white ground that reaches a corner of the picture.
+def even_background(rgb: np.ndarray, levels: int = _BACKGROUND_LEVELS) -> np.ndarray:
+    """Find an even black or white background that reaches a corner of the picture.
 
     Args:
         rgb: uint8 (H, W, 3).

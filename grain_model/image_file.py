@@ -64,14 +64,14 @@ class Misfit:
 
 
 @dataclass(frozen=True)
-class Source:
+class DecodedImage:
     """What a file or an object holds, before it becomes 8-bit RGB.
 
     Attributes:
         pixels: (H, W), (H, W, 3) or (H, W, 4) of any depth, upright.
         file: Name of the file, or "image".
         page: Number of the page or frame of it, from 0.
-        pixel_size: Size of the pixels that the file states for this picture, or None.
+        stated: Size of the pixels that the file states for this picture, or None.
         misfit: Size of the pixels that the file states for a picture of another width, or None.
         notes: What a reader of the result has to know about the file, in sentences.
         not_understood: What the file states of its scale that is not understood, or "".
@@ -80,13 +80,13 @@ class Source:
     pixels: np.ndarray
     file: str = "image"
     page: int = 0
-    pixel_size: PixelSize | None = None
+    stated: PixelSize | None = None
     misfit: Misfit | None = None
     notes: tuple[str, ...] = ()
     not_understood: str = ""
 
 
-def open_image(source: str | os.PathLike | Image.Image | np.ndarray, page: int | None, max_pixels: int) -> Source:
+def open_image(source: str | os.PathLike | Image.Image | np.ndarray, page: int | None, max_pixels: int) -> DecodedImage:
     """Read the pixels of a file, PIL image or array, and of a file the scale that it states.
 
     Args:
@@ -104,14 +104,14 @@ def open_image(source: str | os.PathLike | Image.Image | np.ndarray, page: int |
         return _read_pil(source, Path(getattr(source, "filename", "") or "image").name, page)
     if isinstance(source, np.ndarray):
         _check_page(page, 1)
-        return Source(source)
+        return DecodedImage(source)
     raise ImageError(
         f"A micrograph cannot be read from {type(source).__name__}. A path, a PIL image or a numpy array is expected. "
         "Convert it first, for example with numpy.asarray."
     )
 
 
-def _open_file(path: Path, page: int | None, max_pixels: int) -> Source:
+def _open_file(path: Path, page: int | None, max_pixels: int) -> DecodedImage:
     path = path.expanduser()
     if path.is_dir():
         raise ImageError(
@@ -181,14 +181,14 @@ def _read_start(path: Path) -> bytes:
         return stream.read(32)
 
 
-def _read_pil(image: Image.Image, name: str, page: int | None) -> Source:
+def _read_pil(image: Image.Image, name: str, page: int | None) -> DecodedImage:
     frames = _count_frames(image)
     _check_page(page, frames)
     # A PIL image is at the frame that its owner chose.
     if page is not None:
         image.seek(page)
     notes = _page_notes(page, frames, "frames", image.tell() if frames > 1 else 0)
-    return Source(from_pil(image), name, page or 0, notes=notes)
+    return DecodedImage(from_pil(image), name, page or 0, notes=notes)
 
 
 def _count_frames(image: Image.Image) -> int:
@@ -196,7 +196,7 @@ def _count_frames(image: Image.Image) -> int:
     return 1 if image.format == "MPO" else getattr(image, "n_frames", 1)
 
 
-def _read_deep_png(path: Path, max_pixels: int) -> Source:
+def _read_deep_png(path: Path, max_pixels: int) -> DecodedImage:
     # PIL drops the lower 8 of 16 bits of a colour PNG.
     try:
         from imagecodecs import png_decode
@@ -212,10 +212,10 @@ def _read_deep_png(path: Path, max_pixels: int) -> Source:
     pixels = png_decode(path.read_bytes())
     if pixels.ndim == 3 and pixels.shape[2] == 2:
         pixels = pixels[..., [0, 0, 0, 1]]
-    return _with_scale(Source(turn_upright(pixels, orientation), path.name), pixels.shape[1], path)
+    return _with_scale(DecodedImage(turn_upright(pixels, orientation), path.name), pixels.shape[1], path)
 
 
-def _read_tiff(path: Path, page: int | None, max_pixels: int) -> Source:
+def _read_tiff(path: Path, page: int | None, max_pixels: int) -> DecodedImage:
     from tifffile import TiffFile
 
     with TiffFile(path) as tiff:
@@ -236,7 +236,7 @@ def _read_tiff(path: Path, page: int | None, max_pixels: int) -> Source:
                 f"{path} is a compressed TIFF, and the package imagecodecs is missing, which unpacks it. "
                 "Run `pip install imagecodecs`, or save the picture without compression."
             ) from error
-        source = Source(
+        source = DecodedImage(
             turn_upright(pixels, chosen.tags.valueof(int(ExifTags.Base.Orientation), 1)),
             path.name,
             page or 0,
@@ -270,14 +270,14 @@ def name_page(file: str, page: int | None) -> str:
     return f"{file}, page {page}" if page else file
 
 
-def _with_scale(source: Source, width: int, path: Path, *tiff: TiffFile | TiffPage) -> Source:
+def _with_scale(source: DecodedImage, width: int, path: Path, *tiff: TiffFile | TiffPage) -> DecodedImage:
     """What a file holds, stored so many px wide, with the scale that it states for a picture of this width."""
     size, not_understood = read_pixel_size(path, *tiff)
     misfit = None
     if size and size.field_width and size.field_width != width:
         # Whether it was resized or cut cannot be told, and no scale is better than a wrong one.
         size, misfit = None, Misfit(size, width)
-    return replace(source, pixel_size=size, misfit=misfit, not_understood=not_understood)
+    return replace(source, stated=size, misfit=misfit, not_understood=not_understood)
 
 
 def _tiff_pixels(page: TiffPage) -> np.ndarray:

@@ -15,7 +15,7 @@ from transformers.image_utils import ChannelDimension, PILImageResampling, SizeD
 
 from .configuration_grain import GrainConfig
 from .errors import ImageError
-from .foreign import foreign_ground
+from .foreign import foreign_regions
 from .instances import label_grains
 from .label_settings import DEFAULT_SETTINGS, LabelSettings, Method
 from .micrograph import read_micrograph
@@ -24,7 +24,7 @@ from .pixels import from_pil, to_rgb
 # Below this contrast (standard deviation of grey levels in [0, 1]) a picture counts as flat and is not stretched
 # further, or its noise would pass for structure.
 MIN_CONTRAST = 0.02
-# Ground that is foreign to the material is left out of mean and deviation where the rest has less than this share of
+# Regions that are foreign to the material are left out of mean and deviation where the rest has less than this share of
 # the whole's deviation; it is then cut to so many deviations.
 FOREIGN_CONTRAST = 0.5
 FOREIGN_LEVEL = 3.0
@@ -48,19 +48,19 @@ def standardize(rgb: np.ndarray) -> np.ndarray:
 
     Brightness, gain and exposure differ between microscopes and say nothing of grains; the relation of the channels
     to one another is kept. A picture in one colour, as a green filter gives it, becomes grey first. Black pores or the
-    surround of an eyepiece (see `foreign_ground`) would take the contrast from grains that differ by few grey levels:
+    surround of an eyepiece (see `foreign_regions`) would take the contrast from grains that differ by few grey levels:
     there the mean and the deviation are those of the rest.
 
     Args:
         rgb: uint8 (H, W, 3).
 
     Returns:
-        float32 (3, H, W): (x / 255 - mean) / max(standard deviation, 0.02); within -3 to 3 where ground was left out.
+        float32 (3, H, W): (x / 255 - mean) / max(standard deviation, 0.02); within -3 to 3 where regions were left out.
     """
     rgb = _without_tint(rgb)
     mean, deviation = _mean_and_deviation(rgb)
     highest = np.inf
-    rest = _mean_and_deviation(rgb, ~foreign_ground(rgb))
+    rest = _mean_and_deviation(rgb, ~foreign_regions(rgb))
     if rest[1] < FOREIGN_CONTRAST * deviation:
         (mean, deviation), highest = rest, FOREIGN_LEVEL
     levels = ((np.arange(256) - mean) / max(deviation, 255 * MIN_CONTRAST)).clip(-highest, highest)

@@ -7,7 +7,7 @@ from dataclasses import replace
 
 import cv2
 import numpy as np
-from skimage.segmentation import watershed
+from skimage.segmentation import relabel_sequential, watershed
 
 from .errors import MeasurementError
 from .label_settings import DEFAULT_SETTINGS, LabelSettings
@@ -75,13 +75,13 @@ def label_grains(
     if is_enlarged:
         maps = resample(maps, size)
         regions = _redraw(regions, maps)
-    labels = _number_through(_part(regions))
+    labels, *_ = relabel_sequential(_cut_touching(regions))
     confidence = grain_confidence(labels, maps)
     if labels.shape != size:
         # Reduced maps would lose thin boundaries, so the labels are reduced.
-        labels = _part(cv2.resize(labels, size[::-1], interpolation=cv2.INTER_NEAREST_EXACT))
-        present = _present(labels, len(confidence) + 1)
-        labels, confidence = _renumber(labels, present), confidence[present[1:]]
+        labels = _cut_touching(cv2.resize(labels, size[::-1], interpolation=cv2.INTER_NEAREST_EXACT))
+        labels, _, former = relabel_sequential(labels)
+        confidence = confidence[np.asarray(former)[1:] - 1]
     return labels, confidence
 
 
@@ -137,9 +137,8 @@ def _components(maps: np.ndarray, sensitivity: float, min_area: float | None) ->
     _, labels, stats, _ = cv2.connectedComponentsWithStats(mask, connectivity=4, ltype=cv2.CV_32S)
     areas = stats[:, cv2.CC_STAT_AREA].astype(np.float64)
     areas[0] = 0
-    keep = areas >= _smallest(areas[1:], min_area)
-    keep[0] = False
-    return _renumber(labels, keep)
+    kept = np.where(areas >= _smallest(areas[1:], min_area), np.arange(len(areas), dtype=np.int32), 0)
+    return relabel_sequential(kept[labels])[0]
 
 
 def _flood_and_merge(maps: np.ndarray, sensitivity: float, min_area: float | None) -> np.ndarray:
@@ -147,7 +146,7 @@ def _flood_and_merge(maps: np.ndarray, sensitivity: float, min_area: float | Non
     if basins.max() == 0:
         return basins
     regions = _merge_weak_borders(basins, evidence, 2 * (1 - sensitivity) * MERGE_BELOW)
-    return _drop_fragments(np.where(_ground(maps), regions, 0), maps[INTERIOR], evidence, min_area)
+    return _drop_fragments(np.where(_foreground(maps), regions, 0), maps[INTERIOR], evidence, min_area)
 
 
 def flood(maps: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
@@ -164,7 +163,7 @@ def flood(maps: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
         the evidence that a pixel parts two grains, whose mean along a border decides whether it stays.
     """
     distance, evidence = _distance(maps), _evidence(maps)
-    seeds = _seeds(distance, maps[INTERIOR], _ground(maps))
+    seeds = _seeds(distance, maps[INTERIOR], _foreground(maps))
     if seeds.max() == 0:
         return seeds, evidence
     return watershed(_height(evidence, distance), seeds).astype(np.int32), evidence
@@ -185,10 +184,10 @@ def _redraw(regions: np.ndarray, maps: np.ndarray) -> np.ndarray:
     rim = ((cores == 0) & reached).astype(np.uint8)
     rim = (cv2.dilate(rim, np.ones((3, 3), np.uint8)) > 0) & reached
     flooded = watershed(_height(_evidence(maps), _distance(maps)), np.where(rim, cores, 0), mask=rim)
-    return np.where(_ground(maps), np.where(cores > 0, cores, flooded), 0).astype(np.int32)
+    return np.where(_foreground(maps), np.where(cores > 0, cores, flooded), 0).astype(np.int32)
 
 
-def _ground(maps: np.ndarray) -> np.ndarray:
+def _foreground(maps: np.ndarray) -> np.ndarray:
     """Bool (H, W): the grains' insides, grown by the rim of one pixel that the maps leave out.
 
     So touching grains meet and gaps stay open.
@@ -214,10 +213,10 @@ def _distance(maps: np.ndarray) -> np.ndarray:
     return distance / max(float(distance.max()), 1.0)
 
 
-def _seeds(distance: np.ndarray, interior: np.ndarray, ground: np.ndarray) -> np.ndarray:
+def _seeds(distance: np.ndarray, interior: np.ndarray, foreground: np.ndarray) -> np.ndarray:
     smooth = cv2.GaussianBlur(distance, (0, 0), 1.0)
     highest = cv2.dilate(smooth, np.ones((SEED_WINDOW, SEED_WINDOW), np.uint8))
-    peaks = (smooth >= highest - 1e-3) & ground & (interior > 0.5) & (smooth > 0.1)
+    peaks = (smooth >= highest - 1e-3) & foreground & (interior > 0.5) & (smooth > 0.1)
     _, seeds = cv2.connectedComponents(peaks.astype(np.uint8), connectivity=8, ltype=cv2.CV_32S)
     return seeds
 
@@ -360,7 +359,7 @@ def _drop_fragments(
     fragment = (areas > 0) & (areas < smallest)
     # A basin without interior is a stretch of gap or boundary.
     is_gap = (areas > 0) & (inside < 0.2)
-    parent = np.arange(n)
+    parent = np.arange(n, dtype=np.int32)
     if fragment.any():
         pairs, length, total = _borders(regions, boundary)
         strength = total / np.maximum(length, 1)
@@ -382,28 +381,10 @@ def _drop_fragments(
             parent[one] = other
         parent[fragment & (parent == np.arange(n))] = 0
     parent[is_gap & (parent == np.arange(n))] = 0
-    return _number_through(parent[regions])
+    return relabel_sequential(parent[regions])[0]
 
 
-def _present(labels: np.ndarray, n: int) -> np.ndarray:
-    """Bool (n,): which grains 1..n - 1 have a pixel; not 0, which is none."""
-    present = np.bincount(labels.ravel(), minlength=n) > 0
-    present[0] = False
-    return present
-
-
-def _number_through(labels: np.ndarray) -> np.ndarray:
-    """Number the grains that are there from 1 on, in their order."""
-    return _renumber(labels, _present(labels, int(labels.max()) + 1))
-
-
-def _renumber(labels: np.ndarray, keep: np.ndarray) -> np.ndarray:
-    lookup = np.zeros(len(keep), np.int32)
-    lookup[keep] = np.arange(1, int(keep.sum()) + 1)
-    return lookup[labels]
-
-
-def _part(regions: np.ndarray) -> np.ndarray:
+def _cut_touching(regions: np.ndarray) -> np.ndarray:
     """Set a line of one pixel between touching grains to 0, so that not even corners of two grains touch."""
     line = np.zeros(regions.shape, bool)
     for here, _, touch in touching(regions, corners=True):
@@ -421,14 +402,13 @@ def grain_confidence(labels: np.ndarray, probabilities: np.ndarray) -> np.ndarra
     Returns:
         float32 (n,), 0 to 1.
     """
-    interior = np.asarray(probabilities[INTERIOR], np.float32)
-    boundary = np.asarray(probabilities[BOUNDARY], np.float32)
+    maps = np.asarray(probabilities, np.float32)
     n = int(labels.max()) + 1
     areas = np.maximum(np.bincount(labels.ravel(), minlength=n), 1)
-    inside = np.bincount(labels.ravel(), np.maximum(interior, boundary).ravel(), n) / areas
+    inside = np.bincount(labels.ravel(), np.maximum(maps[INTERIOR], maps[BOUNDARY]).ravel(), n) / areas
     kernel = np.ones((3, 3), np.uint8)
-    # Highest boundary probability beside each rim pixel; towards a gap, the certainty that it is one.
-    evidence = cv2.dilate(np.maximum(boundary, 1 - interior), kernel)
+    # The highest beside each rim pixel.
+    evidence = cv2.dilate(_evidence(maps), kernel)
     rim = (labels > 0) & has_other_label(labels, kernel)
     length = np.bincount(labels[rim], minlength=n)
     strength = np.bincount(labels[rim], evidence[rim], n) / np.maximum(length, 1)

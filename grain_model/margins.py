@@ -7,7 +7,7 @@ from typing import NamedTuple
 import cv2
 import numpy as np
 
-from .foreign import CORNERS, even_ground
+from .foreign import CORNERS, even_background
 
 # Grey levels that still count as blank; JPEG blurs a margin a little.
 _TOLERANCE = 12
@@ -51,7 +51,7 @@ def find_margins(pixels: np.ndarray, least_side: int) -> Margins:
     """Find margins of one even colour, which may differ from side to side, and frames within frames.
 
     Every pixel of a margin's rows or columns has to have that colour, and the field has to end in a straight line:
-    particles on an even ground lie beside no margin, however far they are from the picture's edge. Bands of the
+    particles on an even background lie beside no margin, however far they are from the picture's edge. Bands of the
     specimen end so, too: what is neither white nor black, and what lies inside another margin, has to go all around.
 
     Args:
@@ -85,15 +85,15 @@ def find_surround(pixels: np.ndarray, least_side: int) -> Margins:
     Returns:
         The margins beside the largest upright rectangle in the field; 0 without a surround.
     """
-    ground = cv2.morphologyEx(even_ground(pixels, _TOLERANCE).astype(np.uint8), cv2.MORPH_OPEN, _DISC)
-    if np.count_nonzero(ground[CORNERS]) < _LEAST_CORNERS:
+    background = cv2.morphologyEx(even_background(pixels, _TOLERANCE).astype(np.uint8), cv2.MORPH_OPEN, _DISC)
+    if np.count_nonzero(background[CORNERS]) < _LEAST_CORNERS:
         return Margins()
     # Letters and bars on the surround are pieces of their own.
-    outlines, _ = cv2.findContours(1 - ground, cv2.RETR_EXTERNAL, cv2.CHAIN_APPROX_NONE)
+    outlines, _ = cv2.findContours(1 - background, cv2.RETR_EXTERNAL, cv2.CHAIN_APPROX_NONE)
     hull = cv2.convexHull(max(outlines, key=cv2.contourArea, default=np.zeros((1, 1, 2), np.int32)))
-    field = cv2.fillConvexPoly(np.zeros_like(ground), hull, 1)
+    field = cv2.fillConvexPoly(np.zeros_like(background), hull, 1)
     inner = cv2.erode(field, np.ones((2 * _RIM + 1, 2 * _RIM + 1), np.uint8), borderValue=0)
-    if inner.mean() < _LEAST_FIELD or np.count_nonzero(inner & ground) > _IN_HULL * np.count_nonzero(ground):
+    if inner.mean() < _LEAST_FIELD or np.count_nonzero(inner & background) > _IN_HULL * np.count_nonzero(background):
         return Margins()
     margins = _beside_largest_rectangle(inner > 0)
     return margins if min(inside(pixels, margins).shape[:2]) >= least_side else Margins()

@@ -137,7 +137,7 @@ def read_micrograph(
     if is_see_through(opened.pixels):
         notes.append("The image has transparent pixels; they were laid on white.")
     pixels = to_rgb(opened.pixels)
-    stated = opened.pixel_size
+    stated = opened.stated
     footer_top = _stated_footer(stated, pixels.shape[0]) or _find_footer(pixels)
     margins = find_margins(pixels[:footer_top], MIN_SIDE)
     surround = find_surround(inside(pixels[:footer_top], margins), MIN_SIDE)
@@ -145,15 +145,15 @@ def read_micrograph(
         notes.append("The field is no upright rectangle: only the largest one in it is counted.")
     return Micrograph(
         pixels,
-        given,
-        stated,
-        opened.misfit,
-        printable(opened.file),
-        opened.page,
-        tuple(notes),
-        opened.not_understood,
-        footer_top,
-        margins.around(surround),
+        given_scale=given,
+        stated=stated,
+        misfit=opened.misfit,
+        file=printable(opened.file),
+        page=opened.page,
+        notes=tuple(notes),
+        not_understood=opened.not_understood,
+        footer_top=footer_top,
+        margins=margins.around(surround),
     )
 
 

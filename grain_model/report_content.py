@@ -6,7 +6,7 @@ import datetime
 import io
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import numpy as np
 from matplotlib.figure import Figure
@@ -29,7 +29,7 @@ from .plots import (
     plot_test_lines,
 )
 from .version import __version__
-from .words import plural
+from .words import interval_text, plural, scale_text, settings_text
 
 if TYPE_CHECKING:
     from .analysis import GrainAnalysis
@@ -248,7 +248,7 @@ def _headline(sizes: GrainSize) -> str:
         return "No grains were found: there is no grain size to report."
     if result.G is None:
         return f"No scale is known: {result.value:.3g} grains per px\N{SUPERSCRIPT TWO} and no grain-size number."
-    interval = "" if result.ci95 is None else f" (95 % interval {result.ci95[0]:.1f} to {result.ci95[1]:.1f})"
+    interval = "" if result.ci95 is None else f" (95 % interval {interval_text(result.ci95, 1)})"
     rule = result.title[0].lower() + result.title[1:]
     return f"ASTM grain size number G = {result.G:.1f}{interval}, {rule}, {result.n:g} grains."
 
@@ -265,7 +265,7 @@ def _rule_rows(sizes: GrainSize) -> list[tuple[str, ...]]:
                 result.standard,
                 measured,
                 "\N{EN DASH}" if result.G is None else f"{result.G:.2f}",
-                "\N{EN DASH}" if result.ci95 is None else f"{result.ci95[0]:.2f} to {result.ci95[1]:.2f}",
+                "\N{EN DASH}" if result.ci95 is None else interval_text(result.ci95),
                 "\N{EN DASH}" if result.relative_accuracy is None else f"{result.relative_accuracy:.1f}",
                 f"{result.n:g}",
             )
@@ -316,21 +316,6 @@ def _largest_grain(ala: AlaGrain) -> str:
         f"Largest grain: id {ala.label} of field {ala.field}{number}, {ala.difference:.1f} numbers coarser than the "
         f"mean: {kind}."
     )
-
-
-def scale_text(um_per_pixel: float | None, source: str | None) -> str:
-    """A scale and where it came from, in words."""
-    if um_per_pixel is None:
-        return "unknown"
-    return f"{um_per_pixel:.5g} \N{MICRO SIGN}m per pixel" + (f" ({source})" if source else "")
-
-
-def settings_text(settings: dict[str, Any]) -> str:
-    """The settings in `GrainAnalysis.summary`, in words."""
-    area = settings["min_grain_area"]
-    smallest = "by the image's own grains" if area is None else f"{area:g} px"
-    sensitivity = settings["boundary_sensitivity"]
-    return f"{settings['method']}, boundary sensitivity {sensitivity:g}, smallest grain {smallest}"
 
 
 def _weights_text(weights: dict[str, str | None]) -> str:

@@ -19,7 +19,7 @@ from .report_content import RULE_COLUMNS, Picture, Report
 from .version import __version__
 
 # A4 in inches, and its margin.
-PAGE, MARGIN = (8.27, 11.69), 0.75
+PAGE, MARGIN, GUTTER = (8.27, 11.69), 0.75, 0.2
 # Fonts with the scripts of East Asia as Windows, macOS and Linux bring them; matplotlib's own has none of these.
 EAST_ASIAN_FONTS = (
     *("Microsoft YaHei", "Yu Gothic", "Malgun Gothic"),
@@ -122,9 +122,9 @@ class _Page:
             self._line(left, left + 2.0)
             self._put(left, name, size=8, color=GREY)
 
-    def pictures(self, row: list[Picture], gutter: float = 0.2) -> None:
+    def pictures(self, row: list[Picture]) -> None:
         """Pictures side by side, as high as makes them fill the width; a single one takes half of it."""
-        room = (PAGE[0] - 2 * MARGIN - gutter) / (2 if len(row) == 1 else 1)
+        room = (PAGE[0] - 2 * MARGIN - GUTTER) / (2 if len(row) == 1 else 1)
         height = min(room / sum(picture.aspect for picture in row), PAGE[1] - 2 * MARGIN - 0.5)
         self._room(height + 0.35)
         left = MARGIN
@@ -135,7 +135,7 @@ class _Page:
             axes.imshow(picture.pixels, interpolation="antialiased")
             axes.set_axis_off()
             self.figure.text(box[0], box[1] - 0.05 / PAGE[1], picture.caption, size=7.5, color=GREY, va="top")
-            left += width + gutter
+            left += width + GUTTER
         self.y -= height + 0.35
 
     def _begin(self) -> None:

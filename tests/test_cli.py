@@ -3,6 +3,7 @@
 import csv
 import json
 import os
+import re
 import shutil
 import subprocess
 import sys
@@ -227,15 +228,32 @@ def test_a_field_that_cannot_be_drawn_ends_no_report(model, tmp_path, capsys, mo
     assert "a.png: MemoryError: too large to draw" in capsys.readouterr().err
 
 
-def test_pictures_of_one_name_are_told_apart_in_a_report(model, tmp_path):
+def test_pictures_of_one_name_are_told_apart_in_a_report(model, tmp_path, capsys):
     write_grid(tmp_path / "first" / "a.png", 2, 2)
     write_grid(tmp_path / "second" / "a.png", 2, 3)
     write_grid(tmp_path / "second" / "b.png", 3, 3)
-    report = tmp_path / "report.html"
-    folders = [str(tmp_path / name) for name in ("first", "second")]
-    assert main(["report", *folders, "--out", str(report), *model]) == 0
-    listed = ", ".join([*(str(Path(folder) / "a.png") for folder in folders), "b.png"])
-    assert f"3: {listed}" in report.read_text(encoding="utf-8")
+    bad = [write_grid(tmp_path / "third" / name, 2, 2) for name in ("a.png", "c.png")]
+    for path in bad:
+        path.write_bytes(b"no image")
+    report = tmp_path / "new" / "report.html"
+    folders = [tmp_path / name for name in ("first", "second", "third")]
+    assert main(["report", *map(str, folders), "--out", str(report), *model]) == 1
+    page, printed = report.read_text(encoding="utf-8"), capsys.readouterr()
+    assert f"<td>3: {folders[0] / 'a.png'}, {folders[1] / 'a.png'}, b.png</td>" in page
+    (left_out,) = re.findall("<th>Left out</th><td>(.*?)</td>", page)
+    assert [entry.split(": ")[0] for entry in left_out.split("; ")] == [str(bad[0]), "c.png"]
+    assert printed.out == f"{report}\n" and all(f"{path}: " in printed.err for path in bad)
+
+
+@pytest.mark.parametrize("out, why", [("folder.html", "is a folder"), ("a.png/report.html", "cannot be written")])
+def test_a_report_that_cannot_be_written_is_refused_before_any_image_is_counted(
+    tmp_path, capsys, monkeypatch, out, why
+):
+    path = write_grid(tmp_path / "a.png", 2, 2)
+    (tmp_path / "folder.html").mkdir()
+    monkeypatch.setattr("grain_model.report_command.make_counter", lambda options: pytest.fail("counted"))
+    assert main(["report", str(path), "--out", str(tmp_path / out)]) == 2
+    assert why in capsys.readouterr().err
 
 
 def test_files_that_failed_are_in_the_summary_even_where_all_did(model, tmp_path):
@@ -263,15 +281,9 @@ def test_a_summary_that_is_open_elsewhere_loses_nothing_else(model, tmp_path, ca
     (tmp_path / "out" / "summary.csv").mkdir(parents=True)
     assert main(["count", str(tmp_path / "a.png"), "--json", "--out", str(tmp_path / "out"), *model]) == 1
     printed = capsys.readouterr()
-    assert json.loads(printed.out)["results"][0]["count"] == 4
+    written = (tmp_path / "out" / "summary.json").read_text()
+    assert [json.loads(document)["results"][0]["count"] for document in (printed.out, written)] == [4, 4]
     assert "summary.csv: It cannot be written" in printed.err
-
-
-def test_a_summary_table_that_is_open_elsewhere_keeps_the_document(model, tmp_path):
-    write_grid(tmp_path / "a.png", 2, 2)
-    (tmp_path / "out" / "summary.csv").mkdir(parents=True)
-    main(["count", str(tmp_path / "a.png"), "--out", str(tmp_path / "out"), *model])
-    assert json.loads((tmp_path / "out" / "summary.json").read_text())["results"][0]["count"] == 4
 
 
 def test_a_result_that_is_open_elsewhere_is_told_and_mixes_no_runs(model, tmp_path, capsys):
@@ -582,9 +594,11 @@ def test_report_takes_a_folder_as_one_specimen(model, tmp_path, capsys):
     for name in ("a.png", "b.png"):
         write_grid(tmp_path / "in" / name, 3, 4)
     out = tmp_path / "report.html"
-    assert main(["report", str(tmp_path / "in"), "--um-per-pixel", "0.5", "--out", str(out), *model]) == 0
+    settings = ["--um-per-pixel", "0.5", "--boundary-sensitivity", "0.7", "--min-grain-area", "30"]
+    assert main(["report", str(tmp_path / "in"), *settings, "--out", str(out), *model]) == 0
     page = out.read_text(encoding="utf-8")
     assert "2: a.png, b.png" in page and "spread over 2 fields" in page
+    assert "boundary sensitivity 0.7, smallest grain 30 px" in page
 
 
 @pytest.mark.parametrize(

@@ -55,21 +55,23 @@ def test_shift_of_a_pseudo_mask_is_forgiven(shift):
     assert (known > 0).sum() > 1000
 
 
-def test_cells_of_drawn_boundaries_meet_in_the_middle_of_the_line():
-    lines = np.zeros((90, 90), np.uint8)
+@pytest.fixture
+def lines():
+    """Drawn boundaries, 3 px wide, of three rows of three cells; uint8 (90, 90)."""
+    drawn = np.zeros((90, 90), np.uint8)
     for k in (30, 60):
-        cv2.line(lines, (k, 0), (k, 89), 1, 3)
-        cv2.line(lines, (0, k), (89, k), 1, 3)
+        cv2.line(drawn, (k, 0), (k, 89), 1, 3)
+        cv2.line(drawn, (0, k), (89, k), 1, 3)
+    return drawn
+
+
+def test_cells_of_drawn_boundaries_meet_in_the_middle_of_the_line(lines):
     labels = labels_from_boundaries(lines > 0)
     assert len(np.unique(labels)) == 9 and labels.min() == 1
     assert labels[10, 29] == labels[10, 10] and labels[10, 31] == labels[10, 45]
 
 
-def test_cells_that_an_open_boundary_joins_are_unknown():
-    lines = np.zeros((90, 90), np.uint8)
-    for k in (30, 60):
-        cv2.line(lines, (k, 0), (k, 89), 1, 3)
-        cv2.line(lines, (0, k), (89, k), 1, 3)
+def test_cells_that_an_open_boundary_joins_are_unknown(lines):
     lines[5:15, 25:35] = 0
     lines[35:45, 25:35] = 0
     lines[25:35, 5:15] = 0

@@ -42,8 +42,7 @@ def options(start, tmp_path) -> FitOptions:
 def write_masks(folder: Path, names: str = "abc", *, inverted: bool = False) -> Path:
     """Pictures of twelve grains with a mask each."""
     grid = draw_grid(3, 4)
-    mask = (cv2.cvtColor(grid, cv2.COLOR_RGB2GRAY) if grid.ndim == 3 else grid) > 128
-    for part, picture in (("images", grid), ("masks", np.where(mask ^ inverted, 255, 0).astype(np.uint8))):
+    for part, picture in (("images", grid), ("masks", np.where((grid > 128) ^ inverted, 255, 0).astype(np.uint8))):
         (folder / part).mkdir(parents=True)
         for name in names:
             cv2.imwrite(str(folder / part / f"{name}.png"), picture)

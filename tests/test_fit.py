@@ -14,7 +14,6 @@ from transformers import Dinov2Config, Dinov2Model
 from grain_model.modeling_grain import GrainForInstanceSegmentation
 from tests.drawn import squares
 from train.cli import main
-from train.datasets import load_instances
 from train.fit import SamplePool, Trainer, build_mixture, build_model, fit
 from train.fit_options import FitError, FitOptions, parse_config, read_config
 
@@ -187,10 +186,10 @@ def test_computes_in_bfloat16_where_the_processor_is_made_for_it(options, monkey
 def test_sources_and_their_shares(options, tmp_path):
     real = write_instances(tmp_path / "real")
     assert build_mixture(options).shares == {}
-    assert build_mixture(replace(options, self_trained=real)).shares == {"self-trained": 0.15}
+    mixture = build_mixture(replace(options, self_trained=real))
+    assert mixture.shares == {"self-trained": 0.15} and len(mixture.sources["self-trained"]) == 3
     assert build_mixture(replace(options, self_trained=real, self_trained_share=0.4)).shares == {"self-trained": 0.4}
     assert build_mixture(replace(options, self_trained=real, real_only=True)).shares == {"self-trained": 1.0}
-    assert len(load_instances(real)) == 3
 
 
 def write_pseudo_masks(data: Path) -> None:

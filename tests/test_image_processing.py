@@ -12,7 +12,7 @@ import torch
 from PIL import Image
 
 from grain_model.errors import ImageError
-from grain_model.foreign import foreign_ground
+from grain_model.foreign import foreign_regions
 from grain_model.image_processing_grain import GrainImageProcessor, standardize
 from grain_model.pixels import to_rgb
 from tests.drawn import draw_field, draw_grid
@@ -96,7 +96,7 @@ def test_boundaries_and_phases_are_of_the_material():
     phases = faint_grains()
     phases[:100] = 20
     for picture in (lines, phases, np.zeros((40, 40, 3), np.uint8)):
-        assert not foreign_ground(picture).any()
+        assert not foreign_regions(picture).any()
 
 
 def test_processor_gives_what_standardize_gives_at_the_pictures_own_size(processor, rgb):

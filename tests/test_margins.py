@@ -27,7 +27,7 @@ def framed(picture: np.ndarray, margins: Margins, colour: int = 255) -> np.ndarr
 
 
 def drawn_powder() -> np.ndarray:
-    """Particles of 20 px on a white ground, none of them near the picture's edge."""
+    """Particles of 20 px on a white background, none of them near the picture's edge."""
     picture = np.full((300, 400, 3), 255, np.uint8)
     for x, y in np.random.default_rng(0).integers((60, 60), (340, 240), (60, 2)).tolist():
         cv2.circle(picture, (x, y), 10, (90, 90, 90), -1)

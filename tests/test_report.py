@@ -1,6 +1,5 @@
 """The report says what was measured, in one file that needs nothing else."""
 
-import argparse
 import dataclasses
 import datetime
 import re
@@ -12,14 +11,10 @@ import pytest
 from fontTools.fontBuilder import FontBuilder
 from fontTools.pens.ttGlyphPen import TTGlyphPen
 from matplotlib.font_manager import fontManager
-from PIL import Image
 
-from grain_model import batch as batch_module
-from grain_model import counting as counting_module
-from grain_model import report_command as report_module
 from grain_model import report_content, report_pdf
 from grain_model.analysis import GrainAnalysis
-from grain_model.errors import MeasurementError, ScaleError, UsageError
+from grain_model.errors import MeasurementError, ScaleError
 from grain_model.label_settings import LabelSettings
 from grain_model.micrograph import Micrograph
 from grain_model.picture_files import Failure
@@ -151,7 +146,7 @@ def test_no_scale_gives_no_number():
     report = compose_report([analyzed(1, None)])
     assert "No scale is known" in report.headline
     assert all(row[3] == "\N{EN DASH}" for row in report.rules)
-    assert dict(report.facts)["Scale"] == "unknown"
+    assert dict(report.facts)["Scale"] == "not known"
 
 
 @pytest.mark.parametrize("ending", ["pdf", "html"])
@@ -246,49 +241,3 @@ def test_mixed_scales_and_bad_names_are_refused(report, tmp_path):
         compose_report([])
     with pytest.raises(MeasurementError, match=r"neither \.pdf nor \.html"):
         write_report(report, tmp_path / "report.docx")
-
-
-def test_command_line_survives_a_bad_image(tmp_path, monkeypatch, capsys):
-    def count(micrograph, **options):
-        assert options["boundary_sensitivity"] == 0.7 and options["min_grain_area"] == 30
-        return analyzed(1, micrograph.um_per_pixel)
-
-    monkeypatch.setattr(counting_module, "count_grains", count)
-    monkeypatch.setattr(batch_module, "load_quietly", lambda model, backend: model)
-    parser = argparse.ArgumentParser()
-    report_module.add_arguments(parser)
-    out = tmp_path / "new" / "report.html"
-    settings = ["--boundary-sensitivity", "0.7", "--min-grain-area", "30"]
-    Image.fromarray(np.tile(np.arange(60, dtype=np.uint8), (60, 1))).save(tmp_path / "good.png")
-    (tmp_path / "bad.png").write_text("no image")
-    images = [str(tmp_path / name) for name in ("good.png", "bad.png")]
-    (tmp_path / "folder.html").mkdir()
-    for wrong, why in (("folder.html", "is a folder"), ("good.png/report.html", "cannot be written")):
-        with pytest.raises(UsageError, match=why):
-            report_module.run(parser.parse_args([*images, "--out", str(tmp_path / wrong)]))
-    options = parser.parse_args([*images, "--um-per-pixel", "0.5", "--out", str(out), *settings])
-    assert report_module.run(options) == 1
-    printed = capsys.readouterr()
-    assert "bad.png" in printed.err and str(out) in printed.out
-    assert out.exists()
-
-
-def test_the_command_tells_files_of_the_same_name_apart(tmp_path, monkeypatch):
-    monkeypatch.setattr(counting_module, "count_grains", lambda micrograph, **_: analyzed(1, micrograph.um_per_pixel))
-    monkeypatch.setattr(batch_module, "load_quietly", lambda model, backend: model)
-    drawn = []
-    monkeypatch.setattr(report_module, "write_report", lambda report, path: drawn.append(report))
-    for folder, is_bad in (("first", True), ("second", False), ("third", True)):
-        (tmp_path / folder).mkdir()
-        Image.fromarray(np.tile(np.arange(60, dtype=np.uint8), (60, 1))).save(tmp_path / folder / "a.png")
-        if is_bad:
-            (tmp_path / folder / "a.png").write_text("no image")
-    (tmp_path / "first" / "b.png").write_text("no image")
-    parser = argparse.ArgumentParser()
-    report_module.add_arguments(parser)
-    monkeypatch.chdir(tmp_path)
-    names = ["first", "second", "third"]
-    assert report_module.run(parser.parse_args([*names, "--um-per-pixel", "1", "--out", "report.pdf"])) == 1
-    facts = dict(drawn[0].facts)
-    assert facts["Fields"] == f"1: {Path('second/a.png')}"
-    assert [entry.split(":")[0] for entry in facts["Left out"].split("; ")] == ["first/a.png", "b.png", "third/a.png"]

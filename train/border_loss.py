@@ -52,6 +52,7 @@ def border_loss(logits: torch.Tensor, labels: torch.Tensor) -> torch.Tensor:
         A scalar; zero where no picture has a border between pieces of known grains.
     """
     probabilities = logits.float().sigmoid()
+    # As `grain_model.instances.flood` has it, but that it can be learnt from.
     evidence = torch.maximum(probabilities[:, BOUNDARY], 1 - probabilities[:, INTERIOR]).flatten(1)
     losses = []
     for maps, ids, along in zip(probabilities.detach().cpu().numpy(), labels.cpu().numpy(), evidence, strict=True):

@@ -183,7 +183,15 @@ def _run_instances(args: argparse.Namespace, models: Sequence[Contender]) -> int
     figures |= _draw_galleries(scored, shown_row, gallery, args.out)
 
     weights = {row: model.weights for model in models for row in model.rows}
-    report = InstanceReport(scores, summary, compare_distributions(shapes), calibration, changes, weights, figures)
+    report = InstanceReport(
+        scores=scores,
+        summary=summary,
+        distributions=compare_distributions(shapes),
+        calibration=calibration,
+        count_changes=changes,
+        weights=weights,
+        figures=figures,
+    )
     print(f"\nReport: {write_instance_report(report, args.out)}")
     return 0
 

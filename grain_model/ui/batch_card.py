@@ -12,8 +12,7 @@ from ..errors import GrainError
 from ..fields import CountedField, mean_of_counted
 from ..grain_size_result import GrainSize, RuleResult
 from ..picture_files import Failure
-from ..report_content import scale_text, settings_text
-from ..words import plural
+from ..words import interval_text, plural, scale_text, settings_text
 from .batch_run import CountedBatch
 
 FIELD_COLUMNS = {
@@ -113,7 +112,7 @@ def _rules_table(mean: GrainSize) -> str:
 
 
 def _interval(size: RuleResult) -> str:
-    return "" if size.ci95 is None else f"{size.ci95[0]:.2f} to {size.ci95[1]:.2f}"
+    return "" if size.ci95 is None else interval_text(size.ci95)
 
 
 def write_card(title: str, content: str = "", failures: Sequence[Failure] = (), unfinished: bool = False) -> str:

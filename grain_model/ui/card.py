@@ -8,7 +8,7 @@ from ..analysis import GrainAnalysis
 from ..correction import describe_edits
 from ..grain_size_result import RuleResult
 from ..measurement import grain_diameters
-from ..words import plural
+from ..words import interval_text, plural, scale_text
 
 
 def describe_count(analysis: GrainAnalysis, edge_rule: str = "all", true_count: str | None = None) -> str:
@@ -42,7 +42,7 @@ def describe_count(analysis: GrainAnalysis, edge_rule: str = "all", true_count: 
         rows.append(("corrected by hand", _correction_text(analysis)))
     if expected := analysis.expected_accuracy:
         rows.append(("expected accuracy", str(expected)))
-    rows.append(("scale", _scale_text(analysis)))
+    rows.append(("scale", scale_text(analysis.um_per_pixel, analysis.scale_source)))
     title = noun if number == 1 else noun.replace("grain", "grains")
     remarks = analysis.remarks
     if edge_rule == "whole":  # what the other rule's flags say, the remarks say already
@@ -56,19 +56,13 @@ def _size_text(size: RuleResult, none: str) -> str:
     if size.ci95 is None:
         return f"{size.G:.2f}"
     # On a phone the interval goes to the next line as a whole.
-    low, high = size.ci95
-    return f"{size.G:.2f} ({low:.2f}\N{NO-BREAK SPACE}to\N{NO-BREAK SPACE}{high:.2f})"
+    interval = interval_text(size.ci95).replace(" ", "\N{NO-BREAK SPACE}")
+    return f"{size.G:.2f} ({interval})"
 
 
 def _correction_text(analysis: GrainAnalysis) -> str:
     drawn, edits = len(analysis.corrected_ids), describe_edits(analysis.edits)
     return f"{plural(drawn, 'grain')} ({edits})" if drawn else edits
-
-
-def _scale_text(analysis: GrainAnalysis) -> str:
-    if analysis.um_per_pixel is None:
-        return "not known"
-    return f"{analysis.um_per_pixel:.4g} µm/px ({analysis.scale_source})"
 
 
 def _card(count: str, noun: str, rows: list[tuple[str, str]], notes: list[str]) -> str:

@@ -3,13 +3,12 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Collection, Mapping
+from collections.abc import Callable, Collection, Mapping
 from dataclasses import dataclass, fields, replace
-from typing import Any
 from urllib.parse import urlencode
 
-from ..label_settings import DEFAULT_SETTINGS, METHODS, LabelSettings
-from ..rendering import OVERLAY_STYLES
+from ..label_settings import DEFAULT_SETTINGS, METHODS, LabelSettings, Method
+from ..rendering import OVERLAY_STYLES, OverlayStyle
 from ..scale import LARGEST_SCALE, SMALLEST_SCALE
 
 SENSITIVITY_RANGE = (0.05, 0.95)
@@ -39,10 +38,10 @@ class PageSettings:
     """
 
     um_per_pixel: float | None = None
-    method: str = DEFAULT_SETTINGS.method
+    method: Method = DEFAULT_SETTINGS.method
     boundary_sensitivity: float = DEFAULT_SETTINGS.boundary_sensitivity
     min_grain_area: float | None = None
-    show: str = "fill"
+    show: OverlayStyle = "fill"
     opacity: float = 0.35
     edge_rule: str = "all"
     compare: bool = False
@@ -114,7 +113,7 @@ def read_link(query: Mapping[str, str], examples: Collection[str]) -> LinkedPage
     return LinkedPage(example, settings, tuple(ignored))
 
 
-def _number_within(low: float, high: float = math.inf) -> Any:
+def _number_within(low: float, high: float = math.inf) -> Callable[[str], float]:
     def read(text: str) -> float:
         value = float(text)
         if not low <= value <= high or not math.isfinite(value):
@@ -124,7 +123,7 @@ def _number_within(low: float, high: float = math.inf) -> Any:
     return read
 
 
-def _one_of(choices: Collection[str]) -> Any:
+def _one_of(choices: Collection[str]) -> Callable[[str], str]:
     def read(text: str) -> str:
         if text not in choices:
             raise ValueError

@@ -103,14 +103,14 @@ class _Painter:
         chroma = self._chroma()
         texture, tone = self._interior_texture()
         self.levels += tone
-        ground, beyond = self._surface(crystal.labels), self._surface(crystal.neighbours)
-        grey = self.own * ground + (1 - self.own) * beyond
+        own_level, beyond = self._surface(crystal.labels), self._surface(crystal.neighbours)
+        grey = self.own * own_level + (1 - self.own) * beyond
         grey += texture
         if recipe.twins > 0:
             grey += self._twins()
         lines = self._draw_lines(self._line_strength())
-        step = self._steps(crystal.labels, crystal.neighbours, ground, beyond)
-        line = self._depths(ground, lines)
+        step = self._steps(crystal.labels, crystal.neighbours, own_level, beyond)
+        line = self._depths(own_level, lines)
         grey += lines
         if recipe.substructure > 0:
             grey += self._substructure()
@@ -333,11 +333,11 @@ class _Painter:
             again = np.unique(alike[np.arange(len(alike)), rng.integers(2, size=len(alike))])
             self.levels[again] = rng.uniform(low, high, len(again))
 
-    def _depths(self, ground: np.ndarray, lines: np.ndarray) -> np.ndarray:
+    def _depths(self, own_level: np.ndarray, lines: np.ndarray) -> np.ndarray:
         """Recorded depth or height of the lines: the deepest or the brightest that was drawn across the boundary."""
         recipe, across = self.recipe, np.ones((5, 5), np.uint8)
         drawn = np.stack([cv2.erode(lines, across), cv2.dilate(lines, across)])
-        return np.abs(recorded(recipe, ground + sharpness(recipe) * drawn) - recorded(recipe, ground)).max(axis=0)
+        return np.abs(recorded(recipe, own_level + sharpness(recipe) * drawn) - recorded(recipe, own_level)).max(axis=0)
 
     def _draw_lines(self, line: np.ndarray) -> np.ndarray:
         rng, recipe, distance = self.rng, self.recipe, self.crystal.distance
