@@ -15,7 +15,7 @@ from pathlib import Path
 
 import numpy as np
 
-from grain_model.rendering import write_png
+from grain_model.png_file import write_png
 from train.cli import main as run_train
 from train.fine_tune import as_text, compare, read_labelled_folder, score_micrographs
 from train.synthesis.fields import smooth_noise

@@ -24,8 +24,9 @@ from .label_settings import DEFAULT_SETTINGS, LabelSettings, Method
 from .label_tiff import write_label_tiff
 from .measurement import measure_grains, um_column, with_units
 from .micrograph import Micrograph
+from .png_file import write_png
 from .quality import QualityFlag, assess_quality, is_blank
-from .rendering import CORRECTED_COLOUR, OverlayStyle, mark_grains, render_mask, render_overlay, write_png
+from .rendering import CORRECTED_COLOUR, OverlayStyle, mark_grains, render_mask, render_overlay
 from .tiling import Network
 from .version import __version__
 

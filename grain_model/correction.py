@@ -16,7 +16,7 @@ import numpy as np
 from skimage.segmentation import relabel_sequential
 
 from .errors import CorrectionError
-from .measurement import BOUNDARY_REACH
+from .label_image import BOUNDARY_REACH
 
 EditKind = Literal["delete", "merge", "split", "add"]
 EDIT_KINDS: tuple[str, ...] = get_args(EditKind)

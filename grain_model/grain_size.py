@@ -19,7 +19,7 @@ from .intercepts import (
     elongation_flags,
     heyn_lines,
 )
-from .measurement import as_label_image, close_boundaries, grain_boxes, touches_edge
+from .label_image import as_label_image, close_boundaries, grain_boxes, touches_edge
 from .planimetric import PlanimetricCount, count_circle, count_rectangle, field_dispersion
 from .scale import as_scale
 

@@ -2,7 +2,6 @@
 
 import heapq
 import math
-from collections.abc import Iterator
 from dataclasses import replace
 
 import cv2
@@ -10,13 +9,10 @@ import numpy as np
 from skimage.segmentation import relabel_sequential, watershed
 
 from .errors import MeasurementError
+from .label_image import has_other_label, touching
 from .label_settings import DEFAULT_SETTINGS, LabelSettings
 
 INTERIOR, BOUNDARY, DISTANCE = 0, 1, 2
-Window = tuple[slice, slice]
-# Pixels and their neighbours: to the right, below, and below to the right and to the left.
-SIDES: tuple[tuple[Window, Window], ...] = ((np.s_[:, :-1], np.s_[:, 1:]), (np.s_[:-1, :], np.s_[1:, :]))
-CORNERS: tuple[tuple[Window, Window], ...] = ((np.s_[:-1, :-1], np.s_[1:, 1:]), (np.s_[:-1, 1:], np.s_[1:, :-1]))
 # Seeds are local maxima of the distance map in a window of this many px; too many do no harm, they are merged below.
 SEED_WINDOW = 7
 # Two neighbours are one grain where the mean boundary evidence along their common border is below this, at a boundary
@@ -219,36 +215,6 @@ def _seeds(distance: np.ndarray, interior: np.ndarray, foreground: np.ndarray) -
     peaks = (smooth >= highest - 1e-3) & foreground & (interior > 0.5) & (smooth > 0.1)
     _, seeds = cv2.connectedComponents(peaks.astype(np.uint8), connectivity=8, ltype=cv2.CV_32S)
     return seeds
-
-
-def touching(regions: np.ndarray, *, corners: bool = False) -> Iterator[tuple[Window, Window, np.ndarray]]:
-    """Find where regions touch, one direction after the other.
-
-    Args:
-        regions: Integer (H, W), 0 = no region.
-        corners: Whether pixels that share no more than a corner touch, too.
-
-    Yields:
-        The window of the pixels, that of their neighbours, and bool of the windows' shape: whether the two lie in
-        different regions.
-    """
-    for here, there in (*SIDES, *CORNERS) if corners else SIDES:
-        one, other = regions[here], regions[there]
-        yield here, there, (one != other) & (one > 0) & (other > 0)
-
-
-def has_other_label(labels: np.ndarray, window: np.ndarray) -> np.ndarray:
-    """Whether a pixel sees more than one label, 0 counting as one.
-
-    Args:
-        labels: Integer (H, W), below 2**24: of larger ones float32, which OpenCV needs, takes neighbours for one.
-        window: uint8 (h, w), which pixels around each it sees; nothing lies beyond the image's edge.
-
-    Returns:
-        Bool (H, W).
-    """
-    values = labels.astype(np.float32)
-    return cv2.dilate(values, window) != cv2.erode(values, window)
 
 
 def _borders(regions: np.ndarray, boundary: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:

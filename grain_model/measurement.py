@@ -10,15 +10,12 @@ import cv2
 import numpy as np
 import pandas as pd
 from scipy.fft import irfft2, next_fast_len, rfft2
-from scipy.ndimage import find_objects
 from skimage.segmentation import relabel_sequential
 
 from .errors import MeasurementError
-from .instances import touching
+from .label_image import as_label_image, close_boundaries, grain_boxes, touches_edge, touching
 from .scale import as_scale
 
-# Zero runs up to twice this distance (px) between two grains are a drawn boundary; wider ones are pores or gaps.
-BOUNDARY_REACH = 3
 # Length of the test vectors of the Crofton perimeter as a fraction of the grain's equivalent diameter,
 CROFTON_STEP = 0.16
 # the least of it in px, below which the staircase of the pixels is measured and no longer the grain,
@@ -146,75 +143,6 @@ def with_units(table: pd.DataFrame) -> pd.DataFrame:
     """The grain table for a file that people read: `area` becomes `area (px^2)`."""
     units = {name: column_unit(name) for name in table.columns}
     return table.rename(columns={name: f"{name} ({unit})" for name, unit in units.items() if unit})
-
-
-def as_label_image(labels: np.ndarray) -> np.ndarray:
-    """Check a label image and return it as int32 (H, W), a copy only where the type differs.
-
-    Raises:
-        MeasurementError: Not two-dimensional, empty, not of integers, or with negative or too large numbers.
-    """
-    labels = np.asarray(labels)
-    if labels.ndim != 2 or labels.size == 0:
-        raise MeasurementError(
-            f"The label image has shape {labels.shape}; a two-dimensional image (H, W) with at least one pixel is "
-            "expected. Pass one field at a time, without a channel axis."
-        )
-    if labels.dtype.kind not in "iu":
-        raise MeasurementError(
-            f"The label image has type {labels.dtype}; whole numbers are expected, one a grain and 0 for none. Turn a "
-            "mask into labels with skimage.measure.label first."
-        )
-    if labels.min() < 0 or labels.max() > np.iinfo(np.int32).max:
-        raise MeasurementError(
-            f"The labels run from {labels.min()} to {labels.max()}; numbers from 0 to {np.iinfo(np.int32).max} are "
-            "expected. Set what is no grain to 0 and renumber with skimage.segmentation.relabel_sequential."
-        )
-    return np.ascontiguousarray(labels, dtype=np.int32)
-
-
-def close_boundaries(labels: np.ndarray) -> np.ndarray:
-    """Give the pixels of drawn boundaries to the nearest grain, and leave pores and wide gaps at 0.
-
-    A pixel of 0 is a gap when it lies within BOUNDARY_REACH of a pixel of 0 that is itself further than that from every
-    grain: drawn boundaries vanish, and gaps keep their outline but for the tips of their corners.
-
-    Args:
-        labels: int32 (H, W).
-
-    Returns:
-        int32 (H, W), the input itself where nothing had to be closed.
-    """
-    outside = labels == 0
-    if not outside.any() or outside.all():
-        return labels
-    distance, nearest = cv2.distanceTransformWithLabels(
-        outside.astype(np.uint8), cv2.DIST_L2, 5, labelType=cv2.DIST_LABEL_PIXEL
-    )
-    grain_of_source = np.zeros(nearest.max() + 1, dtype=np.int32)
-    grain_of_source[nearest[~outside]] = labels[~outside]
-    deep = distance > BOUNDARY_REACH
-    if deep.any():
-        from_deep = cv2.distanceTransform((~deep).astype(np.uint8), cv2.DIST_L2, 5)
-        outside &= from_deep > BOUNDARY_REACH
-    closed = labels.copy()
-    closed[outside] = grain_of_source[nearest[outside]]
-    return closed
-
-
-def grain_boxes(labels: np.ndarray) -> np.ndarray:
-    """Bounding boxes of the grains 1..n of a label image without gaps in its ids.
-
-    Returns:
-        int64 (n, 4): first row, first column, past the last row, past the last column.
-    """
-    boxes = [(rows.start, columns.start, rows.stop, columns.stop) for rows, columns in find_objects(labels)]
-    return np.array(boxes, dtype=np.int64).reshape(-1, 4)
-
-
-def touches_edge(boxes: np.ndarray, shape: tuple[int, int]) -> np.ndarray:
-    """Whether each box (n, 4) reaches the first or last row or column of an image of this shape: bool (n,)."""
-    return (boxes[:, :2] == 0).any(axis=1) | (boxes[:, 2:] == shape).any(axis=1)
 
 
 def count_neighbours(closed: np.ndarray, count: int) -> np.ndarray:

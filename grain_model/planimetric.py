@@ -6,7 +6,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from .measurement import touches_edge
+from .label_image import touches_edge
 
 # Counts in quadrats with fewer grains than this say nothing about the field.
 MIN_GRAINS_PER_QUADRAT = 4

@@ -7,7 +7,7 @@ import numpy as np
 
 from .grain_size_result import MIN_GRAINS
 from .instances import dominant_regions, typical_area
-from .measurement import close_boundaries, grain_boxes
+from .label_image import close_boundaries, grain_boxes
 from .planimetric import count_rectangle
 from .words import plural
 

@@ -8,7 +8,7 @@ import torch
 from torch.nn import functional as F
 from transformers import PreTrainedConfig
 
-from .instances import has_other_label
+from .label_image import has_other_label
 
 # Boundary pixels are a few per cent of a micrograph; each weighs this much more than another pixel.
 BOUNDARY_EMPHASIS = 3.0

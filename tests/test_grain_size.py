@@ -17,7 +17,7 @@ from grain_model.grain_size_result import RULES, GrainSize, g_from_area, g_from_
 from grain_model.instances import label_grains
 from grain_model.intercepts import Direction, average_directions, count_intercepts
 from grain_model.intercepts import TestLine as Line
-from grain_model.measurement import grain_boxes, touches_edge
+from grain_model.label_image import grain_boxes, touches_edge
 from grain_model.planimetric import count_circle, count_rectangle
 from tests.drawn import cells, drawn_maps, squares, voronoi
 

@@ -12,7 +12,7 @@ from grain_model.counting import count_grains
 from grain_model.errors import CorrectionError
 from grain_model.export import export_grains
 from grain_model.image_file import MIN_SIDE
-from grain_model.instances import has_other_label
+from grain_model.label_image import has_other_label
 from grain_model.margins import Margins, find_margins, find_surround
 from grain_model.micrograph import read_micrograph
 from grain_model.report_content import compose_report

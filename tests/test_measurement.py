@@ -7,13 +7,8 @@ import pytest
 from skimage.measure import regionprops_table
 
 from grain_model.errors import MeasurementError, ScaleError
-from grain_model.measurement import (
-    LENGTH_POWERS,
-    close_boundaries,
-    column_unit,
-    measure_grains,
-    um_column,
-)
+from grain_model.label_image import close_boundaries
+from grain_model.measurement import LENGTH_POWERS, column_unit, measure_grains, um_column
 from tests.drawn import squares, voronoi
 
 

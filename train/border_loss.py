@@ -11,7 +11,8 @@ import numpy as np
 import torch
 from torch.nn import functional as F
 
-from grain_model.instances import BOUNDARY, INTERIOR, MERGE_BELOW, flood, touching, typical_area
+from grain_model.instances import BOUNDARY, INTERIOR, MERGE_BELOW, flood, typical_area
+from grain_model.label_image import touching
 
 # Logit of a border for a mean evidence of 1 above the threshold.
 SHARPNESS = 10.0

@@ -3,7 +3,7 @@
 import csv
 from pathlib import Path
 
-from grain_model.rendering import write_png
+from grain_model.png_file import write_png
 
 from .synthesis import SyntheticMicrograph, synthesize_micrograph
 

@@ -22,7 +22,7 @@ from grain_model.arguments import kernel_side, natural_number, positive_integer,
 from grain_model.errors import GrainError, ImageError
 from grain_model.micrograph import read_micrograph
 from grain_model.picture_files import IMAGE_SUFFIXES, list_pictures
-from grain_model.rendering import write_png
+from grain_model.png_file import write_png
 from train.contenders import to_grey
 
 

@@ -13,7 +13,7 @@ from skimage.segmentation import mark_boundaries
 from tqdm import tqdm
 
 from grain_model.arguments import natural_number, positive_integer, positive_number
-from grain_model.rendering import write_png
+from grain_model.png_file import write_png
 from train.labelled import UNKNOWN_STORED, LabelledDataError
 from train.single_thread import use_one_thread
 from train.synthesis import SyntheticMicrograph, synthesize_micrograph

@@ -14,7 +14,8 @@ import numpy as np
 from ..analysis import GrainAnalysis
 from ..correction import Edit
 from ..errors import MeasurementError
-from ..rendering import CHOSEN_COLOUR, OverlayStyle, mark_grains, write_png
+from ..png_file import write_png
+from ..rendering import CHOSEN_COLOUR, OverlayStyle, mark_grains
 from .examples import read_true_counts
 
 AWAY_TOO_LONG = (

@@ -9,7 +9,7 @@ from pathlib import Path
 from ..image_file import browsers_show, count_pages
 from ..micrograph import Micrograph
 from ..picture_files import PictureFile
-from ..rendering import write_png
+from ..png_file import write_png
 from .uploads import read_upload
 
 

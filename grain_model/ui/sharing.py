@@ -27,7 +27,7 @@ from ..analysis import GrainAnalysis
 from ..errors import GrainError
 from ..json_file import save_json
 from ..label_tiff import write_label_tiff
-from ..rendering import write_png
+from ..png_file import write_png
 from ..version import __version__
 from .counted import CountedMicrograph
 from .errors import clear_errors

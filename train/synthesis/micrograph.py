@@ -4,7 +4,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from grain_model.instances import has_other_label
+from grain_model.label_image import has_other_label
 
 from .instrument import record
 from .painting import paint
