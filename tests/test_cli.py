@@ -246,9 +246,7 @@ def test_pictures_of_one_name_are_told_apart_in_a_report(model, tmp_path, capsys
 
 
 @pytest.mark.parametrize("out, why", [("folder.html", "is a folder"), ("a.png/report.html", "cannot be written")])
-def test_a_report_that_cannot_be_written_is_refused_before_any_image_is_counted(
-    tmp_path, capsys, monkeypatch, out, why
-):
+def test_a_report_that_cannot_be_written_is_refused_before_the_count(tmp_path, capsys, monkeypatch, out, why):
     path = write_grid(tmp_path / "a.png", 2, 2)
     (tmp_path / "folder.html").mkdir()
     monkeypatch.setattr("grain_model.report_command.make_counter", lambda options: pytest.fail("counted"))

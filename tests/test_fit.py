@@ -14,8 +14,9 @@ from transformers import Dinov2Config, Dinov2Model
 from grain_model.modeling_grain import GrainForInstanceSegmentation
 from tests.drawn import squares
 from train.cli import main
-from train.fit import SamplePool, Trainer, build_mixture, build_model, fit
+from train.fit import Trainer, build_mixture, build_model, fit
 from train.fit_options import FitError, FitOptions, parse_config, read_config
+from train.sample_pool import SamplePool
 
 TINY = {"batch": 3, "reuse": 2, "pool": 12, "side": 48, "sizes": (28, 42), "steps": 6, "warmup": 2, "workers": 0}
 

@@ -25,7 +25,7 @@ from grain_model.loading import EMBEDDED_WEIGHTS, load_model
 from grain_model.modeling_grain import GrainForInstanceSegmentation, GrainSegmentationOutput
 from tests.conftest import make_tiny_config
 from tests.drawn import write_grid
-from train.fit import save_model
+from train.saving import save_model
 
 ROOT = Path(grain_model.__file__).parents[1]
 # An environment in which a saved model has to work, with what these packages bring along.

@@ -27,13 +27,13 @@ from tests.drawn import write_grid
 from tests.hub_server import OWNER, READ_TOKEN, WRITE_TOKEN, HubServer, Repository, StoredFile
 from train import publish
 from train.cli import main
-from train.fit import save_model
 from train.model_card import REPORT
 from train.publishing import PublishError, checks
 from train.publishing.cards import local_links, model_card, space_card
 from train.publishing.checks import MODEL_CHECK, check_folder
 from train.publishing.folders import GIT_ATTRIBUTES, ROOT, pinned_requirements, write_model_folder, write_space_folder
 from train.publishing.upload import Published
+from train.saving import save_model
 
 REPO_ID = f"{OWNER}/grains"
 SPACE_ID = f"{OWNER}/grain-page"

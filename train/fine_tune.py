@@ -22,11 +22,13 @@ from grain_model.canonical_scale import SMALLEST_SIDE, factor_for_grains
 from grain_model.counting import count_grains
 from grain_model.modeling_grain import GrainForInstanceSegmentation
 from train.datasets import Mixture, RealMicrograph, count_ids_through
-from train.fit import Trainer, build_model, find_device, refuse_rate_of_frozen_backbone, save_model
+from train.device import find_device
+from train.fit import Trainer, build_model, refuse_rate_of_frozen_backbone
 from train.fit_options import FitError, FitOptions
 from train.instance_protocol import score_labels
 from train.labelled import UNKNOWN, find_labelled_micrographs
 from train.markdown import markdown_table
+from train.saving import save_model
 
 # What differs from training from scratch: a short schedule that starts from a model that knows grains already.
 DEFAULTS = {

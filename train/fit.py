@@ -2,22 +2,16 @@
 
 from __future__ import annotations
 
-import json
 import math
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from copy import deepcopy
 from dataclasses import dataclass
-from pathlib import Path
 
-import cv2
 import torch
-from threadpoolctl import threadpool_limits
-from torch.utils.data import DataLoader
 from tqdm import tqdm
 
 from grain_model.configuration_grain import GrainConfig
-from grain_model.image_processing_grain import GrainImageProcessor
 from grain_model.loading import load_model
 from grain_model.modeling_grain import GrainForInstanceSegmentation
 from grain_model.segmentation_loss import segmentation_loss
@@ -25,12 +19,12 @@ from train.augment import augment
 from train.border_loss import border_loss
 from train.curves import write_curves
 from train.datasets import Mixture, TrainingSamples, load_316l, load_instances, load_pseudo_masks, load_tbm
+from train.device import computes_in_bfloat16, find_device
 from train.fit_options import FitError, FitOptions
 from train.mask_loss import mask_loss
+from train.sample_pool import SamplePool
+from train.saving import save_model
 
-SHARD_SIZE = "15MB"
-# What weights are stored as; they are loaded as float32 all the same.
-STORED_DTYPE = torch.float16
 # The curves have a row for each of the first DENSE_ROWS steps, then one every ROW_EVERY.
 DENSE_ROWS = ROW_EVERY = 50
 
@@ -301,107 +295,6 @@ class Trainer:
         self.unwritten = [torch.tensor(loss, device=self.device) for loss in state["unwritten"]]
 
 
-def find_device(name: str) -> torch.device:
-    """The device of this name; of `auto` a graphics card where there is one.
-
-    Raises:
-        FitError: If there is none of the name here.
-    """
-    if name == "auto":
-        return torch.device("cuda" if torch.cuda.is_available() else "cpu")
-    try:
-        return torch.empty(0, device=name).device
-    except (RuntimeError, AssertionError) as error:  # the latter where torch was built without that kind
-        raise FitError(
-            f"There is no device {name!r} here ({str(error).splitlines()[0]}). Expected is cpu, auto, or cuda where "
-            "there is a graphics card. Change --device."
-        ) from error
-
-
-def computes_in_bfloat16(device: torch.device) -> bool:
-    """Whether the device has instructions of its own for bfloat16, which make a step two to three times as fast."""
-    return device.type == "cuda" or (device.type == "cpu" and torch.cpu._is_avx512_bf16_supported())
-
-
-class SamplePool:
-    """A ring of the latest samples on the training device; drawing is slower than training, so each is cut often.
-
-    The content at a step depends only on the step, so that a resumed run sees the same batches.
-    """
-
-    def __init__(self, samples: TrainingSamples, options: FitOptions, device: torch.device) -> None:
-        self.samples, self.device = samples, device
-        self.seed, self.workers = options.seed, options.workers
-        self.fresh = max(options.batch // options.reuse, 1)
-        # Samples arrive `fresh` at a time, so the ring begins with a whole number of arrivals.
-        self.first = -(-4 * options.batch // self.fresh) * self.fresh
-        self.capacity = max(options.pool, self.first)
-        side = samples.side
-        self.images = torch.zeros((self.capacity, 3, side, side), dtype=torch.uint8, device=device)
-        self.labels = torch.zeros((self.capacity, side, side), dtype=torch.int16, device=device)
-        self.distance = torch.zeros((self.capacity, side, side), dtype=torch.uint8, device=device)
-        self.filled = 0
-
-    def start(self, step: int) -> None:
-        """Fill the ring as it stood before `step` and start drawing."""
-        # Before the processes are copied: each draws with one thread, and none may wait for threads left behind.
-        threadpool_limits(1, user_api="blas")
-        end = self.first + step * self.fresh
-        begin = max(end - self.capacity, 0) // self.fresh * self.fresh
-        loader = DataLoader(
-            self.samples,
-            batch_size=self.fresh,
-            sampler=_CountFrom(begin),
-            num_workers=self.workers,
-            worker_init_fn=_start_worker,
-            prefetch_factor=4 if self.workers else None,
-            pin_memory=self.device.type == "cuda",
-            multiprocessing_context="fork" if self.workers else None,
-        )
-        self.filled = begin
-        self.stream = iter(loader)
-        while self.filled < end:
-            self._take()
-
-    def _take(self) -> None:
-        images, labels, distance = next(self.stream)
-        slots = torch.arange(self.filled, self.filled + len(images)) % self.capacity
-        self.images[slots] = images.to(self.device, non_blocking=True)
-        self.labels[slots] = labels.to(self.device, non_blocking=True)
-        self.distance[slots] = distance.to(self.device, non_blocking=True)
-        self.filled += len(images)
-
-    def next(self, step: int, batch: int) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
-        """Draw `batch` samples; then let the ring move on."""
-        generator = torch.Generator().manual_seed((self.seed * 7_368_787 + step) % 2**63)
-        pick = torch.randint(min(self.filled, self.capacity), (batch,), generator=generator).to(self.device)
-        drawn = self.images[pick], self.labels[pick], self.distance[pick]
-        self._take()
-        return drawn
-
-    def close(self) -> None:
-        """Stop the processes that draw."""
-        del self.stream
-
-
-class _CountFrom(torch.utils.data.Sampler):
-    """Endless indices from `begin` on."""
-
-    def __init__(self, begin: int) -> None:
-        self.begin = begin
-
-    def __iter__(self) -> Iterator[int]:
-        index = self.begin
-        while True:
-            yield index
-            index += 1
-
-
-def _start_worker(_: int) -> None:
-    torch.set_num_threads(1)
-    cv2.setNumThreads(0)
-
-
 def parameter_groups(model: GrainForInstanceSegmentation, options: FitOptions) -> list[dict]:
     """Split the trainable weights by learning rate and by whether they decay."""
     groups = []
@@ -412,20 +305,3 @@ def parameter_groups(model: GrainForInstanceSegmentation, options: FitOptions) -
                 decay = options.weight_decay if decays else 0.0
                 groups.append({"params": weights, "peak": rate, "lr": rate, "weight_decay": decay})
     return groups
-
-
-def save_model(model: GrainForInstanceSegmentation, folder: Path, dtype: torch.dtype = STORED_DTYPE) -> None:
-    """Save a folder that transformers loads without this package: weights, image processor and their code.
-
-    Args:
-        model: The model; it is not changed.
-        folder: Where to; made if it does not exist.
-        dtype: What the weights are stored as, in shards.
-    """
-    stored = deepcopy(model).to("cpu", dtype)
-    stored.save_pretrained(folder, max_shard_size=SHARD_SIZE)
-    path = folder / "config.json"
-    config = json.loads(path.read_text())
-    config["dtype"] = "float32"
-    path.write_text(json.dumps(config, indent=2, sort_keys=True) + "\n")
-    GrainImageProcessor().save_pretrained(folder)

@@ -13,7 +13,7 @@ from grain_model.counting import count_grains
 from grain_model.loading import load_model
 from grain_model.png_file import write_png
 from train.datasets import training_tiles
-from train.fit import find_device
+from train.device import find_device
 from train.labelled import UNKNOWN_STORED, LabelledDataError, files_by_stem
 
 SOURCES = ("316l", "steel-optical")

@@ -14,8 +14,8 @@ import torch
 from transformers import PreTrainedModel
 
 from grain_model.counting import count_grains
-from train.fit import STORED_DTYPE
 from train.publishing import PublishError
+from train.saving import STORED_DTYPE
 
 MODEL_CHECK = Path(__file__).parent / "fresh_model.py"
 """Loads a model folder by the auto classes and the pipeline, without this package."""

@@ -13,9 +13,9 @@ from packaging.specifiers import SpecifierSet
 from packaging.version import Version
 from transformers import PreTrainedModel
 
-from train.fit import save_model
 from train.publishing import PublishError
 from train.publishing.cards import local_links
+from train.saving import save_model
 
 ROOT = Path(__file__).parents[2]
 """The project's own folder, from which the Space is made."""
