@@ -16,11 +16,11 @@ from tqdm import tqdm
 
 from .arguments import ALL_PAGES, non_negative_number, page_number, positive_number, share
 from .errors import UsageError, printable
+from .failures import Failure, attempt
 from .fields import CountedField, count_field
-from .image_file import count_pages
+from .image_listing import ImagePage, images_of_paths, name_folders, pages_of
 from .label_settings import DEFAULT_SETTINGS, METHODS
 from .micrograph import read_micrograph
-from .picture_files import Failure, PictureFile, attempt, list_images, name_folders
 
 if TYPE_CHECKING:
     from transformers import PreTrainedModel
@@ -96,17 +96,17 @@ class Batch:
     """
 
     def __init__(self, options: argparse.Namespace) -> None:
-        paths, self.failures = list_images(options.images)
+        self.options = options
+        paths, self.failures = images_of_paths(options.images)
         self.images = [
-            PictureFile(path, page)
+            image
             for path in paths
-            for page in (range(count_pages(path)) if options.page == ALL_PAGES else [options.page])
+            for image in (pages_of(path) if options.page == ALL_PAGES else [ImagePage(path, options.page)])
         ]
         names = name_folders([image.result_name for image in self.images])
         self.folders = dict(zip(self.images, names, strict=True))
         self.is_interrupted = False
         self.done = 0
-        self._quiet = options.quiet
 
     @contextmanager
     def until_interrupted(self) -> Iterator[None]:
@@ -117,7 +117,7 @@ class Batch:
             self.is_interrupted = True
             print(f"Interrupted after {self.done} of {len(self.images)} images.", file=sys.stderr)
 
-    def each(self, action: Callable[[PictureFile], T]) -> Iterator[T]:
+    def each(self, action: Callable[[ImagePage], T]) -> Iterator[T]:
         """Do something with every image; one bad file loses nothing of the others.
 
         Args:
@@ -126,8 +126,8 @@ class Batch:
         Yields:
             What the action returned, of the images at which it did not fail.
         """
-        for image in _show_progress(self.images, self._quiet):
-            outcome = attempt(image, partial(action, image))
+        for image in _show_progress(self.images, self.options.quiet):
+            outcome = attempt(str(image), partial(action, image))
             if isinstance(outcome, Failure):
                 self.failures.append(outcome)
             else:
@@ -148,21 +148,18 @@ class Batch:
         for remark in field.remarks:
             tqdm.write(f"{field.file}: {remark}", file=sys.stderr)
 
-    def count(
-        self, options: argparse.Namespace, write: Callable[[GrainAnalysis, Path], object] | None = None
-    ) -> Iterator[CountedField]:
+    def count(self, write: Callable[[GrainAnalysis, Path], object] | None = None) -> Iterator[CountedField]:
         """Count every image, and write its results where the options have an output folder; see `count_field`.
 
         Raises:
             UsageError: If the results cannot be written there.
             ModelError: If the model cannot be loaded.
         """
-        if options.out:
-            make_output(options.out, self.folders.values())
-        count = make_counter(options)
-        yield from self.each(
-            lambda image: count_field(image, count, options.out and options.out / self.folders[image], write)
-        )
+        out = self.options.out
+        if out:
+            make_output(out, self.folders.values())
+        count = make_counter(self.options)
+        yield from self.each(lambda image: count_field(image, count, out and out / self.folders[image], write))
 
     def write(self, folder: Path, action: Callable[[], None]) -> None:
         """Write files about all images into a folder; where that cannot be done, it is one more failure.
@@ -236,7 +233,7 @@ def load_quietly(model: str | None, backend: str = "torch") -> PreTrainedModel |
     return load_network(model, backend)[0]
 
 
-def make_counter(options: argparse.Namespace) -> Callable[[PictureFile], GrainAnalysis]:
+def make_counter(options: argparse.Namespace) -> Callable[[ImagePage], GrainAnalysis]:
     """Make what counts an image by the options of `add_image_arguments`; the model is loaded once.
 
     Args:
@@ -249,7 +246,7 @@ def make_counter(options: argparse.Namespace) -> Callable[[PictureFile], GrainAn
 
     model = load_quietly(options.model, options.backend)
 
-    def count(image: PictureFile) -> GrainAnalysis:
+    def count(image: ImagePage) -> GrainAnalysis:
         micrograph = read_micrograph(image.path, options.um_per_pixel, page=image.page)
         with tqdm(unit="tile", position=1, leave=False, disable=options.quiet, delay=SHOWN_AFTER) as bar:
 
@@ -270,7 +267,7 @@ def make_counter(options: argparse.Namespace) -> Callable[[PictureFile], GrainAn
     return count
 
 
-def _show_progress(images: Sequence[PictureFile], quiet: bool) -> Iterator[PictureFile]:
+def _show_progress(images: Sequence[ImagePage], quiet: bool) -> Iterator[ImagePage]:
     """Go through the images with a bar on stderr that names the present one.
 
     Args:

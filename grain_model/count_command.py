@@ -10,7 +10,7 @@ from pathlib import Path
 from .batch import Batch, add_image_arguments
 from .errors import GrainError
 from .fields import CountedField, describe_fields, mean_of_counted, write_fields
-from .picture_files import IMAGE_SUFFIXES
+from .image_listing import IMAGE_SUFFIXES
 from .words import interval_text, plural
 
 
@@ -47,7 +47,7 @@ def run(options: argparse.Namespace) -> int:
     """
     batch, fields = Batch(options), []
     with batch.until_interrupted():
-        for field in batch.count(options):
+        for field in batch.count():
             fields.append(field)
             if not options.json:
                 batch.tell(_line(field))

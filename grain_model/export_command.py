@@ -51,7 +51,7 @@ def run(options: argparse.Namespace) -> int:
         save_json(analysis.summary(), folder / SUMMARY)
 
     with batch.until_interrupted():
-        for field in batch.count(options, write):
+        for field in batch.count(write):
             fields.append(field)
             batch.tell_remarks(field)
     rows = [(field.file, field.folder, "") for field in fields]

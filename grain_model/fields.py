@@ -8,21 +8,20 @@ from collections.abc import Callable, Iterable, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, TypeVar
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from .errors import GrainError, printable
+from .failures import Failure
 from .field_mean import average_fields
 from .grain_size_result import GrainSize
+from .image_listing import ImagePage
 from .json_file import save_json
-from .picture_files import Failure, PictureFile
 from .result_folder import clear_results, prepare_folder
 
 if TYPE_CHECKING:
     from .analysis import GrainAnalysis
-
-Image = TypeVar("Image", Path, PictureFile)
 
 SUMMARY_COLUMNS = (
     "file",
@@ -78,8 +77,8 @@ class CountedField:
 
 
 def count_field(
-    image: Image,
-    count: Callable[[Image], GrainAnalysis],
+    image: ImagePage,
+    count: Callable[[ImagePage], GrainAnalysis],
     folder: Path | None = None,
     write: Callable[[GrainAnalysis, Path], object] | None = None,
 ) -> CountedField:
@@ -99,8 +98,7 @@ def count_field(
     try:
         analysis = count(image)
     except GrainError:
-        path = image.path if isinstance(image, PictureFile) else image
-        if folder and path.exists():  # or its drive may merely be away
+        if folder and image.path.exists():  # or its drive may merely be away
             with suppress(OSError):
                 clear_results(folder)
         raise

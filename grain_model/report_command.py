@@ -13,9 +13,10 @@ from pathlib import Path
 
 from .batch import EXIT_SOME_FAILED, Batch, add_image_arguments, make_counter
 from .errors import GrainError, UsageError, printable
+from .failures import Failure, attempt
 from .image_file import name_page
+from .image_listing import ImagePage
 from .micrograph import read_micrograph
-from .picture_files import Failure, PictureFile, attempt
 from .report import find_writer, write_report
 from .report_content import ReportField, compose_field, compose_report
 
@@ -66,7 +67,7 @@ def run(options: argparse.Namespace) -> int:
     return batch.exit_code
 
 
-def _distinct_names(images: Sequence[PictureFile]) -> dict[PictureFile, str]:
+def _distinct_names(images: Sequence[ImagePage]) -> dict[ImagePage, str]:
     """What the report calls each image: the name of its file, with the folder where another has the same name."""
     times = Counter(path.name for path in {image.path for image in images})
     return {
@@ -75,11 +76,11 @@ def _distinct_names(images: Sequence[PictureFile]) -> dict[PictureFile, str]:
     }
 
 
-def _without_scale(images: Sequence[PictureFile]) -> list[str]:
+def _without_scale(images: Sequence[ImagePage]) -> list[str]:
     """Names of the images without a scale where others have one, found before hours are spent on counting them."""
     has_scale = {}
     for image in images if len(images) > 1 else ():
-        micrograph = attempt(image, partial(read_micrograph, image.path, page=image.page))
+        micrograph = attempt(str(image), partial(read_micrograph, image.path, page=image.page))
         if not isinstance(micrograph, Failure):  # which is told when its turn to be counted comes
             has_scale[printable(str(image))] = micrograph.um_per_pixel is not None
     return [name for name, known in has_scale.items() if not known] if any(has_scale.values()) else []

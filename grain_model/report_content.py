@@ -14,10 +14,10 @@ from PIL import Image
 
 from .correction import describe_edits
 from .duplex import AlaGrain
+from .failures import Failure
 from .fields import CountedField, mean_of_counted
 from .grain_size_result import GrainSize
 from .measurement import grain_diameters
-from .picture_files import Failure
 from .plots import (
     LEAST_ASPECT_RATIO,
     figure_to_array,

@@ -17,7 +17,8 @@ from PIL import Image
 from grain_model import analysis as analysis_module
 from grain_model import batch as batch_module
 from grain_model.cli import main
-from grain_model.picture_files import attempt, find_images, name_folders
+from grain_model.failures import attempt
+from grain_model.image_listing import images_below, name_folders
 from grain_model.report_content import compose_field
 from tests.drawn import draw_grid, predict_drawn, write_grid
 
@@ -165,10 +166,10 @@ def test_names_that_are_no_utf_8_are_written_all_the_same(model, tmp_path, capsy
 def interrupted(tmp_path, monkeypatch):
     """A folder of a.png to d.png; Ctrl-C is pressed at c.png."""
 
-    def interrupt_at_c(image, action):
-        if image.path.name == "c.png":
+    def interrupt_at_c(name, action):
+        if Path(name).name == "c.png":
             raise KeyboardInterrupt
-        return attempt(image, action)
+        return attempt(name, action)
 
     monkeypatch.setattr("grain_model.batch.attempt", interrupt_at_c)
     for name in "abcd":
@@ -449,12 +450,12 @@ def test_labels_that_export_wrote_are_not_counted(model, tmp_path, formats):
     out = tmp_path / "in" / "results"
     assert main(["export", str(tmp_path / "in"), "--formats", formats, "--out", str(out), "--quiet", *model]) == 0
     assert (out / "a.png-2" / "labels.tif").exists()
-    assert find_images(tmp_path / "in") == [tmp_path / "in" / "a.png", tmp_path / "in" / "below" / "a.png"]
+    assert images_below(tmp_path / "in") == [tmp_path / "in" / "a.png", tmp_path / "in" / "below" / "a.png"]
 
 
 def test_labels_of_ones_own_are_pictures(tmp_path):
     own = write_grid(tmp_path / "mine" / "labels.tif", 2, 2)
-    assert find_images(tmp_path) == [own]
+    assert images_below(tmp_path) == [own]
 
 
 def test_a_file_given_twice_is_counted_once(model, tmp_path, capsys):

@@ -22,10 +22,10 @@ from grain_model import analysis as analysis_module
 from grain_model.cli import main
 from grain_model.counting import count_grains
 from grain_model.errors import ImageError
+from grain_model.failures import Failure
 from grain_model.field_mean import average_fields
 from grain_model.grain_size import grain_size
 from grain_model.micrograph import read_micrograph
-from grain_model.picture_files import Failure
 from grain_model.ui import batch_run
 from grain_model.ui.batch_card import describe_batch, tabulate
 from grain_model.ui.batch_run import CountedBatch, count_batch, open_uploads

@@ -15,9 +15,9 @@ from matplotlib.font_manager import fontManager
 from grain_model import report_content, report_pdf
 from grain_model.analysis import GrainAnalysis
 from grain_model.errors import MeasurementError, ScaleError
+from grain_model.failures import Failure
 from grain_model.label_settings import LabelSettings
 from grain_model.micrograph import Micrograph
-from grain_model.picture_files import Failure
 from grain_model.report import write_report
 from grain_model.report_content import compose_field, compose_report
 from grain_model.report_pdf import PAGE

@@ -12,8 +12,8 @@ import tifffile
 from skimage.measure import label as connected_components
 
 from grain_model.errors import GrainError
+from grain_model.image_listing import IMAGE_SUFFIXES, images_in
 from grain_model.micrograph import read_micrograph
-from grain_model.picture_files import IMAGE_SUFFIXES, list_pictures
 
 # Where the labels of a picture are not known, and how that is written in unsigned pictures of ids.
 UNKNOWN = -1
@@ -88,7 +88,7 @@ def files_by_stem(folder: Path) -> dict[str, Path]:
     Raises:
         LabelledDataError: If the folder is missing or has no image, or two images share a stem.
     """
-    paths = list_pictures(folder)
+    paths = images_in(folder)
     if not paths:
         raise LabelledDataError(
             f"{folder} {'has no image' if folder.is_dir() else 'does not exist'}. Expected is a folder of image files "

@@ -20,8 +20,8 @@ from tqdm import tqdm
 
 from grain_model.arguments import kernel_side, natural_number, positive_integer, positive_number
 from grain_model.errors import GrainError, ImageError
+from grain_model.image_listing import IMAGE_SUFFIXES, images_in
 from grain_model.micrograph import read_micrograph
-from grain_model.picture_files import IMAGE_SUFFIXES, list_pictures
 from grain_model.png_file import write_png
 from train.contenders import to_grey
 
@@ -160,7 +160,7 @@ def run(args: argparse.Namespace) -> int:
 
 def _output_names(folder: Path) -> dict[Path, str]:
     """Name the mask of every image: by its stem, or by the whole file name where two share a stem."""
-    paths = list_pictures(folder)
+    paths = images_in(folder)
     if not paths:
         raise ImageError(
             f"{folder} {'has no image' if folder.is_dir() else 'is no folder'}. Expected is a folder of micrographs "

@@ -9,9 +9,9 @@ from typing import Any
 import pandas as pd
 
 from ..errors import GrainError
+from ..failures import Failure
 from ..fields import CountedField, mean_of_counted
 from ..grain_size_result import GrainSize, RuleResult
-from ..picture_files import Failure
 from ..words import interval_text, plural, scale_text, settings_text
 from .batch_run import CountedBatch
 

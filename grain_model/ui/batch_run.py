@@ -14,9 +14,10 @@ from pathlib import Path, PurePosixPath
 
 from ..analysis import GrainAnalysis
 from ..errors import ImageError, printable
+from ..failures import Failure, attempt
 from ..fields import CountedField, count_field, write_fields
-from ..image_file import count_pages, name_page
-from ..picture_files import IMAGE_SUFFIXES, Failure, PictureFile, attempt, find_images, name_folders
+from ..image_file import name_page
+from ..image_listing import IMAGE_SUFFIXES, ImagePage, images_below, name_folders, pages_of
 from ..scale_metadata import sidecar_names
 
 MAX_BATCH_FILES = 500
@@ -49,7 +50,7 @@ class BatchUpload:
         folder: Owns what was unpacked or copied.
     """
 
-    images: list[tuple[PictureFile, str]]
+    images: list[tuple[ImagePage, str]]
     failures: list[Failure]
     folder: tempfile.TemporaryDirectory
 
@@ -118,14 +119,12 @@ def open_uploads(uploads: Sequence[str] | None, *, all_pages: bool = False) -> B
             # The page keeps each upload in a folder of its own, which visitors of the same file share.
             folder.mkdir()
             shutil.copy(text_of[upload], folder)
-            batch.images.append((PictureFile(Path(shutil.copy(upload, folder))), upload.name))
+            batch.images.append((ImagePage(Path(shutil.copy(upload, folder))), upload.name))
         elif upload in loose and upload not in texts:
-            batch.images.append((PictureFile(upload), upload.name))
+            batch.images.append((ImagePage(upload), upload.name))
     if all_pages:
         batch.images[:] = [
-            (PictureFile(image.path, page), name_page(name, page))
-            for image, name in batch.images
-            for page in range(count_pages(image.path))
+            (page, name_page(name, page.page)) for image, name in batch.images for page in pages_of(image.path)
         ]
     if len(batch.images) > MAX_BATCH_FILES:
         raise ImageError(
@@ -135,7 +134,7 @@ def open_uploads(uploads: Sequence[str] | None, *, all_pages: bool = False) -> B
     return batch
 
 
-def count_batch(upload: BatchUpload, count: Callable[[PictureFile], GrainAnalysis]) -> Iterator[CountedBatch]:
+def count_batch(upload: BatchUpload, count: Callable[[ImagePage], GrainAnalysis]) -> Iterator[CountedBatch]:
     """Count the images of a batch; one that fails does not stop the others.
 
     Args:
@@ -155,7 +154,7 @@ def count_batch(upload: BatchUpload, count: Callable[[PictureFile], GrainAnalysi
             yield batch
             if batch.is_stopped:
                 break
-            outcome = attempt(image, partial(count_field, image, count, folder / results))
+            outcome = attempt(str(image), partial(count_field, image, count, folder / results))
             if isinstance(outcome, Failure):
                 # Visitors know their file by its name, not by its place on the server.
                 batch.failures.append(Failure(name, outcome.reason.replace(printable(image.path), name)))
@@ -249,8 +248,8 @@ def _unpack(path: Path, members: list[zipfile.ZipInfo], folder: Path, batch: Bat
             except _DAMAGED as error:
                 damaged.append(Failure(f"{path.name}/{member.filename}", f"It could not be unpacked: {error}."))
     images = [
-        (PictureFile(image), f"{path.name}/{image.relative_to(folder).as_posix()}")
-        for image in find_images(folder)
+        (ImagePage(image), f"{path.name}/{image.relative_to(folder).as_posix()}")
+        for image in images_below(folder)
         if image in unpacked  # a damaged one may lie there in part
     ]
     batch.images.extend(images)

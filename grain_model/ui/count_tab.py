@@ -15,7 +15,7 @@ from transformers import PreTrainedModel
 
 from ..correction import Edit, describe_edits
 from ..errors import CorrectionError, ImageError
-from ..picture_files import PictureFile
+from ..image_listing import ImagePage
 from .correction_view import CONFIRMATIONS, lay_out_correction, redo, reset, take_click, undo
 from .counted import CountedMicrograph, archive_analysis, still_there, unless_own
 from .entry import (
@@ -292,7 +292,7 @@ class _CountTab:
             return gr.skip()
         # Before the page is left, which a page that cannot be read must not do.
         shown = self.open_file(file.path, unless_own(um_per_pixel, file.um_per_pixel), page=page)
-        return {**self.forget(visit, counted, str(PictureFile(Path(file.path), page))), **shown}
+        return {**self.forget(visit, counted, str(ImagePage(Path(file.path), page))), **shown}
 
     def open_example(
         self, choice: gr.SelectData, visit: Visit, counted: CountedMicrograph | None, um_per_pixel: float | None

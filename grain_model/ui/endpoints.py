@@ -26,8 +26,8 @@ from ..analysis import GrainAnalysis
 from ..errors import ImageError, MeasurementError
 from ..export import FORMATS
 from ..fields import describe_fields
+from ..image_listing import ImagePage
 from ..label_settings import DEFAULT_SETTINGS, METHODS, LabelSettings, Method
-from ..picture_files import PictureFile
 from ..scale import as_scale
 from .batch_run import count_batch, open_uploads
 from .counted import CountedMicrograph, archive_analysis
@@ -142,7 +142,7 @@ class _Endpoints:
         if not image:
             raise ImageError("There is no image. A micrograph is expected as `image`. Name a file.")
         options = vars(LabelSettings(method, boundary_sensitivity, min_grain_area))
-        chosen = PictureFile(Path(image), page)
+        chosen = ImagePage(Path(image), page)
         return self._answer("count", image, count_upload(chosen, um_per_pixel, self._model, **options))
 
     @_plain_errors

@@ -7,8 +7,8 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from ..image_file import browsers_show, count_pages
+from ..image_listing import ImagePage
 from ..micrograph import Micrograph
-from ..picture_files import PictureFile
 from ..png_file import write_png
 from .uploads import read_upload
 
@@ -38,9 +38,9 @@ class OpenedMicrograph:
     example: str | None = None
 
     @property
-    def image(self) -> PictureFile:
+    def image(self) -> ImagePage:
         """The page that is shown."""
-        return PictureFile(Path(self.path), self.page)
+        return ImagePage(Path(self.path), self.page)
 
     def read(self) -> Micrograph:
         """Read what is shown; see `read_upload`."""

@@ -10,8 +10,8 @@ from transformers import PreTrainedModel
 
 from ..analysis import GrainAnalysis
 from ..counting import count_grains
+from ..image_listing import ImagePage
 from ..micrograph import Micrograph, read_micrograph
-from ..picture_files import PictureFile
 
 MAX_UPLOAD_BYTES = 200 * 1024**2
 """Largest file that a visitor may load."""
@@ -38,7 +38,7 @@ def read_upload(path: str | os.PathLike, um_per_pixel: float | None = None, page
 
 
 def count_upload(
-    image: str | os.PathLike | PictureFile,
+    image: str | os.PathLike | ImagePage,
     um_per_pixel: float | None = None,
     model: str | os.PathLike | PreTrainedModel | None = None,
     **settings: Any,
@@ -56,7 +56,7 @@ def count_upload(
     Raises:
         GrainError: As `read_upload` and `count_grains`.
     """
-    path, page = (image.path, image.page) if isinstance(image, PictureFile) else (image, None)
+    path, page = (image.path, image.page) if isinstance(image, ImagePage) else (image, None)
     micrograph = read_upload(path, um_per_pixel, page)
     with _model_turn:
         return count_grains(micrograph, model=model, **settings)

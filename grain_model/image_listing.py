@@ -1,18 +1,16 @@
-"""Image files as commands and page take them: which there are, and one bad one that does not stop the others."""
+"""Which images there are: in folders and below them, in files with several pages, and what their results are called."""
 
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TypeVar
 
-from .errors import GrainError, printable
-from .image_file import name_page
+from .errors import printable
+from .failures import Failure
+from .image_file import count_pages, name_page
 from .scale_metadata import sidecar_names
-
-T = TypeVar("T")
 
 IMAGE_SUFFIXES = (
     *(".png", ".jpg", ".jpeg", ".jpe", ".jfif", ".bmp", ".dib", ".webp", ".gif", ".pgm", ".ppm", ".pnm"),
@@ -37,7 +35,7 @@ NOT_READ = "Pictures of this format cannot be read. A TIFF or PNG is expected. E
 
 
 @dataclass(frozen=True)
-class PictureFile:
+class ImagePage:
     """A file, or one page of it, as one image.
 
     Attributes:
@@ -57,20 +55,17 @@ class PictureFile:
         return f"{self.path.name}-page{self.page}" if self.page else self.path.name
 
 
-@dataclass(frozen=True)
-class Failure:
-    """A file that could not be counted, and why."""
-
-    file: str
-    reason: str
+def pages_of(path: Path) -> list[ImagePage]:
+    """Each page or frame of a file; of one that cannot be read the first."""
+    return [ImagePage(path, page) for page in range(count_pages(path))]
 
 
-def list_pictures(folder: Path) -> list[Path]:
+def images_in(folder: Path) -> list[Path]:
     """Files in a folder, and not below it, that are pictures by their suffix, sorted."""
     return sorted(path for path in folder.glob("*") if path.suffix.lower() in IMAGE_SUFFIXES)
 
 
-def list_images(paths: Sequence[Path]) -> tuple[list[Path], list[Failure]]:
+def images_of_paths(paths: Sequence[Path]) -> tuple[list[Path], list[Failure]]:
     """List the images that the paths of a command line stand for, each once.
 
     Args:
@@ -80,7 +75,7 @@ def list_images(paths: Sequence[Path]) -> tuple[list[Path], list[Failure]]:
         The images, without the texts that a microscope wrote beside them; and what is not among them: folders that
         hold none, and pictures in formats that cannot be read.
     """
-    found = {path: find_images(path) for path in paths}
+    found = {path: images_below(path) for path in paths}
     images = list({image.resolve(): image for listed in found.values() for image in listed}.values())
     # `pictures/*` also names the texts beside the pictures, which are read with them.
     pictures = [image for image in images if image.suffix.lower() in IMAGE_SUFFIXES]
@@ -94,7 +89,7 @@ def list_images(paths: Sequence[Path]) -> tuple[list[Path], list[Failure]]:
     return images, failures
 
 
-def find_images(path: Path) -> list[Path]:
+def images_below(path: Path) -> list[Path]:
     """List the images that a path of the command line stands for.
 
     Args:
@@ -137,32 +132,6 @@ def name_folders(images: Sequence[str]) -> list[str]:
         taken.add(name.casefold())
         names.append(name)
     return names
-
-
-def attempt(image: Path | PictureFile, action: Callable[[], T]) -> T | Failure:
-    """Do something with one image; whatever goes wrong stays with that image.
-
-    Args:
-        image: The file, or a page of it.
-        action: What is done.
-
-    Returns:
-        What the action returns, or why it failed.
-    """
-    try:
-        return action()
-    except GrainError as error:
-        reason = str(error)
-    except OSError as error:
-        # Without its folder, which visitors of a page shall not see.
-        place = f" ({printable(Path(error.filename).name)})" if isinstance(error.filename, str) else ""
-        reason = (
-            f"A file cannot be read or written: {error.strerror or error}{place}. Files that no other program holds, "
-            "and room on the disk, are expected. Close them, or make room."
-        )
-    except Exception as error:  # A batch survives any one file: memory, disk, a fault of ours.
-        reason = f"{type(error).__name__}: {error}"
-    return Failure(printable(str(image)), printable(reason))
 
 
 def _is_result(folder: Path) -> bool:
