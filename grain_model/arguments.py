@@ -7,6 +7,8 @@ import math
 from collections.abc import Callable
 from typing import TypeVar
 
+from .scale import LARGEST_SCALE, SMALLEST_SCALE
+
 ALL_PAGES = "all"
 """What stands for every page of a file."""
 
@@ -16,6 +18,16 @@ Number = TypeVar("Number", int, float)
 def positive_number(text: str) -> float:
     """Read a finite number above 0."""
     return _read(text, float, lambda number: 0 < number < math.inf, "finite number above 0, such as 0.25")
+
+
+def scale(text: str) -> float:
+    """Read a scale in um per pixel."""
+    return _read(
+        text,
+        float,
+        lambda number: SMALLEST_SCALE <= number <= LARGEST_SCALE,
+        f"number of um per pixel from {SMALLEST_SCALE:g} to {LARGEST_SCALE:g}, such as 0.25",
+    )
 
 
 def non_negative_number(text: str) -> float:

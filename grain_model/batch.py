@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, TypeVar
 
 from tqdm import tqdm
 
-from .arguments import ALL_PAGES, non_negative_number, page_number, positive_number, share
+from .arguments import ALL_PAGES, non_negative_number, page_number, scale, share
 from .errors import UsageError, printable
 from .failures import Failure, attempt
 from .fields import CountedField, count_field
@@ -44,7 +44,7 @@ def add_image_arguments(parser: argparse.ArgumentParser) -> None:
     """
     parser.add_argument("images", nargs="+", type=Path, metavar="IMAGE_OR_FOLDER", help="images, or folders of images")
     parser.add_argument(
-        "--um-per-pixel", type=positive_number, metavar="X", help="scale of all images; wins over the files' own"
+        "--um-per-pixel", type=scale, metavar="X", help="scale of all images; wins over the files' own"
     )
     parser.add_argument(
         "--model",
@@ -93,6 +93,7 @@ class Batch:
         failures: What could not be done, so far.
         is_interrupted: Whether Ctrl-C ended it.
         done: Number of images so far at which the action did not fail.
+        is_unheard: Whether stdout took no more of what it was told.
     """
 
     def __init__(self, options: argparse.Namespace) -> None:
@@ -107,6 +108,7 @@ class Batch:
         self.folders = dict(zip(self.images, names, strict=True))
         self.is_interrupted = False
         self.done = 0
+        self.is_unheard = False
 
     @contextmanager
     def until_interrupted(self) -> Iterator[None]:
@@ -135,18 +137,28 @@ class Batch:
                 yield outcome
 
     def tell(self, line: str) -> None:
-        """Print a line on stdout; where nobody reads it any more, as after `| head`, the files are still written."""
+        """Print a line, or the document of `--json`, on stdout.
+
+        Where nobody reads it any more, as after `| head`, or a full disk does not take it, the files are still written.
+        """
         try:
-            tqdm.write(line, file=sys.stdout)
+            tqdm.write(line if getattr(self.options, "json", False) else one_line(line), file=sys.stdout)
             sys.stdout.flush()
-        except BrokenPipeError:
+        except OSError as error:
             # As Python's documentation has it, or the interpreter would fail at its end.
             os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+            if not isinstance(error, BrokenPipeError):
+                self.is_unheard = True
+                tqdm.write(
+                    f"The results cannot be printed: {error.strerror}. A file or terminal with room for them is "
+                    "expected. Make room on the disk, or print them elsewhere.",
+                    file=sys.stderr,
+                )
 
     def tell_remarks(self, field: CountedField) -> None:
         """Print on stderr what makes the result of an image doubtful."""
         for remark in field.remarks:
-            tqdm.write(f"{field.file}: {remark}", file=sys.stderr)
+            tqdm.write(one_line(f"{field.file}: {remark}"), file=sys.stderr)
 
     def count(self, write: Callable[[GrainAnalysis, Path], object] | None = None) -> Iterator[CountedField]:
         """Count every image, and write its results where the options have an output folder; see `count_field`.
@@ -177,14 +189,19 @@ class Batch:
     def name_failures(self) -> None:
         """Print each failure on stderr."""
         for failure in self.failures:
-            print(f"{failure.file}: {failure.reason}", file=sys.stderr)
+            print(one_line(f"{failure.file}: {failure.reason}"), file=sys.stderr)
 
     @property
     def exit_code(self) -> int:
         """What the command ends with."""
         if self.is_interrupted:
             return EXIT_INTERRUPTED
-        return EXIT_SOME_FAILED if self.failures else EXIT_DONE
+        return EXIT_SOME_FAILED if self.failures or self.is_unheard else EXIT_DONE
+
+
+def one_line(text: str) -> str:
+    """A text with a file's name in it, which may hold line breaks, as one line."""
+    return text.replace("\r", r"\r").replace("\n", r"\n")
 
 
 def make_output(folder: Path, names: Iterable[str]) -> None:
@@ -277,7 +294,7 @@ def _show_progress(images: Sequence[ImagePage], quiet: bool) -> Iterator[ImagePa
     Yields:
         Each image.
     """
-    bar = tqdm(images, unit="image", disable=quiet, file=sys.stderr)
+    bar = tqdm(images, unit="image", disable=quiet or not images, file=sys.stderr)
     for image in bar:
-        bar.set_postfix_str(printable(image.result_name))
+        bar.set_postfix_str(one_line(printable(image.result_name)))
         yield image

@@ -39,7 +39,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     if isinstance(sys.stdout, io.TextIOWrapper):
         # In a pipe or file Windows writes in an encoding that lacks many signs of file names.
         sys.stdout.reconfigure(errors="backslashreplace")
-    options = _parser(arguments[0] if arguments else None).parse_args(arguments)
+    options = _parse(arguments)
     try:
         return options.run(options)
     except GrainError as error:
@@ -47,16 +47,29 @@ def main(arguments: Sequence[str] | None = None) -> int:
         return EXIT_USAGE
 
 
-def _parser(chosen: str | None) -> argparse.ArgumentParser:
+def _parse(arguments: Sequence[str]) -> argparse.Namespace:
+    """Read the options of the chosen command; its images may stand between them."""
+    chosen = arguments[0] if arguments else None
+    parser, command = _parsers(chosen)
+    if command is None:
+        return parser.parse_args(arguments)
+    options, left = command.parse_known_args(arguments[1:])
+    # Only then, since it does not know `--` before the first image.
+    return command.parse_intermixed_args(arguments[1:]) if left else options
+
+
+def _parsers(chosen: str | None) -> tuple[argparse.ArgumentParser, argparse.ArgumentParser | None]:
+    """The parser of all commands, and that of the chosen one, `None` if there is no such command."""
     parser = argparse.ArgumentParser(
         prog="python -m grain_model", description="Segment, count and measure the grains on micrographs."
     )
     parser.add_argument("--version", action="version", version=f"grain_model {__version__}")
-    commands = parser.add_subparsers(title="commands", required=True)
+    commands, found = parser.add_subparsers(title="commands", required=True), None
     for name, (module_name, purpose) in COMMANDS.items():
         command = commands.add_parser(name, help=purpose, description=f"{purpose[0].upper()}{purpose[1:]}.")
         if name == chosen:
             module = import_module(f".{module_name}", __package__)
             module.add_arguments(command)
             command.set_defaults(run=module.run)
-    return parser
+            found = command
+    return parser, found

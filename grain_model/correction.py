@@ -16,7 +16,7 @@ import numpy as np
 from skimage.segmentation import relabel_sequential
 
 from .errors import CorrectionError
-from .label_image import BOUNDARY_REACH
+from .label_image import LEAST_REACH
 
 EditKind = Literal["delete", "merge", "split", "add"]
 EDIT_KINDS: tuple[str, ...] = get_args(EditKind)
@@ -31,7 +31,7 @@ POINTS_NEEDED: dict[str, tuple[int, int | None]] = {
 # Two grains are merged over a gap of up to this part of the smaller one's equivalent diameter,
 GAP_SHARE = 0.25
 # or over a drawn boundary, which may be so wide (px) in any grain.
-LINE_WIDTH = 2.0 * BOUNDARY_REACH
+LINE_WIDTH = 2.0 * LEAST_REACH
 # A line is taken to go on by this part of its end segments: hands stop short of a boundary.
 OVERSHOOT = 0.1
 # A piece below this share of the grain is no part of a cut but a speck at its ragged edge.
@@ -163,7 +163,7 @@ def _grain_at(labels: np.ndarray, point: tuple[float, float], start: tuple[int, 
             f"The point {in_picture} lies outside the counted field. A point from ({left}, {top}) to "
             f"({left + width - 1}, {top + height - 1}) is expected. Choose a place inside the picture."
         )
-    reach = BOUNDARY_REACH
+    reach = LEAST_REACH
     first_row, first_column = max(row - reach, 0), max(column - reach, 0)
     around = labels[first_row : row + reach + 1, first_column : column + reach + 1]
     rows, columns = np.nonzero(around)

@@ -11,7 +11,7 @@ from .batch import Batch, add_image_arguments
 from .errors import GrainError
 from .fields import CountedField, describe_fields, mean_of_counted, write_fields
 from .image_listing import IMAGE_SUFFIXES
-from .words import interval_text, plural
+from .words import interval_text, merge_alike, plural
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -83,8 +83,9 @@ def _tell_mean(batch: Batch, fields: list[CountedField]) -> None:
     if rule.ci95 is not None:
         parts += [f"95 % interval {interval_text(rule.ci95)}", f"%RA {rule.relative_accuracy:.1f}"]
     batch.tell(f"{start}: {', '.join(parts)}")
-    # What makes one field doubtful was told with it.
-    of_fields = tuple(f"{field.file}: " for field in fields)
+    # What makes single fields doubtful was told with them.
+    names, sizes = [field.file for field in fields], [field.grain_size for field in fields]
+    told = merge_alike(names, [[*size.flags, *size.saltykov.flags] for size in sizes])
     for flag in (*mean.flags, *rule.flags):
-        if not flag.startswith(of_fields):
+        if flag not in told:
             print(f"{start}: {flag}", file=sys.stderr)

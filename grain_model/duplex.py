@@ -38,6 +38,8 @@ class AlaGrain:
             counts them.
         area_share: Area of all grains coarser by ALA_DIFFERENCE or more, as a share of the area of all grains.
         is_ala: Whether it is an as-large-as grain: coarser by 3 numbers or more, such grains covering at most 5 %.
+        is_undecided: Whether it is coarser by as much among so few grains (less than 160) that it covers more than 5 %
+            of their area whatever the specimen is like.
         touches_edge: Whether it is cut by the field's edge.
         field: Number of the field it was found in, from 1.
     """
@@ -48,6 +50,7 @@ class AlaGrain:
     difference: float
     area_share: float
     is_ala: bool
+    is_undecided: bool
     touches_edge: bool
     field: int = 1
 
@@ -69,7 +72,7 @@ class DuplexHint:
     coarse_area_share: float = 0.0
 
 
-def judge_largest(area: np.ndarray, count: float) -> tuple[float, float, bool]:
+def judge_largest(area: np.ndarray, count: float) -> dict[str, float | bool]:
     """Judge whether the largest grain is as-large-as (ASTM E930).
 
     Args:
@@ -77,12 +80,18 @@ def judge_largest(area: np.ndarray, count: float) -> tuple[float, float, bool]:
         count: Number of grains, those cut by the edge counted in part.
 
     Returns:
-        `difference`, `area_share` and `is_ala` of `AlaGrain`.
+        `difference`, `area_share`, `is_ala` and `is_undecided` of `AlaGrain`.
     """
     coarser = np.log2(area / (area.sum() / count))
     share = float(area[coarser >= ALA_DIFFERENCE].sum() / area.sum())
     difference = float(coarser.max())
-    return difference, share, difference >= ALA_DIFFERENCE and share <= ALA_AREA_SHARE
+    is_coarse = difference >= ALA_DIFFERENCE
+    return {
+        "difference": difference,
+        "area_share": share,
+        "is_ala": is_coarse and share <= ALA_AREA_SHARE,
+        "is_undecided": is_coarse and count * ALA_AREA_SHARE < 2**ALA_DIFFERENCE,
+    }
 
 
 def duplex_hint(area: np.ndarray) -> DuplexHint:

@@ -224,6 +224,11 @@ def _records(table: pd.DataFrame) -> list[dict[str, Any]]:
     ]
 
 
+_ORIGIN = (
+    *("weights", "settings", "corrections", "mean_confidence", "expected_accuracy", "warnings", "quality_flags"),
+)
+
+
 def _origin(analysis: GrainAnalysis) -> dict[str, Any]:
     """Where the numbers come from, and what makes them doubtful."""
     height, width = analysis.labels.shape
@@ -236,5 +241,5 @@ def _origin(analysis: GrainAnalysis) -> dict[str, Any]:
         "um_per_pixel": analysis.um_per_pixel,
         "scale_source": analysis.scale_source,
         "software": f"grain_model {__version__}",
-        **{key: summary[key] for key in ("weights", "settings", "corrections", "warnings", "quality_flags")},
+        **{key: summary[key] for key in _ORIGIN},
     }

@@ -12,6 +12,7 @@ from .duplex import AlaGrain, duplex_hint, judge_largest
 from .errors import MeasurementError, ScaleError
 from .grain_size_result import RULES, GrainSize, RuleResult
 from .intercepts import average_directions, elongation_flags
+from .words import merge_alike
 
 # ASTM E112: per cent relative accuracy that is acceptable for most purposes.
 ACCEPTABLE_RELATIVE_ACCURACY = 10.0
@@ -53,7 +54,7 @@ def average_fields(results: Sequence[GrainSize], names: Sequence[str] | None = N
     directions = tuple(
         average_directions(same, sides) for same in zip(*(result.directions for result in results), strict=True)
     )
-    flags = [f"{name}: {flag}" for name, result in zip(names, results, strict=True) for flag in result.flags]
+    flags = merge_alike(names, [result.flags for result in results])
     return GrainSize(
         **{rule: _average([getattr(result, rule) for result in results], names) for rule in RULES},
         ala=_largest_grain(results, sides, areas),
@@ -77,8 +78,7 @@ def _largest_grain(results: Sequence[GrainSize], sides: Sequence[float], areas: 
     if not largest:
         return None
     _, ala = max(largest, key=lambda pair: pair[0])
-    difference, share, is_ala = judge_largest(areas, sum(result.saltykov.n for result in results))
-    return replace(ala, difference=difference, area_share=share, is_ala=is_ala)
+    return replace(ala, **judge_largest(areas, sum(result.saltykov.n for result in results)))
 
 
 def _average(results: list[RuleResult], names: Sequence[str]) -> RuleResult:
@@ -89,12 +89,13 @@ def _average(results: list[RuleResult], names: Sequence[str]) -> RuleResult:
     total = float(sum(result.n for result in results))
     flags = list(first.definition.too_few(total))
     # More fields mend small numbers, but nothing else that one field suffers from.
-    for name, result in zip(names, results, strict=True):
-        flags += [f"{name}: {flag}" for flag in result.flags if flag not in result.definition.too_few(result.n)]
+    own = [[flag for flag in result.flags if flag not in result.definition.too_few(result.n)] for result in results]
+    flags += merge_alike(names, own)
     if len(counted) < len(results):
         flags.append(f"{len(results) - len(counted)} of {len(results)} fields gave no value and were left out")
     mean = float(values.mean()) if len(values) else None
     interval = half = None
+    source = f"spread over {len(values)} fields, t s / sqrt(n) (ASTM E112, 15)"
     if len(values) > 1:
         half = float(stats.t.ppf(0.975, len(values) - 1) * values.std(ddof=1) / np.sqrt(len(values)))
         if half < mean:
@@ -103,7 +104,9 @@ def _average(results: list[RuleResult], names: Sequence[str]) -> RuleResult:
             flags.append("the fields differ so much that their interval holds zero; measure more fields")
         if 100 * half / mean > ACCEPTABLE_RELATIVE_ACCURACY:
             flags.append(f"relative accuracy {100 * half / mean:.1f} %, over 10 %; measure more fields")
-    source = f"spread over {len(values)} fields, t s / sqrt(n) (ASTM E112, 15)"
+    elif len(values) == 1:
+        interval = tuple(end / first.factor for end in counted[0].interval or ()) or None
+        source = counted[0].ci_method
     inside, cut = (
         None if first.n_inside is None else sum(getattr(result, part) for result in results)
         for part in ("n_inside", "n_cut")

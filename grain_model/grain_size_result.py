@@ -318,7 +318,6 @@ class GrainSize:
 
     def to_dict(self) -> dict[str, Any]:
         """Plain numbers, strings, lists and None, ready for JSON."""
-        ala = None if self.ala is None else dict(vars(self.ala))
         directions = [
             {
                 "degrees": direction.degrees,
@@ -333,10 +332,22 @@ class GrainSize:
             "directions": directions,
             "anisotropy": self.anisotropy,
             "iso643": self.iso643,
-            "ala": ala,
-            "duplex": {**vars(self.duplex), "diameters_px": list(self.duplex.diameters_px or ())},
+            "ala": self._largest_to_dict(),
+            "duplex": self._duplex_to_dict(),
             # None stands for a scale that is unknown, and for fields that differ.
             "um_per_pixel": self.um_per_pixel if len({field.um_per_pixel for field in self.fields}) <= 1 else None,
             "n_fields": self.n_fields,
             "flags": list(self.flags),
         }
+
+    def _largest_to_dict(self) -> dict[str, Any] | None:
+        if self.ala is None:
+            return None
+        # Fields may differ in their scale.
+        scale = self.fields[self.ala.field - 1].um_per_pixel if self.fields else self.um_per_pixel
+        return {**vars(self.ala), "area_um2": scale and self.ala.area_px * scale**2}
+
+    def _duplex_to_dict(self) -> dict[str, Any]:
+        diameters, scale = self.duplex.diameters_px or (), self.um_per_pixel
+        in_um = [diameter * scale for diameter in diameters] if scale else []
+        return {**vars(self.duplex), "diameters_px": list(diameters), "diameters_um": in_um}

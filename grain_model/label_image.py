@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterator
 
 import cv2
@@ -14,8 +15,10 @@ Window = tuple[slice, slice]
 # Pixels and their neighbours: to the right, below, and below to the right and to the left.
 SIDES: tuple[tuple[Window, Window], ...] = ((np.s_[:, :-1], np.s_[:, 1:]), (np.s_[:-1, :], np.s_[1:, :]))
 CORNERS: tuple[tuple[Window, Window], ...] = ((np.s_[:-1, :-1], np.s_[1:, 1:]), (np.s_[:-1, 1:], np.s_[1:, :-1]))
-# Zero runs up to twice this distance (px) between two grains are a drawn boundary; wider ones are pores or gaps.
-BOUNDARY_REACH = 3
+# Pixels of 0 no further than this from a grain are a drawn boundary, further ones a pore or gap: in px, and as a part
+# of the side of a square of the grains' mean area, so that the same grains measure the same at any magnification.
+LEAST_REACH = 3
+REACH = 0.08
 
 
 def as_label_image(labels: np.ndarray) -> np.ndarray:
@@ -76,8 +79,9 @@ def has_other_label(labels: np.ndarray, window: np.ndarray) -> np.ndarray:
 def close_boundaries(labels: np.ndarray) -> np.ndarray:
     """Give the pixels of drawn boundaries to the nearest grain, and leave pores and wide gaps at 0.
 
-    A pixel of 0 is a gap when it lies within BOUNDARY_REACH of a pixel of 0 that is itself further than that from every
-    grain: drawn boundaries vanish, and gaps keep their outline but for the tips of their corners.
+    A pixel of 0 is a gap when it lies within reach of a pixel of 0 that is itself further than that from every grain:
+    drawn boundaries vanish, and gaps keep their outline but for the tips of their corners. The reach is REACH times the
+    side of a square of the grains' mean area, and LEAST_REACH at least.
 
     Args:
         labels: int32 (H, W).
@@ -93,10 +97,12 @@ def close_boundaries(labels: np.ndarray) -> np.ndarray:
     )
     grain_of_source = np.zeros(nearest.max() + 1, dtype=np.int32)
     grain_of_source[nearest[~outside]] = labels[~outside]
-    deep = distance > BOUNDARY_REACH
+    n_grains = np.count_nonzero(np.bincount(labels[~outside]))
+    reach = max(LEAST_REACH, REACH * math.sqrt(np.count_nonzero(labels) / n_grains))
+    deep = distance > reach
     if deep.any():
         from_deep = cv2.distanceTransform((~deep).astype(np.uint8), cv2.DIST_L2, 5)
-        outside &= from_deep > BOUNDARY_REACH
+        outside &= from_deep > reach
     closed = labels.copy()
     closed[outside] = grain_of_source[nearest[outside]]
     return closed

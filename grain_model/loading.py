@@ -45,11 +45,21 @@ def load_model(model: str | os.PathLike | PreTrainedModel | None = None) -> PreT
             f"{str(model)!r} is a model exported to ONNX, which torch does not run. A folder or Hub id is expected. "
             "Name one, or choose the backend 'onnx'."
         )
+    if folder.exists():
+        raise ModelError(
+            f"{str(model)!r} is a file. A folder that holds config.json and weights, or a Hub id, is expected. Name "
+            f"the file's folder {str(folder.parent)!r} if it holds them, or another one."
+        )
     hub_id = _HUB_ID.fullmatch(str(model))
     if hub_id is None:
         raise ModelError(
             f"There is no model folder {str(model)!r}. A model is a folder with config.json and weights, or a Hub id "
             "such as user/name or user/name@v0.2.0. Check the path, or leave the model out to use the embedded weights."
+        )
+    if hub_id["revision"] is None and folder.parent.name and folder.parent.is_dir():
+        raise ModelError(
+            f"There is no model folder {str(model)!r}, though there is a folder {str(folder.parent)!r}. A folder that "
+            f"holds config.json and weights is expected. Check the path, or write '{model}@main' for a Hub id."
         )
     return _load(hub_id["repository"], hub_id["revision"])
 

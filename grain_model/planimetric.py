@@ -20,6 +20,8 @@ LATTICE_SCATTER = 0.42
 RANDOM_SCATTER = 0.48
 # and beyond which it is clustered.
 CLUSTERED_SCATTER = 0.9
+# The few coarsest quadrats alone say that grains are unevenly spread if they scatter more than chance makes them.
+CHANCE_SCATTER = 1.7
 # Scatter of a lattice's count: this times count^(1/4), as only the edge of the field contributes.
 LATTICE_DEVIATION = 0.85
 
@@ -97,7 +99,9 @@ def field_dispersion(labels: np.ndarray, boxes: np.ndarray) -> float | None:
     or wide in size) by 0.75 to 1.1 sqrt(N). Counts of small quadrats scatter less, as neighbours do share the space
     evenly, and cannot stand in for the field. A lattice is different: its count changes only along the edge of the
     field, and so it scatters by about 0.85 N^(1/4). Counts by Saltykov's rule in quadrats of 1/2, 1/3, ... of the
-    field's side tell these apart, and clustered structures too, whose interval is widened in proportion.
+    field's side tell these apart, and clustered structures too, by the coarsest quadrats where these say so
+    clearly: the interval is widened in proportion, but not by as much as a density that drifts from field to field
+    asks for, of which one field shows a part.
 
     Args:
         labels: int32 (H, W), each grain in one piece.
@@ -111,9 +115,10 @@ def field_dispersion(labels: np.ndarray, boxes: np.ndarray) -> float | None:
     if total < MIN_GRAINS_FOR_QUADRATS or min(labels.shape) < 4 * MAX_QUADRATS_ACROSS:
         return None
     finest = min(int(np.sqrt(total / MIN_GRAINS_PER_QUADRAT)), MAX_QUADRATS_ACROSS)
-    scatter = np.sqrt(np.mean([_quadrat_scatter(labels, boxes, total, across) for across in range(2, finest + 1)]))
+    variances = [_quadrat_scatter(labels, boxes, total, across) for across in range(2, finest + 1)]
+    scatter, coarsest = np.sqrt(np.mean(variances)), np.sqrt(variances[0])
     if scatter >= RANDOM_SCATTER:
-        return float(max(1.0, scatter / CLUSTERED_SCATTER))
+        return float(max(1.0, scatter / CLUSTERED_SCATTER, coarsest if coarsest > CHANCE_SCATTER else 0.0))
     lattice = LATTICE_DEVIATION * total**-0.25
     return float(np.interp(scatter, (LATTICE_SCATTER, RANDOM_SCATTER), (lattice, 1.0)))
 

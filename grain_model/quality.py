@@ -89,8 +89,8 @@ def assess_quality(
         flags.append(
             QualityFlag(
                 "few_grains",
-                f"Only {plural(equivalent, 'grain')} in the field{part}; ASTM E112 asks for at least {MIN_GRAINS}: add "
-                "fields.",
+                f"Only {plural(equivalent, 'grain')} in the field{part}; ASTM E112 asks for at least {MIN_GRAINS}: use "
+                "less magnification, or add fields.",
             )
         )
     return tuple(flags)

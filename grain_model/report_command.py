@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 import argparse
+import re
 import sys
 import tempfile
+import warnings
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import replace
 from functools import partial
 from pathlib import Path
@@ -55,16 +58,44 @@ def run(options: argparse.Namespace) -> int:
         count = make_counter(options)
         fields.extend(batch.each(lambda image: compose_field(count(image), names[image])))
     batch.name_failures()
+    if not fields:
+        print(
+            "No report was written, as no image was counted. One at least is expected. Put right what is told above, "
+            "or name other images.",
+            file=sys.stderr,
+        )
+        return batch.exit_code or EXIT_SOME_FAILED
     called = {printable(str(image)): name for image, name in names.items()}
     left_out = [replace(failure, file=called.get(failure.file, failure.file)) for failure in batch.failures]
     try:
         report = compose_report(fields, left_out=left_out, specimen=options.specimen, operator=options.operator)
-        write_report(report, options.out)
+        with _telling_what_no_font_has():
+            write_report(report, options.out)
     except (GrainError, OSError) as error:
         print(error, file=sys.stderr)
         return batch.exit_code or EXIT_SOME_FAILED
-    print(options.out)
+    batch.tell(printable(options.out))
     return batch.exit_code
+
+
+@contextmanager
+def _telling_what_no_font_has() -> Iterator[None]:
+    """Print one line on stderr about all characters that no font has, in place of matplotlib's warning of each."""
+    missing = {}
+    with warnings.catch_warnings(record=True) as caught:
+        warnings.filterwarnings("always", r"Glyph \d+ .*missing from font")
+        yield
+    for warning in caught:
+        if glyph := re.match(r"Glyph (\d+) .*missing from font", str(warning.message)):
+            missing[chr(int(glyph[1]))] = True
+        else:
+            warnings.showwarning(warning.message, warning.category, warning.filename, warning.lineno)
+    if missing:
+        print(
+            f"The PDF shows boxes for {' '.join(missing)}, which no font of this computer has. A font that has them is "
+            "expected, such as Noto Sans CJK. Install one, or write report.html, which needs none.",
+            file=sys.stderr,
+        )
 
 
 def _distinct_names(images: Sequence[ImagePage]) -> dict[ImagePage, str]:

@@ -29,7 +29,7 @@ from .plots import (
     plot_test_lines,
 )
 from .version import __version__
-from .words import interval_text, plural, scale_text, settings_text
+from .words import interval_text, merge_alike, plural, scale_text, settings_text
 
 if TYPE_CHECKING:
     from .analysis import GrainAnalysis
@@ -173,11 +173,7 @@ def compose_field(analysis: GrainAnalysis, name: str | None = None) -> ReportFie
 
 def _doubts_of_fields(fields: Sequence[ReportField]) -> list[str]:
     """Each doubt once, with the fields that it is about where these are not all."""
-    about: dict[str, list[str]] = {}
-    for field in fields:
-        for doubt in field.doubts:
-            about.setdefault(doubt, []).append(field.counted.file)
-    return [doubt if len(files) == len(fields) else f"{', '.join(files)}: {doubt}" for doubt, files in about.items()]
+    return merge_alike([field.counted.file for field in fields], [field.doubts for field in fields])
 
 
 def _field_facts(analysis: GrainAnalysis) -> list[tuple[str, str]]:
@@ -288,8 +284,8 @@ def _notes(sizes: GrainSize) -> list[str]:
         notes.append(f"{rule.title}: {rule.n_inside} grains inside, {rule.n_cut} cut by the edge.")
     if sizes.ala is not None:
         notes.append(_largest_grain(sizes.ala))
+    unit, factor = ("px", 1.0) if sizes.um_per_pixel is None else ("\N{MICRO SIGN}m", sizes.um_per_pixel)
     if sizes.anisotropy is not None:
-        unit, factor = ("px", 1.0) if sizes.um_per_pixel is None else ("\N{MICRO SIGN}m", sizes.um_per_pixel)
         intercepts = ", ".join(
             f"{direction.intercept_px * factor:.3g} at {direction.degrees}\N{DEGREE SIGN}"
             for direction in sizes.directions
@@ -299,17 +295,26 @@ def _notes(sizes: GrainSize) -> list[str]:
             "the shortest."
         )
     if sizes.duplex.is_duplex:
+        fine, coarse = sizes.duplex.diameters_px
         notes.append(
-            f"Two grain populations, {sizes.duplex.difference:.1f} numbers apart, the "
-            f"coarse one with {sizes.duplex.coarse_area_share:.0%} of the area: look at ASTM E1181."
+            f"Two grain populations, with diameters about {fine * factor:.3g} and {coarse * factor:.3g} {unit}, "
+            f"{sizes.duplex.difference:.1f} numbers apart, the coarse one with {sizes.duplex.coarse_area_share:.0%} of "
+            "the area: look at ASTM E1181."
         )
-    notes.append("Intercept numbers lie 0.1 to 0.35 above planimetric ones in most structures; state the rule with G.")
+    if sizes.heyn.G is not None and sizes.saltykov.G is not None:
+        notes.append(
+            f"The intercept number (Heyn) is {sizes.heyn.G - sizes.saltykov.G:+.2f} from the planimetric one. Usual is "
+            "+0.1 to +0.35 for equiaxed grains of like size, less for mixed sizes, more for elongated grains: state "
+            "the rule with G."
+        )
     return notes
 
 
 def _largest_grain(ala: AlaGrain) -> str:
     number = "" if ala.G is None else f", G {ala.G:.1f}"
     kind = "as-large-as grain (ASTM E930)" if ala.is_ala else "no as-large-as grain (ASTM E930)"
+    if ala.is_undecided:
+        kind = "as large as ASTM E930 asks for, but among too few grains to tell whether such grains cover 5 % or less"
     if ala.touches_edge:
         kind += ", as far as this field shows: its edge cuts the grain, which is larger than that"
     return (

@@ -1,6 +1,10 @@
 """Wording that command line, page and reports share."""
 
+import re
+from collections.abc import Sequence
 from typing import Any
+
+_NUMBER = re.compile(r"(?<![\w.])-?\d+(?:\.\d+)?")
 
 
 def plural(count: float, noun: str) -> str:
@@ -27,3 +31,33 @@ def settings_text(settings: dict[str, Any]) -> str:
     smallest = "by the image's own grains" if area is None else f"{area:g} px"
     sensitivity = settings["boundary_sensitivity"]
     return f"{settings['method']}, boundary sensitivity {sensitivity:g}, smallest grain {smallest}"
+
+
+def merge_alike(names: Sequence[str], messages: Sequence[Sequence[str]]) -> list[str]:
+    """Say once what is said of several fields, also where its numbers differ.
+
+    Args:
+        names: Of the fields.
+        messages: About each field.
+
+    Returns:
+        One message a kind, after the names of its fields where these are not all: of "12 % is no grain" and "19 % is no
+        grain" it says "12 to 19 % is no grain".
+    """
+    alike: dict[str, dict[int, str]] = {}
+    for field, of_field in enumerate(messages):
+        for message in of_field:
+            alike.setdefault(_NUMBER.sub("#", message), {})[field] = message
+    merged = []
+    for about in alike.values():
+        of_whom = "" if len(about) == len(names) else f"{', '.join(names[field] for field in about)}: "
+        merged.append(of_whom + _with_ranges(list(about.values())))
+    return merged
+
+
+def _with_ranges(messages: list[str]) -> str:
+    """The first of messages that differ in their numbers alone, with the range of each number."""
+    columns = zip(*(_NUMBER.findall(message) for message in messages), strict=True)
+    ordered = [sorted(set(column), key=float) for column in columns]
+    ranges = iter([numbers[0] if len(numbers) == 1 else f"{numbers[0]} to {numbers[-1]}" for numbers in ordered])
+    return _NUMBER.sub(lambda _: next(ranges), messages[0])

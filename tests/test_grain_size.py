@@ -19,7 +19,9 @@ from grain_model.intercepts import Direction, average_directions, count_intercep
 from grain_model.intercepts import TestLine as Line
 from grain_model.label_image import grain_boxes, touches_edge
 from grain_model.planimetric import count_circle, count_rectangle
+from grain_model.words import merge_alike
 from tests.drawn import cells, drawn_maps, squares, voronoi
+from train.synthesis.polycrystal import polycrystal
 
 UM = 0.5
 
@@ -546,6 +548,65 @@ def test_what_one_field_suffers_from_is_told_of_the_mean():
     assert any("drawn boundaries" in flag for flag in grain_size(wide, UM).mean_area.flags)
     assert any(flag.startswith("field 2: drawn boundaries") for flag in result.mean_area.flags)
     assert not any(flag.startswith("field 1") for flag in result.mean_area.flags)
+
+
+def test_what_fields_have_in_common_is_told_once():
+    names, flags = ["a.png", "b.png", "c.png"], [["12% is no grain", "E112"], ["7% is no grain"], ["9.5% is no grain"]]
+    assert merge_alike(names, flags) == ["7 to 12% is no grain", "a.png: E112"]
+    assert merge_alike(names, [*flags[:2], []]) == ["a.png, b.png: 7 to 12% is no grain", "a.png: E112"]
+
+
+def test_whole_grains_are_said_to_be_smaller_than_all():
+    """A specimen of which each field shows a part: large grains reach a field's edge more often."""
+    rng = np.random.default_rng(2)
+    specimen = polycrystal(rng, (800, 800), 26.0, spread=0.45).labels.astype(np.int32) + 1
+    windows = [
+        specimen[top : top + 160, left : left + 160] for top in range(0, 800, 160) for left in range(0, 800, 160)
+    ]
+    shifts = []
+    for window in windows:
+        told = [flag for flag in grain_size(window, UM).mean_area.flags if "edge cuts" in flag]
+        shifts.append(float(told[0].split("about ")[1].split()[0]) if told else 0.0)
+    mean = mean_of(*(window for window in windows))
+    true = g_from_area((UM / 1000) ** 2 / grain_size(specimen).saltykov.value_px)
+    assert mean.mean_area.G - true > 0.15
+    assert np.mean(shifts) == pytest.approx(mean.mean_area.G - true, abs=0.05)
+    assert any("edge cuts" in flag for flag in mean.mean_area.flags)
+
+
+def test_unevenly_spread_grains_are_told():
+    fine, coarse = voronoi(300, 225, 5), voronoi(300, 25, 6)
+    field = np.block([[fine, coarse + 300], [coarse + 400, fine + 500]])
+    assert any("unevenly spread" in flag for flag in grain_size(field, UM).flags)
+    assert not any("unevenly spread" in flag for flag in grain_size(voronoi(600, 500, 5), UM).flags)
+
+
+def test_a_field_without_grains_takes_no_interval_from_the_other():
+    labels = voronoi(300, 100, 15)
+    alone, mean = grain_size(labels, UM), mean_of(labels, np.zeros_like(labels))
+    assert mean.saltykov.ci95 == pytest.approx(alone.saltykov.ci95)
+    assert mean.saltykov.ci_method == alone.saltykov.ci_method
+    assert "1 of 2 fields gave no value and were left out" in mean.saltykov.flags
+
+
+def test_too_few_grains_do_not_decide_on_the_largest():
+    labels = square_lattice(12, 120)
+    labels[36:84, 36:84] = labels.max() + 1
+    ala = grain_size(labels, UM).ala
+    assert ala.difference > 3 and ala.is_undecided and not ala.is_ala
+    labels = square_lattice(12, 300)
+    labels[36:84, 36:84] = labels.max() + 1
+    assert grain_size(labels, UM).ala.is_ala and not grain_size(labels, UM).ala.is_undecided
+
+
+def test_sizes_are_given_in_um_where_fields_differ_in_scale():
+    labels = square_lattice(12, 300)
+    labels[36:84, 36:84] = labels.max() + 1
+    enlarged = grain_size(np.kron(labels, np.ones((2, 2), np.int32)), UM / 2)
+    both = average_fields([grain_size(square_lattice(12, 300), UM), enlarged]).to_dict()
+    assert both["ala"]["field"] == 2
+    assert both["ala"]["area_um2"] == pytest.approx(48**2 * UM**2)
+    assert both["duplex"]["diameters_um"] == []
 
 
 def test_few_whole_grains_give_no_interval():

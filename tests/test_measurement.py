@@ -129,6 +129,15 @@ def test_wide_gap_is_no_boundary():
     np.testing.assert_array_equal(close_boundaries(labels), labels)
 
 
+def test_boundaries_are_closed_at_any_magnification():
+    lines = np.where((np.arange(120) + 1) % 30 < 3, 0, 1)
+    drawn = np.kron(np.arange(1, 17).reshape(4, 4), np.ones((30, 30), np.int32)) * np.outer(lines, lines)
+    for factor in (1, 3, 6):
+        enlarged = np.kron(drawn, np.ones((factor, factor), np.int32))
+        assert measure_grains(enlarged)["neighbours"].tolist() == measure_grains(drawn)["neighbours"].tolist()
+        assert (close_boundaries(enlarged) > 0).all()
+
+
 def test_thin_boundaries_are_closed_and_pores_keep_their_outline():
     labels = np.ones((60, 60), np.int32)
     labels[:, 30:] = 2
