@@ -29,6 +29,7 @@ from .quality import QualityFlag, assess_quality, is_blank
 from .rendering import CORRECTED_COLOUR, OverlayStyle, mark_grains, render_mask, render_overlay
 from .tiling import Network
 from .version import __version__
+from .words import plural
 
 
 @dataclass(frozen=True, eq=False)
@@ -66,6 +67,9 @@ class GrainAnalysis:
     edits: tuple[Edit, ...] = ()
     corrected_ids: tuple[int, ...] = ()
     colour_numbers: np.ndarray | None = field(default=None, repr=False)
+
+    def __repr__(self) -> str:
+        return f"GrainAnalysis({plural(self.count, 'grain')}, {self.grain_size.saltykov!r}, {self.micrograph!r})"
 
     @property
     def probabilities(self) -> np.ndarray:

@@ -16,6 +16,7 @@ import pandas as pd
 
 from .duplex import AlaGrain, DuplexHint
 from .intercepts import HEYN_REPEATS, CountedLine, Direction
+from .words import interval_text, plural
 
 # ASTM E112: grains that a planimetric field should hold.
 MIN_GRAINS = 50
@@ -163,6 +164,12 @@ class RuleResult:
     n_cut: int | None = None
     half_width_px: float | None = None
 
+    def __repr__(self) -> str:
+        interval = "" if self.ci95 is None else f" ({interval_text(self.ci95)})"
+        G = "no G" if self.G is None else f"G {self.G:.2f}{interval}"
+        value = "none" if self.value is None else f"{self.value:.4g} {self.unit}"
+        return f"RuleResult({self.rule}: {G}, {self.quantity} {value}, n {self.n:g})"
+
     @property
     def definition(self) -> Rule:
         """The rule itself."""
@@ -285,6 +292,10 @@ class GrainSize:
     flags: tuple[str, ...] = ()
     test_lines: dict[str, tuple[CountedLine, ...]] = field(default_factory=dict, repr=False)
     fields: tuple[GrainSize, ...] = field(default=(), repr=False)
+
+    def __repr__(self) -> str:
+        rules = "".join(f"\n  {rule!r}" for rule in self.rules)
+        return f"GrainSize({plural(self.n_fields, 'field')}){rules}"
 
     @property
     def rules(self) -> tuple[RuleResult, ...]:

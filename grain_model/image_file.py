@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 import os
+import re
 import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -97,6 +98,11 @@ def open_image(source: str | os.PathLike | Image.Image | np.ndarray, page: int |
     Raises:
         ImageError: If it cannot be read, or has too many or too few pixels.
     """
+    if isinstance(source, str) and re.match(r"[a-z][a-z0-9+.-]+:(//|.{200})", source, re.IGNORECASE | re.DOTALL):
+        raise ImageError(
+            f"A micrograph cannot be read from the address {source[:60]!r}. The path of a file is expected. "
+            "Download it first."
+        )
     if isinstance(source, (str, os.PathLike)):
         return _open_file(Path(source), page, max_pixels)
     if isinstance(source, Image.Image):
@@ -104,21 +110,32 @@ def open_image(source: str | os.PathLike | Image.Image | np.ndarray, page: int |
         return _read_pil(source, Path(getattr(source, "filename", "") or "image").name, page)
     if isinstance(source, np.ndarray):
         _check_page(page, 1)
+        if np.ma.is_masked(source):
+            raise ImageError(
+                "The array is masked in part, and a micrograph cannot be counted in part. An array without a mask is "
+                "expected. Crop it to what is to be counted, or fill it with .filled(value)."
+            )
         return DecodedImage(source)
     raise ImageError(
         f"A micrograph cannot be read from {type(source).__name__}. A path, a PIL image or a numpy array is expected. "
-        "Convert it first, for example with numpy.asarray."
+        "Open bytes or a file object with PIL.Image.open; make an array of a tensor with .numpy()."
     )
 
 
 def _open_file(path: Path, page: int | None, max_pixels: int) -> DecodedImage:
     path = path.expanduser()
-    if path.is_dir():
+    try:
+        is_folder, is_there = path.is_dir(), path.exists()
+    except OSError as error:
+        raise ImageError(
+            f"{str(path)[:60]!r} is no path: {error.strerror}. The path of an image file is expected. Check it."
+        ) from error
+    if is_folder:
         raise ImageError(
             f"{path} is a folder. One image file is expected. Name a file in it; `python -m grain_model count` takes "
             "folders."
         )
-    if not path.exists():
+    if not is_there:
         raise ImageError(f"There is no file {path}. An existing image file is expected. Check the path.")
     try:
         start = _read_start(path)
@@ -333,6 +350,10 @@ def check_size(shape: tuple[int, int], max_pixels: int) -> None:
 
 
 def _check_page(page: int | None, pages: int) -> None:
+    if page is not None and (isinstance(page, bool) or not isinstance(page, int | np.integer)):
+        raise ImageError(
+            f"The page is {page!r}. A whole number from 0 is expected, or None for the first one. Pass an int."
+        )
     if page is not None and not 0 <= page < pages:
         raise ImageError(
             f"There is no page {page}. The image has {pages}, numbered from 0. Choose a page from 0 to {pages - 1}."

@@ -121,6 +121,8 @@ class GrainImageProcessor(PilBackend):
 
     def _prepare_images_structure(self, images: Any, expected_ndims: int = 3) -> list[Any]:
         if isinstance(images, (list, tuple)):
+            if not images:
+                raise ImageError("The list holds no picture. At least one is expected. Pass a picture.")
             return [image for item in images for image in self._prepare_images_structure(item)]
         if isinstance(images, str) and "://" in images:
             return [self.fetch_images(images)]
@@ -178,6 +180,11 @@ class GrainImageProcessor(PilBackend):
             raise ImageError(
                 f"The image processor was told {asked}. Every picture is standardised as a whole, and comes as "
                 "(3, height, width). Leave that out; what is standardised already goes to the model as it is."
+            )
+        if size is not None and not do_resize:
+            raise ImageError(
+                "The image processor was told a size, and not to resize. Pictures keep their size unless "
+                "do_resize=True stands beside it. Add that, or leave the size out."
             )
         if do_resize:
             images = [self.resize(image, size, resample) for image in images]

@@ -38,6 +38,11 @@ def as_label_image(labels: np.ndarray) -> np.ndarray:
             f"The label image has type {labels.dtype}; whole numbers are expected, one a grain and 0 for none. Turn a "
             "mask into labels with skimage.measure.label first."
         )
+    if labels.dtype == np.uint8 and labels.max() == 255 and np.isin(labels, (0, 255)).all():
+        raise MeasurementError(
+            "The label image holds 0 and 255 alone, as a mask does; one number a grain and 0 for none is expected. "
+            "Turn a mask into labels with skimage.measure.label first."
+        )
     if labels.min() < 0 or labels.max() > np.iinfo(np.int32).max:
         raise MeasurementError(
             f"The labels run from {labels.min()} to {labels.max()}; numbers from 0 to {np.iinfo(np.int32).max} are "

@@ -2,6 +2,7 @@
 
 import math
 from dataclasses import dataclass
+from numbers import Real
 from typing import Literal, get_args
 
 from .errors import MeasurementError
@@ -32,14 +33,15 @@ class LabelSettings:
         if self.method not in METHODS:
             known = " or ".join(repr(method) for method in METHODS)
             raise MeasurementError(f"The method {self.method!r} is unknown: expected {known}. Use one of them.")
-        if self.boundary_sensitivity is None or not 0 <= self.boundary_sensitivity <= 1:
+        if not isinstance(self.boundary_sensitivity, Real) or not 0 <= self.boundary_sensitivity <= 1:
             raise MeasurementError(
-                f"The boundary sensitivity is {self.boundary_sensitivity}: expected a number from 0 to 1. "
+                f"The boundary sensitivity is {self.boundary_sensitivity!r}: expected a number from 0 to 1. "
                 "The default is 0.5."
             )
-        if self.min_grain_area is not None and not 0 <= self.min_grain_area < math.inf:
+        area = self.min_grain_area
+        if area is not None and (not isinstance(area, Real) or not 0 <= area < math.inf):
             raise MeasurementError(
-                f"The smallest grain is {self.min_grain_area} px: expected an area of 0 or more. Leave it out to "
+                f"The smallest grain is {area!r} px: expected an area of 0 or more. Leave it out to "
                 "follow the image's own grains."
             )
 

@@ -16,6 +16,7 @@ from .margins import Margins, find_frame, find_margins, find_surround, inside
 from .pixels import check_picture, is_see_through, to_rgb
 from .scale import as_scale
 from .scale_metadata import PixelSize
+from .words import scale_text
 
 MAX_CONTRADICTION = 0.05
 """How much a given scale and the file's own may differ, as a part of the file's, before it is a warning."""
@@ -49,6 +50,11 @@ class Micrograph:
     not_understood: str = ""
     footer_top: int | None = None
     margins: Margins = Margins()
+
+    def __repr__(self) -> str:
+        height, width = self.pixels.shape[:2]
+        scale = scale_text(self.um_per_pixel, self.scale_source)
+        return f"Micrograph({self.name!r}, {width} x {height} px, scale {scale})"
 
     @property
     def name(self) -> str:

@@ -219,6 +219,15 @@ def test_an_image_without_grains_is_a_result(drawn, tiny_model, tmp_path):
     assert json.loads((nothing.save(tmp_path) / "summary.json").read_text())["count"] == 0
 
 
+def test_what_is_found_can_be_read_at_a_glance(drawn, tiny_model):
+    analysis = count_grains(draw_grid(4, 5), um_per_pixel=0.5, model=tiny_model)
+    shown = repr(analysis)
+    assert shown.startswith("GrainAnalysis(20 grains, ") and f"G {analysis.grain_size.saltykov.G:.2f} (" in shown
+    assert len(shown) < 250
+    lines = repr(analysis.grain_size).splitlines()
+    assert lines[0] == "GrainSize(1 field)" and len(lines) == 6 and all("G " in line for line in lines[1:])
+
+
 def test_what_is_no_image_raises_an_image_error(tiny_model, tmp_path):
     (tmp_path / "notes.png").write_text("not an image")
     with pytest.raises(ImageError, match="notes.png"):
@@ -227,7 +236,14 @@ def test_what_is_no_image_raises_an_image_error(tiny_model, tmp_path):
 
 @pytest.mark.parametrize(
     "setting",
-    [{"method": "magic"}, {"boundary_sensitivity": 2}, {"min_grain_area": -5}, {"min_grain_area": float("nan")}],
+    [
+        {"method": "magic"},
+        {"boundary_sensitivity": 2},
+        {"min_grain_area": -5},
+        {"min_grain_area": float("nan")},
+        {"boundary_sensitivity": "0.5"},
+        {"min_grain_area": "10"},
+    ],
 )
 def test_settings_that_do_not_fit_are_refused_before_the_network_runs(grid, tiny_model, monkeypatch, setting):
     with pytest.raises(MeasurementError, match="expected"):

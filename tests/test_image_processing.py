@@ -170,6 +170,15 @@ def test_resizing_on_request(processor, rgb):
     assert values.shape == (1, 3, 20, 30)
 
 
+def test_what_would_do_nothing_is_refused(processor, rgb):
+    size = {"height": 40, "width": 50}
+    for ask in (lambda: processor(rgb, size=size), lambda: GrainImageProcessor(size=size)(rgb)):
+        with pytest.raises(ImageError, match="do_resize=True"):
+            ask()
+    with pytest.raises(ImageError, match="holds no picture"):
+        processor([], return_tensors="pt")
+
+
 @pytest.mark.parametrize(
     "option",
     [{"do_normalize": False}, {"image_mean": [0.5] * 3}, {"do_pad": True, "pad_size": {"height": 90, "width": 90}}],

@@ -400,6 +400,7 @@ def test_a_file_of_no_pixels_but_a_valid_frame(tmp_path):
         (np.zeros((40, 40), complex), "complex128"),
         (np.full((40, 40), "a"), "Grey levels"),
         (np.broadcast_to(np.uint8(0), (40_000, 40_000)), "1600 million pixels"),
+        (np.ma.masked_less(np.tile(np.arange(40, dtype=np.uint8), (40, 1)), 9), "masked in part"),
     ],
 )
 def test_bad_arrays(pixels, words):
@@ -411,6 +412,34 @@ def test_bad_arrays(pixels, words):
 def test_other_objects_are_refused(source):
     with pytest.raises(ImageError, match="path, a PIL image or a numpy array"):
         read_micrograph(source)
+
+
+@pytest.mark.parametrize(
+    "source, words",
+    [
+        ("https://example.com/steel.png", "the address 'https://example.com/steel.png'"),
+        ("data:image/png;base64," + "A" * 9000, "the address 'data:image/png;base64,AAA"),
+        ("A" * 9000, "'A{60}' is no path"),
+    ],
+)
+def test_texts_that_are_no_paths_are_refused_in_short(source, words):
+    with pytest.raises(ImageError, match=words) as raised:
+        read_micrograph(source)
+    assert len(str(raised.value)) < 250
+
+
+@pytest.mark.parametrize("page", ["1", 1.0, True])
+def test_a_page_is_a_whole_number(tmp_path, page):
+    path = write_tiff(tmp_path / "stack.tif", np.stack([GREY, GREY]), photometric="minisblack")
+    with pytest.raises(ImageError, match=f"The page is {page!r}"):
+        read_micrograph(path, page=page)
+    assert read_micrograph(path, page=np.int64(1)).page == 1
+
+
+def test_a_micrograph_is_shown_without_its_pixels():
+    assert repr(read_micrograph(GREY, 0.5)) == (
+        f"Micrograph('image', {GREY.shape[1]} x {GREY.shape[0]} px, scale 0.5 µm per pixel (given))"
+    )
 
 
 def test_messages_have_three_sentences(tmp_path):
