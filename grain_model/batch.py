@@ -43,9 +43,7 @@ def add_image_arguments(parser: argparse.ArgumentParser) -> None:
         parser: Of one command.
     """
     parser.add_argument("images", nargs="+", type=Path, metavar="IMAGE_OR_FOLDER", help="images, or folders of images")
-    parser.add_argument(
-        "--um-per-pixel", type=scale, metavar="X", help="scale of all images; wins over the files' own"
-    )
+    parser.add_argument("--um-per-pixel", type=scale, metavar="X", help="scale of all images; wins over the files' own")
     parser.add_argument(
         "--model",
         metavar="MODEL",
@@ -142,7 +140,7 @@ class Batch:
         Where nobody reads it any more, as after `| head`, or a full disk does not take it, the files are still written.
         """
         try:
-            tqdm.write(line if getattr(self.options, "json", False) else one_line(line), file=sys.stdout)
+            tqdm.write(line, file=sys.stdout)
             sys.stdout.flush()
         except OSError as error:
             # As Python's documentation has it, or the interpreter would fail at its end.
@@ -158,7 +156,7 @@ class Batch:
     def tell_remarks(self, field: CountedField) -> None:
         """Print on stderr what makes the result of an image doubtful."""
         for remark in field.remarks:
-            tqdm.write(one_line(f"{field.file}: {remark}"), file=sys.stderr)
+            tqdm.write(f"{field.file}: {remark}", file=sys.stderr)
 
     def count(self, write: Callable[[GrainAnalysis, Path], object] | None = None) -> Iterator[CountedField]:
         """Count every image, and write its results where the options have an output folder; see `count_field`.
@@ -189,7 +187,7 @@ class Batch:
     def name_failures(self) -> None:
         """Print each failure on stderr."""
         for failure in self.failures:
-            print(one_line(f"{failure.file}: {failure.reason}"), file=sys.stderr)
+            print(f"{failure.file}: {failure.reason}", file=sys.stderr)
 
     @property
     def exit_code(self) -> int:
@@ -197,11 +195,6 @@ class Batch:
         if self.is_interrupted:
             return EXIT_INTERRUPTED
         return EXIT_SOME_FAILED if self.failures or self.is_unheard else EXIT_DONE
-
-
-def one_line(text: str) -> str:
-    """A text with a file's name in it, which may hold line breaks, as one line."""
-    return text.replace("\r", r"\r").replace("\n", r"\n")
 
 
 def make_output(folder: Path, names: Iterable[str]) -> None:
@@ -296,5 +289,5 @@ def _show_progress(images: Sequence[ImagePage], quiet: bool) -> Iterator[ImagePa
     """
     bar = tqdm(images, unit="image", disable=quiet or not images, file=sys.stderr)
     for image in bar:
-        bar.set_postfix_str(one_line(printable(image.result_name)))
+        bar.set_postfix_str(printable(image.result_name))
         yield image

@@ -7,8 +7,11 @@ import os
 
 
 def printable(text: str | os.PathLike) -> str:
-    """A file's name, or a message with one, as text that can be written anywhere: bytes that are no UTF-8 escaped."""
-    return os.fsencode(text).decode("utf-8", "backslashreplace")
+    """A file's name, or a message with one, as one line that can be written anywhere.
+
+    Bytes that are no UTF-8 and line breaks are escaped.
+    """
+    return os.fsencode(text).decode("utf-8", "backslashreplace").replace("\r", r"\r").replace("\n", r"\n")
 
 
 class GrainError(Exception):

@@ -4,6 +4,7 @@ import csv
 import json
 import os
 import re
+import runpy
 import shutil
 import subprocess
 import sys
@@ -410,6 +411,29 @@ def test_json_is_one_document_on_stdout(model, tmp_path, capsys):
     assert document["mean"]["n_fields"] == 1 and document["mean"]["grain_size"]["saltykov"]["G"] is None
 
 
+def test_images_may_stand_between_options(model, tmp_path, capsys):
+    first, second, third = (str(write_grid(tmp_path / f"{name}.png", 2, 2)) for name in "abc")
+    assert main(["count", first, "--um-per-pixel", "0.5", second, *model, third]) == 0
+    assert [line.split(":")[0] for line in capsys.readouterr().out.splitlines()[:3]] == [first, second, third]
+    for wrong in (["--unknown", second], ["--um-per-pixel", "0.5", second, "--unknown"]):
+        with pytest.raises(SystemExit) as stopped:
+            main(["count", first, *wrong])
+        told = capsys.readouterr().err
+        assert stopped.value.code == 2 and "unrecognized arguments: --unknown" in told and "IMAGE_OR_FOLDER" in told
+
+
+def test_a_line_break_in_a_name_breaks_no_line(model, tmp_path, capsys):
+    good, bad = write_grid(tmp_path / "in" / "a\nb.png", 2, 2), tmp_path / "in" / "c\nd.png"
+    bad.write_bytes(b"no picture")
+    assert main(["count", str(tmp_path / "in"), "--quiet", *model]) == 1
+    printed = capsys.readouterr()
+    assert printed.out.splitlines() == [f"{tmp_path / 'in'}/a\\nb.png: 4 grains"]
+    assert all(line.startswith(str(tmp_path)) for line in printed.err.splitlines())
+    bad.unlink()
+    assert main(["count", str(good), "--json", *model]) == 0
+    assert json.loads(capsys.readouterr().out)["results"][0]["file"] == str(good).replace("\n", r"\n")
+
+
 def test_progress_goes_to_stderr_unless_quiet(model, tmp_path, capsys):
     path = str(write_grid(tmp_path / "a.png", 2, 2))
     main(["count", path, *model])
@@ -487,6 +511,16 @@ def test_a_path_without_an_image_fails_by_name(model, tmp_path, capsys, missing)
     assert str(tmp_path / missing) in capsys.readouterr().err
 
 
+def test_no_image_has_no_bar_and_no_report(model, tmp_path, capsys):
+    (tmp_path / "empty").mkdir()
+    report = tmp_path / "report.pdf"
+    for arguments in (["count"], ["report", "--out", str(report)]):
+        assert main([*arguments, str(tmp_path / "empty"), *model]) == 1
+        told = capsys.readouterr().err
+        assert "There is no image in this folder" in told.splitlines()[0] and "image/s" not in told
+    assert "No report was written" in told and "Count some images" not in told and not report.exists()
+
+
 @pytest.mark.parametrize(
     "arguments",
     [
@@ -495,6 +529,8 @@ def test_a_path_without_an_image_fails_by_name(model, tmp_path, capsys, missing)
         ["count", "a.png", "--um-per-pixel", "0"],
         ["count", "a.png", "--um-per-pixel", "nan"],
         ["count", "a.png", "--um-per-pixel", "wide"],
+        ["count", "a.png", "--um-per-pixel", "1e9"],
+        ["count", "a.png", "--um-per-pixel", "1e-9"],
         ["count", "a.png", "--method", "guess"],
         ["count", "a.png", "--boundary-sensitivity", "1.5"],
         ["count", "a.png", "--min-grain-area", "-1"],
@@ -589,6 +625,31 @@ def test_what_reads_the_output_may_leave(start, tmp_path):
     assert len(read_rows(out)) == 3
 
 
+@pytest.mark.skipif(not Path("/dev/full").exists(), reason="a disk that is always full is needed")
+def test_where_stdout_takes_no_more_the_files_are_written(start, tmp_path):
+    for name in "ab":
+        write_grid(tmp_path / "in" / f"{name}.png", 2, 2)
+    out = tmp_path / "out"
+    command = [sys.executable, "-m", "grain_model", "count", str(tmp_path / "in"), "--model", str(start), "--quiet"]
+    with open("/dev/full", "w") as full:
+        done = subprocess.run([*command, "--out", str(out)], stdout=full, stderr=subprocess.PIPE, text=True)
+    assert done.returncode == 1 and "Traceback" not in done.stderr
+    assert done.stderr.count("cannot be printed: No space left on device") == 1
+    assert [Path(row["file"]).name for row in read_rows(out)] == ["a.png", "b.png"]
+
+
+@pytest.mark.parametrize("suffix", ["pdf", "html"])
+def test_what_no_font_can_print_is_told_in_one_line(model, tmp_path, capsys, monkeypatch, suffix):
+    monkeypatch.setattr("grain_model.report_pdf.EAST_ASIAN_FONTS", ())
+    specimen = "\N{CJK UNIFIED IDEOGRAPH-8BD5}\N{CJK UNIFIED IDEOGRAPH-6837}"
+    picture = write_grid(tmp_path / f"{specimen}.png", 2, 2)
+    report = tmp_path / f"report.{suffix}"
+    assert main(["report", str(picture), "--specimen", specimen, "--out", str(report), "--quiet", *model]) == 0
+    told = [line for line in capsys.readouterr().err.splitlines() if "font" in line]
+    assert report.exists() and len(told) == (suffix == "pdf")
+    assert all(" ".join(specimen) in line and "report.html" in line for line in told)
+
+
 def test_report_takes_a_folder_as_one_specimen(model, tmp_path, capsys):
     for name in ("a.png", "b.png"):
         write_grid(tmp_path / "in" / name, 3, 4)
@@ -615,6 +676,25 @@ def test_wrong_usage_of_the_other_commands(arguments, capsys):
     except SystemExit as exit_:
         code = exit_.code
     assert code == 2 and "error" in capsys.readouterr().err
+
+
+def test_the_page_takes_no_unknown_options(monkeypatch, capsys):
+    launched = []
+    monkeypatch.setattr("grain_model.ui.build_page", lambda examples: "page")
+    monkeypatch.setattr("grain_model.ui.launch_page", lambda page, examples, mcp_server: launched.append(mcp_server))
+
+    def start_page(*options):
+        monkeypatch.setattr(sys, "argv", ["app.py", *options])
+        runpy.run_path(str(Path(__file__).parents[1] / "app.py"), run_name="__main__")
+
+    for option, code in (("--help", 0), ("--port=80", 2)):
+        with pytest.raises(SystemExit) as stopped:
+            start_page(option)
+        assert stopped.value.code == code and "--mcp" in "".join(capsys.readouterr())
+    assert not launched
+    start_page()
+    start_page("--mcp")
+    assert launched == [None, True]
 
 
 def test_runs_as_a_module():

@@ -20,7 +20,8 @@ from train.gallery import ERROR_COLOURS, render_errors
 from train.instance_protocol import ALL_PICTURES, MEAN_OF_MATERIALS, score_labels, score_pictures, summarize
 from train.labelled import UNKNOWN, LabelledDataError, find_labelled_micrographs, read_labels
 from train.matching import match_labels, prepare_labels
-from train.model_card import PAGES, ROOT, fill_tables
+from train.model_card import PAGES, fill_tables
+from train.paths import ROOT
 from train.reliability import bin_confidence, calibration_error
 from train.seed_protocol import AS_THE_SEED, FULL_SIZE, SEED_ROW, compare_masks, summarize_tiles
 
@@ -310,6 +311,15 @@ def test_folders_of_one_name_are_refused_before_anything_is_scored(tmp_path, wit
     folders = [str(tmp_path / parent / "val") for parent in "xy"]
     assert main(["evaluate", "--protocol", "instances", "--out", str(tmp_path / "out"), "--data", *folders]) == 1
     assert "same name" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("protocol", ["instances", "seed"])
+def test_data_that_are_missing_are_told_before_a_model_is_loaded(tmp_path, monkeypatch, capsys, protocol):
+    monkeypatch.setattr(evaluate, "model_contender", lambda *model: pytest.fail("loaded"))
+    folders = [str(tmp_path / name) for name in ("nosuch", "out")]
+    assert main(["evaluate", "--protocol", protocol, "--data", folders[0], "--out", folders[1]]) == 1
+    assert "nosuch" in capsys.readouterr().err
+    assert not (tmp_path / "out").exists()
 
 
 def test_a_mask_is_not_matched_grain_by_grain(materials, tmp_path, with_fake_models, capsys):

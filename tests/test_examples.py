@@ -9,7 +9,7 @@ import pytest
 
 from train.examples import EXAMPLES, FOLDER, draw_examples
 from train.matching import prepare_labels
-from train.model_card import REPORTS
+from train.paths import REPORTS
 from train.synthesis import synthesize_micrograph
 
 

@@ -50,6 +50,23 @@ def test_a_folder_without_a_model_is_named(tmp_path):
         load_model(tmp_path)
 
 
+@pytest.mark.parametrize("name, complaint", [("runs/big.tif", "is a file"), ("runs/lost", "There is no model folder")])
+def test_what_lies_here_is_not_sought_on_the_hub(tmp_path, monkeypatch, name, complaint):
+    monkeypatch.setattr("grain_model.loading._load", lambda *source: pytest.fail("sought"))
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "runs").mkdir()
+    (tmp_path / "runs" / "big.tif").touch()
+    with pytest.raises(ModelError, match=f"{complaint}.*config.json"):
+        load_model(name)
+
+
+def test_a_pinned_model_is_sought_on_the_hub_whatever_lies_here(tmp_path, monkeypatch):
+    monkeypatch.setattr("grain_model.loading._load", lambda *source: source)
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "user").mkdir()
+    assert load_model("user/name@main") == ("user/name", "main")
+
+
 def test_a_hub_model_without_network_is_explained(monkeypatch):
     monkeypatch.setattr("huggingface_hub.constants.HF_HUB_OFFLINE", True)
     with pytest.raises(ModelError, match="somebody/no-such-model"):

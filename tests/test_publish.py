@@ -27,7 +27,7 @@ from tests.drawn import write_grid
 from tests.hub_server import OWNER, READ_TOKEN, WRITE_TOKEN, HubServer, Repository, StoredFile
 from train import publish
 from train.cli import main
-from train.model_card import REPORT
+from train.paths import REPORT
 from train.publishing import PublishError, checks
 from train.publishing.cards import local_links, model_card, space_card
 from train.publishing.checks import MODEL_CHECK, check_folder

@@ -398,3 +398,19 @@ def test_command_writes_pictures_truth_parameters_and_contact_sheet(tmp_path):
     # Pictures above, the same with their boundaries below; white where there is none.
     assert (sheet[:, 1000:] == 255).all() and sheet[:, :1000].std() > 10
     assert not np.array_equal(sheet[:200, :200], sheet[200:, :200])
+
+
+@pytest.mark.parametrize(
+    "options, complaint",
+    [
+        (["--size", "10"], "At least 32 px"),
+        (["--diameter", "50", "10"], "--diameter 50 10"),
+        (["--out", "taken.png"], "taken.png is a file"),
+    ],
+)
+def test_command_refuses_what_it_cannot_draw(tmp_path, monkeypatch, capsys, options, complaint):
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "taken.png").touch()
+    assert main(["synthesize", "--n", "1", "--workers", "1", "--out", "out", *options]) == 1
+    assert complaint in capsys.readouterr().err
+    assert not (tmp_path / "out").exists()

@@ -9,7 +9,7 @@ import numpy as np
 import torch
 from skimage.measure import label as connected_components
 from skimage.measure import regionprops
-from skimage.segmentation import relabel_sequential
+from skimage.segmentation import expand_labels, relabel_sequential
 from torch.utils.data import Dataset
 
 from grain_model.micrograph import read_micrograph
@@ -86,11 +86,7 @@ def labels_from_boundaries(lines: np.ndarray) -> np.ndarray:
     cells = connected_components(~lines, background=0, connectivity=1).astype(np.int32)
     if cells.max() == 0:
         return np.full(lines.shape, UNKNOWN, np.int32)
-    # Nearest cell for each line pixel: distanceTransform labels the zeros of its input.
-    _, nearest = cv2.distanceTransformWithLabels(lines.astype(np.uint8), cv2.DIST_L2, 5, labelType=cv2.DIST_LABEL_PIXEL)
-    order = np.zeros(int(nearest.max()) + 1, np.int32)
-    order[nearest[~lines]] = cells[~lines]
-    grown = order[nearest]
+    grown = expand_labels(cells, distance=max(cells.shape))
     share = np.bincount(grown.ravel()) / grown.size
     return np.where(share[grown] > 0.2, UNKNOWN, grown).astype(np.int32)
 

@@ -10,6 +10,7 @@ from pathlib import Path
 import pandas as pd
 
 from grain_model.arguments import natural_number, positive_integer, positive_number
+from grain_model.batch import make_output
 from grain_model.label_settings import METHODS
 from train.baselines import BASELINES
 from train.contenders import DEFAULT_LABEL_METHOD, MASK_METHOD, MODEL_ROW, Contender, baseline, model_contender
@@ -91,6 +92,7 @@ def run(args: argparse.Namespace) -> int:
     Raises:
         LabelledDataError: If the data are not laid out as the protocol expects, or have no use for an option.
         ModelError: If a model cannot be loaded.
+        UsageError: If `--out` is a file or cannot be written to.
     """
     if args.protocol == "instances" and MASK_METHOD in (args.method or []):
         raise LabelledDataError(
@@ -107,11 +109,7 @@ def run(args: argparse.Namespace) -> int:
             f"--no-model leaves all models out, so --{unused[0]} would say nothing. Expected is one of the two. Leave "
             "out the other."
         )
-    models = [] if args.no_model else model_contenders(args.model or [EMBEDDED], args.method or [DEFAULT_LABEL_METHOD])
-    args.out.mkdir(parents=True, exist_ok=True)
-    if args.protocol == "seed":
-        return _run_seed(args, models)
-    return _run_instances(args, models)
+    return _run_seed(args) if args.protocol == "seed" else _run_instances(args)
 
 
 def model_contenders(models: Sequence[str], label_methods: Sequence[str]) -> list[Contender]:
@@ -140,7 +138,13 @@ def model_contenders(models: Sequence[str], label_methods: Sequence[str]) -> lis
     return [model_contender(name, folder, methods) for name, folder in named.items()]
 
 
-def _run_instances(args: argparse.Namespace, models: Sequence[Contender]) -> int:
+def _load_models(args: argparse.Namespace) -> list[Contender]:
+    if args.no_model:
+        return []
+    return model_contenders(args.model or [EMBEDDED], args.method or [DEFAULT_LABEL_METHOD])
+
+
+def _run_instances(args: argparse.Namespace) -> int:
     # Figures and measurements are for this protocol only; the seed's does without matplotlib.
     from train.distributions import compare_distributions, draw_distributions
     from train.enlargement import measure_count_changes
@@ -149,8 +153,7 @@ def _run_instances(args: argparse.Namespace, models: Sequence[Contender]) -> int
 
     baselines = DEFAULT_BASELINES if args.baselines is None else args.baselines
     gallery = DEFAULT_GALLERY if args.gallery is None else args.gallery
-    contenders = [*(baseline(name) for name in dict.fromkeys(baselines)), *models]
-    if not contenders:
+    if args.no_model and not baselines:
         raise LabelledDataError("There is nothing to score. At least one method is needed. Name a model or a baseline.")
     materials = [folder.resolve().name for folder in args.data]
     if twice := [name for name in materials if materials.count(name) > 1]:
@@ -159,6 +162,9 @@ def _run_instances(args: argparse.Namespace, models: Sequence[Contender]) -> int
             "needs a name of its own. Rename one, or name it once."
         )
     pictures = [each for folder in args.data for each in find_labelled_micrographs(folder)[: args.limit]]
+    models = _load_models(args)
+    contenders = [*(baseline(name) for name in dict.fromkeys(baselines)), *models]
+    make_output(args.out, ())
     scored = list(score_pictures(pictures, contenders))
     scores = pd.DataFrame([row for picture in scored for row in picture.scores])
     summary = summarize(scores)
@@ -196,7 +202,7 @@ def _run_instances(args: argparse.Namespace, models: Sequence[Contender]) -> int
     return 0
 
 
-def _run_seed(args: argparse.Namespace, models: Sequence[Contender]) -> int:
+def _run_seed(args: argparse.Namespace) -> int:
     from train.report import seed_tables, write_seed_report
     from train.seed_protocol import read_test_tiles, score_tiles, seed_contenders, summarize_tiles
 
@@ -205,6 +211,8 @@ def _run_seed(args: argparse.Namespace, models: Sequence[Contender]) -> int:
             f"{len(args.data)} folders were given. The seed's protocol has one, that of the 316L tiles. Name that one."
         )
     tiles = read_test_tiles(args.data[0])[: args.limit]
+    models = _load_models(args)
+    make_output(args.out, ())
     scores = score_tiles(tiles, seed_contenders(models))
     summary = summarize_tiles(scores)
     print(f"{len(tiles)} tiles\n\n{seed_tables(summary)}")

@@ -20,7 +20,7 @@ from grain_model.expected_accuracy import CURVES
 from grain_model.json_file import save_json
 from train.contenders import MODEL_ROW
 from train.markdown import markdown_table
-from train.model_card import REPORT, REPORTS, ROOT
+from train.paths import REPORT, REPORTS, ROOT
 
 FITTED_ON = "synthetic-test"
 # Where the curves have their points; each is a mean over REACH to both sides.

@@ -12,11 +12,9 @@ from pathlib import Path
 
 from .instance_protocol import ALL_PICTURES, MEAN_OF_MATERIALS
 from .markdown import markdown_table
+from .paths import REPORT, REPORTS, ROOT
 
-ROOT = Path(__file__).parent.parent
 PAGES = ("model_card.md", "README.md")
-REPORTS = Path(__file__).parent / "reports"
-REPORT = REPORTS / "instances.json"
 
 
 def results_table(report: Path) -> str:

@@ -12,11 +12,11 @@ from huggingface_hub.utils import validate_repo_id
 from grain_model.loading import load_model
 from grain_model.version import __version__
 from grain_model.weights_origin import describe_weights
-from train.model_card import REPORT
+from train.paths import REPORT, ROOT
 from train.publishing import PublishError
 from train.publishing.cards import model_card, space_card
 from train.publishing.checks import MODEL_CHECK, SPACE_CHECK, check_folder
-from train.publishing.folders import ROOT, write_model_folder, write_space_folder
+from train.publishing.folders import write_model_folder, write_space_folder
 from train.publishing.upload import Target, publish
 
 CARD = ROOT / "model_card.md"

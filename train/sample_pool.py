@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import itertools
 
-import cv2
 import torch
 from threadpoolctl import threadpool_limits
 from torch.utils.data import DataLoader
 
 from train.datasets import TrainingSamples
 from train.fit_options import FitOptions
+from train.single_thread import use_one_thread
 
 
 class SamplePool:
@@ -76,4 +76,4 @@ class SamplePool:
 
 def _start_worker(_: int) -> None:
     torch.set_num_threads(1)
-    cv2.setNumThreads(0)
+    use_one_thread()

@@ -13,6 +13,8 @@ from skimage.segmentation import mark_boundaries
 from tqdm import tqdm
 
 from grain_model.arguments import natural_number, positive_integer, positive_number
+from grain_model.batch import make_output
+from grain_model.image_file import MIN_SIDE
 from grain_model.png_file import write_png
 from train.labelled import UNKNOWN_STORED, LabelledDataError
 from train.single_thread import use_one_thread
@@ -47,7 +49,24 @@ def run(args: argparse.Namespace) -> int:
 
     The folder gets `images/` (RGB), `instances/` (uint16 ids), `boundaries/` (0 or 255), all PNG named by seed,
     `parameters.jsonl` with a line a micrograph in the same order, and `contact_sheet.png`.
+
+    Raises:
+        LabelledDataError: If the pictures would be too small, the diameters are in the wrong order, or a picture gets
+            more grains than its label image can hold.
+        UsageError: If `--out` is a file or cannot be written to.
     """
+    if args.size < MIN_SIDE:
+        raise LabelledDataError(
+            f"--size {args.size} is too small. At least {MIN_SIDE} px are expected, or the pictures could not be "
+            "counted. Make it larger."
+        )
+    smallest, largest = args.diameter
+    if smallest > largest:
+        raise LabelledDataError(
+            f"--diameter {smallest:g} {largest:g} starts with the larger one. The smallest mean diameter is expected "
+            "first, then the largest. Swap them."
+        )
+    make_output(args.out, ())
     for name in ("images", "instances", "boundaries"):
         (args.out / name).mkdir(parents=True, exist_ok=True)
     draw = partial(_draw_and_write, args.out, args.size, args.family, tuple(args.diameter))

@@ -13,11 +13,11 @@ from packaging.specifiers import SpecifierSet
 from packaging.version import Version
 from transformers import PreTrainedModel
 
+from train.paths import ROOT
 from train.publishing import PublishError
 from train.publishing.cards import local_links
 from train.saving import save_model
 
-ROOT = Path(__file__).parents[2]
 """The project's own folder, from which the Space is made."""
 
 GIT_ATTRIBUTES = "".join(f"*.{kind} filter=lfs diff=lfs merge=lfs -text\n" for kind in ("safetensors", "png", "jpg"))
