@@ -7,7 +7,7 @@ from collections.abc import Callable, Iterable
 from dataclasses import asdict, dataclass, field, replace
 from functools import cached_property
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import numpy as np
 import pandas as pd
@@ -16,7 +16,7 @@ from .canonical_scale import predict_at_canonical_scale
 from .correction import Edit, replay
 from .expected_accuracy import ExpectedAccuracy, expected_accuracy
 from .grain_size import grain_size
-from .grain_size_result import GrainSize
+from .grain_size_result import GrainSize, RuleResult
 from .image_processing_grain import standardize
 from .instances import BOUNDARY, label_grains, resample
 from .json_file import save_json
@@ -30,6 +30,8 @@ from .rendering import CORRECTED_COLOUR, OverlayStyle, mark_grains, render_mask,
 from .tiling import Network
 from .version import __version__
 from .words import plural
+
+EdgeRule = Literal["all", "whole", "half"]
 
 
 @dataclass(frozen=True, eq=False)
@@ -80,6 +82,21 @@ class GrainAnalysis:
     def count(self) -> int:
         """Number of grains in the image, those cut by its edge included."""
         return len(self.confidence)
+
+    def count_by(self, edge_rule: EdgeRule) -> tuple[float, RuleResult]:
+        """Count the grains by a rule for those that the field's edge cuts.
+
+        Args:
+            edge_rule: `"all"` counts them as the others; `"whole"` leaves them out (ASTM E1382); `"half"` counts them
+                as half, and as a quarter for each corner of the field that they hold (ASTM E112, Saltykov).
+
+        Returns:
+            The number, and the grain size that goes with it: by Saltykov's rule, or whole grains by their mean area.
+        """
+        sizes = self.grain_size
+        if edge_rule == "whole":
+            return int((~self.table["touches_edge"]).sum()), sizes.mean_area
+        return sizes.saltykov.n if edge_rule == "half" else self.count, sizes.saltykov
 
     @property
     def mask(self) -> np.ndarray:

@@ -219,6 +219,15 @@ def test_an_image_without_grains_is_a_result(drawn, tiny_model, tmp_path):
     assert json.loads((nothing.save(tmp_path) / "summary.json").read_text())["count"] == 0
 
 
+def test_grains_at_the_edge_count_as_the_rule_says(drawn, tiny_model):
+    analysis = count_grains(draw_grid(4, 5), um_per_pixel=0.5, model=tiny_model)
+    sizes = analysis.grain_size
+    assert analysis.count_by("all") == (20, sizes.saltykov)
+    assert analysis.count_by("whole") == (6, sizes.mean_area)
+    # Ten at the sides count as half, four at the corners as a quarter.
+    assert analysis.count_by("half") == (6 + 10 / 2 + 4 / 4, sizes.saltykov)
+
+
 def test_what_is_found_can_be_read_at_a_glance(drawn, tiny_model):
     analysis = count_grains(draw_grid(4, 5), um_per_pixel=0.5, model=tiny_model)
     shown = repr(analysis)

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import base64
 import json
 import re
 import threading
 import zipfile
 from collections.abc import Iterator
 from dataclasses import replace
+from pathlib import Path
 from types import SimpleNamespace
 
 import gradio as gr
@@ -40,6 +42,15 @@ from tests.page_steps import expect_card, expect_count, open_section, picture, p
 pytestmark = needs_chromium
 
 PICTURES = ("mask", "overlay")
+OTHER_SETTINGS = tuple(vars(PageSettings()).values())[1:]
+"""All but the scale, which is typed."""
+
+DROP = """([packed, name, type]) => {
+  const dropped = new DataTransfer();
+  const bytes = Uint8Array.from(atob(packed), (letter) => letter.charCodeAt(0));
+  dropped.items.add(new File([bytes], name, { type }));
+  return dropped;
+}"""
 
 
 @pytest.fixture(scope="module")
@@ -171,8 +182,6 @@ def test_scale_gives_units_without_a_further_run_of_the_network(page, site, tmp_
 
 
 def test_a_scale_given_before_the_picture_wins_over_the_files_own(page, tmp_path):
-    # The page's address, which may give a scale, is followed first.
-    page.wait_for_function("document.querySelector('#scale input').value === ''")
     page.locator("#scale input").fill("0.5")
     size = {"PhysicalSizeX": 2.0, "PhysicalSizeY": 2.0}
     tifffile.imwrite(tmp_path / "steel.ome.tif", draw_grid(2, 3), metadata={"axes": "YX", **size})
@@ -193,6 +202,54 @@ def test_settings_redraw_without_a_further_run_of_the_network(page, site, tmp_pa
     page.wait_for_function("old => document.querySelector('#overlay img').src != old", arg=source)
     assert not np.array_equal(picture(page, "overlay"), before)
     assert site.runs == runs
+
+
+def as_tiff(path: Path) -> None:
+    # LSM, STK and SVS files are TIFFs by another name.
+    tifffile.imwrite(path, draw_grid(3, 4))
+
+
+def as_greymap(path: Path) -> None:
+    Image.fromarray(draw_grid(3, 4)).save(path, format="PPM")
+
+
+@pytest.mark.parametrize(
+    "name, write", [("a.lsm", as_tiff), ("a.STK", as_tiff), ("a.svs", as_tiff), ("a.pgm", as_greymap)]
+)
+def test_a_micrograph_whose_ending_browsers_do_not_know_is_chosen_and_counted(page, tmp_path, name, write):
+    write(tmp_path / name)
+    with page.expect_file_chooser() as choosing:
+        page.locator("#micrograph").get_by_text("Drop a micrograph here").click()
+    assert Path(name).suffix.lower() in choosing.value.element.get_attribute("accept").split(",")
+    choosing.value.set_files(tmp_path / name)
+    page.wait_for_selector("#micrograph img")
+    press_count(page)
+    assert shown_count(page) == 12
+    assert not page.locator(".toast-body").count()
+
+
+def test_what_is_dropped_is_counted_whatever_its_ending(page, tmp_path):
+    for name, columns, count in (("first.lsm", 4, 12), ("second.png", 5, 15), ("third.stk", 6, 18)):
+        kind, content = ("PNG", "image/png") if name.endswith("png") else ("TIFF", "")
+        Image.fromarray(draw_grid(3, columns)).save(tmp_path / name, format=kind)
+        packed = base64.b64encode((tmp_path / name).read_bytes()).decode()
+        dropped = page.evaluate_handle(DROP, [packed, name, content])
+        # Onto the input itself at first, then onto the picture that is there.
+        onto = "#micrograph .upload-container button, #micrograph .image-frame"
+        page.locator(onto).first.dispatch_event("drop", {"dataTransfer": dropped})
+        width = draw_grid(3, columns).shape[1]
+        page.wait_for_function(f"document.querySelector('#micrograph img')?.naturalWidth == {width}")
+        press_count(page)
+        expect_count(page, count)
+    assert not page.locator(".toast-body").count()
+
+
+def test_what_is_no_micrograph_by_its_ending_is_still_refused(page, tmp_path):
+    (tmp_path / "notes.txt").write_text("this is text")
+    page.locator("#micrograph input[type=file]").set_input_files(tmp_path / "notes.txt")
+    page.locator(".toast-body").wait_for()
+    assert "notes.txt" in page.locator(".toast-body").inner_text()
+    assert not page.locator("#micrograph img").count()
 
 
 def test_the_zip_holds_what_is_shown(page, tmp_path):
@@ -283,7 +340,7 @@ def test_the_scale_of_one_picture_is_not_given_to_the_grains_of_another(site, tm
     with gr.Blocks():
         tab = _CountTab([], site.model)
     same, other, none = (
-        tab.redraw(Visit(picture), counted, None, "delete", (), *vars(PageSettings(2.0)).values())
+        tab.redraw(Visit(picture), counted, None, "delete", (), "2", *OTHER_SETTINGS)
         for picture in (path, "other.png", "")
     )
     assert same[tab.results.counted].analysis.um_per_pixel == 2
@@ -313,7 +370,7 @@ def test_corrections_made_while_the_picture_is_counted_again_stay(site, tmp_path
     first = archive_analysis(path, count_grains(path, model=site.model))
     with gr.Blocks():
         tab = _CountTab([], site.model)
-    visit, settings = Visit(path), vars(PageSettings()).values()
+    visit, settings = Visit(path), ("", *OTHER_SETTINGS)
     tab.present(first, Stand.of(visit, None, None, "delete", (), *settings))
     work = getattr(count_tab_module, while_doing)
 
@@ -327,6 +384,21 @@ def test_corrections_made_while_the_picture_is_counted_again_stay(site, tmp_path
     answer = tab.count_file(path, None, visit, first, None, "delete", (), *settings)
     assert answer == gr.skip() and len(visit.shown.analysis.edits) == 1
     assert told == [CORRECTED_MEANWHILE]
+
+
+def test_a_wrong_scale_does_not_lose_the_corrections_of_a_picture_that_the_page_comes_back_to(site, tmp_path):
+    path = str(write_grid(tmp_path / "steel.png", 4, 5))
+    counted = archive_analysis(path, count_grains(path, model=site.model))
+    with gr.Blocks():
+        tab = _CountTab([], site.model)
+    visit = Visit(path)
+    visit.leave(counted.correct([Edit("delete", ((10.0, 10.0),))]))
+    with pytest.raises(gr.Error, match="The scale is &#x27;370nm&#x27;"):
+        tab.count_file(path, None, visit, None, None, "delete", (), "370nm", *OTHER_SETTINGS)
+    answer = tab.count_file(path, None, visit, None, None, "delete", (), "0,37", *OTHER_SETTINGS)
+    analysis = answer[tab.results.counted].analysis
+    assert analysis.um_per_pixel == 0.37 and len(analysis.edits) == 1
+    assert answer[tab.entry.um_per_pixel] == "0.37"
 
 
 def test_a_smallest_grain_of_0_keeps_all(site, tmp_path):
@@ -360,7 +432,7 @@ def test_what_a_browser_would_show_black_is_shown_stretched(tmp_path):
 def test_a_page_whose_count_is_gone_says_so_and_hides_what_no_longer_fits(site):
     with gr.Blocks():
         tab = _CountTab([], site.model)
-    stand = (Visit(), None, None, "delete", (), *vars(PageSettings(2.0)).values())
+    stand = (Visit(), None, None, "delete", (), "2", *OTHER_SETTINGS)
     assert not tab.redraw(*stand)[tab.results.panel].visible
     for change in (tab.show_again, tab.clear_points, tab.confirm, tab.stepping(undo), tab.discard):
         with pytest.raises(gr.Error, match="Count again"):

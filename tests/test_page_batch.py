@@ -63,8 +63,6 @@ def finish(batch: Iterator[CountedBatch]) -> CountedBatch:
 def open_tab(page) -> None:
     page.get_by_role("tab", name="Batch").click()
     page.wait_for_selector("#batch-button")
-    # Shown as 0 until the page has told that it is empty.
-    page.wait_for_function("document.querySelector('#batch-scale input').value === ''")
 
 
 def load(page, paths: list[Path]) -> None:
@@ -170,11 +168,12 @@ def test_a_batch_without_files_or_with_a_wrong_scale_is_explained(page, tmp_path
     message.wait_for()
     assert "no images yet" in message.inner_text()
     load(page, [write_grid(tmp_path / "a.png", 2, 2)])
-    page.locator("#batch-scale input").fill("-1")
-    page.get_by_role("button", name="Count all files").click()
-    page.wait_for_function("document.body.innerText.includes('positive')")
-    assert not page.locator("#batch-results").is_visible()
-    page.locator("#batch-scale input").fill("0.5")
+    for wrong in ("-1", "0,5 µm"):
+        page.locator("#batch-scale input").fill(wrong)
+        page.get_by_role("button", name="Count all files").click()
+        page.wait_for_function(f"document.body.innerText.includes(`The scale is '{wrong}'`)")
+        assert not page.locator("#batch-results").is_visible()
+    page.locator("#batch-scale input").fill("0,5")
     page.get_by_role("button", name="Count all files").click()
     expect_batch = "document.querySelector('#batch-card')?.innerText.includes('scale 0.5 µm per pixel (given)')"
     page.wait_for_function(expect_batch)

@@ -142,7 +142,7 @@ def test_scale_and_overlay_keep_corrections(counted):
     expect_count(counted, 19)
     counted.locator("#scale input").fill("0.5")
     counted.locator("#scale input").press("Enter")
-    expect_card(counted, "0.5 µm/px (given)")
+    expect_card(counted, "0.5 µm per pixel (given)")
     expect_card(counted, "1 deleted")
     open_section(counted, "Overlay and edge rule")
     source = source_of(counted, "overlay")
@@ -151,7 +151,7 @@ def test_scale_and_overlay_keep_corrections(counted):
     expect_count(counted, 19)
     counted.locator("#undo").click()
     expect_count(counted, 20)
-    expect_card(counted, "0.5 µm/px (given)")
+    expect_card(counted, "0.5 µm per pixel (given)")
 
 
 def test_settings_that_draw_anew_ask_before_they_discard(counted, site):
@@ -184,7 +184,7 @@ def test_a_scale_typed_while_the_page_asks_is_used(counted, answer, count):
     counted.locator("#scale input").fill("0.5")
     counted.locator(f"#{answer}").click()
     counted.locator("#question").wait_for(state="hidden")
-    expect_card(counted, "0.5 µm/px (given)")
+    expect_card(counted, "0.5 µm per pixel (given)")
     expect_count(counted, count)
 
 
@@ -202,7 +202,7 @@ def test_a_scale_typed_just_before_a_correction_is_kept(counted):
     counted.locator("#scale input").fill("0.5")
     click(counted, middle(1, 1))
     expect_count(counted, 19)
-    expect_card(counted, "0.5 µm/px (given)")
+    expect_card(counted, "0.5 µm per pixel (given)")
 
 
 def test_a_correction_made_over_the_question_leaves_the_settings_as_they_were(counted):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import zipfile
 from collections.abc import Iterator
 from pathlib import Path
@@ -14,6 +15,7 @@ from PIL import Image
 
 from grain_model.errors import ScaleError
 from grain_model.export import FORMATS
+from grain_model.scale import read_scale, write_scale
 from grain_model.scale_suggestion import ScaleSuggestion
 from grain_model.ui import scale_view
 from grain_model.ui.clicks import clicked_point, draw_points, enlargement
@@ -150,9 +152,15 @@ def test_scale_by_two_clicks_and_a_length(page, site, tmp_path):
     wait_for_change(page, "scale-picture", source)
     click_at(page, "scale-picture", 120, 30, WIDTH)
     page.wait_for_function("document.querySelector('#scale-hint').innerText.includes('100 px')")
-    page.locator("#bar-length input").fill("50")
+    page.locator("#bar-length input").fill("50nm")
     page.locator("#use-measured").click()
-    expect_card(page, "0.5 µm/px (given)")
+    message = page.locator(".toast-body.error")
+    message.wait_for()
+    assert "The bar's length is '50nm'" in message.inner_text()
+    assert page.locator("#scale input").input_value() == ""
+    page.locator("#bar-length input").fill("50,0")
+    page.locator("#use-measured").click()
+    expect_card(page, "0.5 µm per pixel (given)")
     assert page.locator("#scale input").input_value() == "0.5"
     assert "µm²" in page.locator("#grains").inner_text()
     assert site.runs == runs
@@ -171,11 +179,64 @@ def test_an_emptied_scale_is_the_files_own_again(page, tmp_path):
     page.wait_for_function("document.querySelector('#scale input').value == '2'")
     give("", "2")
     press_count(page)
-    expect_card(page, "2 µm/px (OME)")
+    expect_card(page, "2 µm per pixel (OME)")
     give("0.5", "0.5")
-    expect_card(page, "0.5 µm/px (given)")
+    expect_card(page, "0.5 µm per pixel (given)")
     give("", "2")
-    expect_card(page, "2 µm/px (OME)")
+    expect_card(page, "2 µm per pixel (OME)")
+
+
+@needs_chromium
+def test_a_decimal_comma_is_counted_as_it_is_meant(page, tmp_path):
+    page.locator("#scale input").fill(" 0,37 ")
+    upload(page, write_grid(tmp_path / "steel.png", 4, 5))
+    press_count(page)
+    expect_card(page, "0.37 µm per pixel (given)")
+    page.locator("#scale input").fill("0,5")
+    page.locator("#scale input").press("ArrowUp")
+    page.locator("#scale input").press("Enter")
+    expect_card(page, "0.5 µm per pixel (given)")
+    assert page.locator("#scale input").input_value() == "0,5"
+    page.locator("#copy-link").click()
+    page.wait_for_function("document.querySelector('#link textarea, #link input')?.value.endsWith('?um_per_pixel=0.5')")
+
+
+@needs_chromium
+def test_a_scale_that_is_no_number_is_refused_by_its_name_and_never_counted_as_none(page, site, tmp_path):
+    message = page.locator(".toast-body.error")
+    upload(page, write_grid(tmp_path / "steel.png", 4, 5))
+    runs = site.runs
+    page.locator("#scale input").fill("370nm")
+    page.get_by_role("button", name="Count grains").click()
+    message.wait_for()
+    assert "The scale is '370nm'" in message.inner_text() and "is expected" in message.inner_text()
+    assert site.runs == runs and not page.locator("#results").is_visible()
+    page.locator("#scale input").fill("0.5")
+    press_count(page)
+    expect_card(page, "0.5 µm per pixel (given)")
+    message.wait_for(state="detached")
+    page.locator("#scale input").fill("1,234.5")
+    page.locator("#scale input").press("Enter")
+    message.wait_for()
+    assert "The scale is '1,234.5'" in message.inner_text()
+    expect_card(page, "0.5 µm per pixel (given)")
+    # What needs no scale goes on.
+    open_section(page, "Correct by hand")
+    click_at(page, "correction", 63, 63, WIDTH)
+    expect_count(page, 19)
+    expect_card(page, "0.5 µm per pixel (given)")
+    page.locator("#copy-link").click()
+    page.wait_for_timeout(1000)
+    assert not page.locator("#link").is_visible()
+
+
+@needs_chromium
+def test_a_link_fills_the_scale_and_phones_show_their_keyboard_of_numbers(browser, site):
+    visitor = visit(browser, f"{site.url}?um_per_pixel=0.37", has_touch=True)
+    visitor.wait_for_function("document.querySelector('#scale input').value === '0.37'")
+    visitor.locator("#scale input").tap()
+    assert visitor.locator("#scale input").evaluate("field => field.inputMode") == "decimal"
+    visitor.close()
 
 
 @needs_chromium
@@ -201,7 +262,7 @@ def test_a_printed_length_is_offered_and_never_applied_by_itself(page, site, tmp
     page.wait_for_function("document.querySelector('#scale-hint').innerText.includes('90%')")
     assert page.locator("#scale input").input_value() == "" and "not known" in page.locator("#count").inner_text()
     page.locator("#use-suggested").click()
-    expect_card(page, "0.25 µm/px (given)")
+    expect_card(page, "0.25 µm per pixel (given)")
 
 
 @needs_chromium
@@ -229,7 +290,7 @@ def test_a_link_reopens_example_and_settings(page, browser, site):
     expect_count(page, 24)
     page.locator("#scale input").fill("0.5")
     page.locator("#scale input").press("Enter")
-    expect_card(page, "0.5 µm/px")
+    expect_card(page, "0.5 µm per pixel")
     open_section(page, "Overlay and edge rule")
     page.locator("#show").get_by_label("outlines").check()
     page.get_by_label("Leave out those cut").check()
@@ -240,7 +301,7 @@ def test_a_link_reopens_example_and_settings(page, browser, site):
     assert link.startswith(site.url) and parse_qs(urlparse(link).query)["example"] == ["etched_lines"]
     again = visit(browser, link)
     expect_count(again, 8)
-    expect_card(again, "0.5 µm/px (given)")
+    expect_card(again, "0.5 µm per pixel (given)")
     assert np.array_equal(picture(again, "overlay"), picture(page, "overlay"))
     open_section(again, "Overlay and edge rule")
     assert again.locator("#show").get_by_label("outlines").is_checked()
@@ -304,6 +365,30 @@ def test_every_format_and_report_is_offered():
     assert set(KINDS) == set(FORMATS) | set(REPORTS)
 
 
+@pytest.mark.parametrize(
+    "text, scale",
+    [("0,37", 0.37), (" 0.37\u00a0", 0.37), ("1,234", 1.234), (",5", 0.5), ("2.", 2), ("+2", 2), ("3,7E-1", 0.37)]
+    + [(nothing, None) for nothing in (None, "", "  ")],
+)
+def test_a_scale_is_read_as_people_type_it(text, scale):
+    assert read_scale(text) == scale
+
+
+@pytest.mark.parametrize(
+    "text",
+    ["370nm", "1,234.5", "1.234,5", "1,2,3", "0 37", "1_0", "0x1", "nan", "inf", "-1", "0", "1e7", ".", ",", "٣"],
+)
+def test_what_is_typed_and_is_no_scale_is_named(text):
+    with pytest.raises(ScaleError, match=re.escape(f"The scale is {text!r}; a positive number")):
+        read_scale(f" {text} ")
+
+
+@pytest.mark.parametrize("scale", [0.5, 2, 1e-6, 1e6, 1 / 3, np.float32(0.1), 0.1 + 0.2, 1e-5, None])
+def test_a_scale_is_written_for_a_field_that_gives_it_again(scale):
+    assert read_scale(write_scale(scale)) == scale
+    assert write_scale(2.0) == "2" and write_scale(1e-5) == "0.00001" and write_scale(None) == ""
+
+
 @pytest.mark.parametrize("scale, area", [(0.37, 40.0), (0.123456789, 0.5)])
 def test_links_are_read_as_they_are_written(scale, area):
     settings = PageSettings(scale, "components", 0.7, area, "ids", 0.6, "half", True)
@@ -334,7 +419,9 @@ def test_links_that_do_not_fit_leave_the_default(name, value):
 
 
 @pytest.mark.parametrize(
-    "points, length", [([], 5), ([(1, 1)], 5), ([(1, 1), (1, 1)], 5), ([(1, 1), (9, 1)], None), ([(1, 1), (9, 1)], 0)]
+    "points, length",
+    [([], "5"), ([(1, 1)], "5"), ([(1, 1), (1, 1)], "5")]
+    + [([(1, 1), (9, 1)], length) for length in (None, " ", "0", "-5", "5 µm", "1e999")],
 )
 def test_a_measurement_that_gives_no_scale_is_refused(points, length):
     with pytest.raises(ScaleError, match="expected"):
@@ -342,7 +429,7 @@ def test_a_measurement_that_gives_no_scale_is_refused(points, length):
 
 
 def test_a_slanting_bar_is_measured_along_itself():
-    assert measured_scale([(10, 10), (40, 50)], 25) == pytest.approx(0.5)
+    assert measured_scale([(10, 10), (40, 50)], "25") == pytest.approx(0.5)
 
 
 def test_nothing_to_suggest_is_said():

@@ -10,10 +10,10 @@ import gradio as gr
 from transformers import PreTrainedModel
 
 from ..label_settings import LabelSettings, Method
-from ..scale import as_scale
+from ..scale import read_scale
 from .batch_card import FIELD_COLUMNS, describe_batch, tabulate, write_card
 from .batch_run import BatchUpload, CountedBatch, count_batch, open_uploads
-from .entry import lay_out_label_settings
+from .entry import lay_out_label_settings, lay_out_typed_number
 from .errors import clear_errors
 from .events import BATCH_QUEUE, PRIVATE
 from .results import Updates
@@ -51,7 +51,7 @@ class _BatchTab:
                     elem_id="batch-files",
                 )
             with gr.Column(scale=2, min_width=300):
-                self.scale = gr.Number(
+                self.scale = lay_out_typed_number(
                     label="Scale of all files (µm per pixel)",
                     info="Leave it empty to take each file's own.",
                     placeholder="each file's own",
@@ -88,7 +88,7 @@ class _BatchTab:
     def _bind(self) -> None:
         label_fields = self.label_fields
         # A number without a value is shown as 0 until it is told so.
-        gr.on(None, lambda: [None, None], None, [self.scale, label_fields.min_grain_area], **PRIVATE)
+        gr.on(None, lambda: None, None, label_fields.min_grain_area, **PRIVATE)
         gr.on([self.files.change, self.start.click], None, js=CLOSE_ERRORS, **PRIVATE)
         self.files.change(self.forget, self.upload, [self.panel, self.batch], **PRIVATE)
         buttons = [self.start, self.give_up, self.stop]
@@ -132,9 +132,9 @@ class _BatchTab:
         return gr.skip() if running else {self.panel: gr.Column(visible=False), self.batch: None}
 
     @clear_errors
-    def prepare(self, paths: list[str] | None, um_per_pixel: float | None, all_pages: bool) -> Updates:
+    def prepare(self, paths: list[str] | None, scale: str | None, all_pages: bool) -> Updates:
         """Open the files, and show that they wait for their turn."""
-        as_scale(um_per_pixel)
+        read_scale(scale)
         opened = open_uploads(paths, all_pages=all_pages)
         return {
             self.upload: opened,
@@ -156,7 +156,7 @@ class _BatchTab:
     def run(
         self,
         opened: BatchUpload,
-        um_per_pixel: float | None,
+        scale: str | None,
         method: Method,
         boundary_sensitivity: float,
         min_grain_area: float | None,
@@ -164,7 +164,7 @@ class _BatchTab:
     ) -> Iterator[Updates]:
         """Count the files, and show after each what there is by then."""
         settings = LabelSettings(method, boundary_sensitivity, min_grain_area)
-        count = partial(count_upload, um_per_pixel=um_per_pixel, model=self.model, **vars(settings))
+        count = partial(count_upload, um_per_pixel=read_scale(scale), model=self.model, **vars(settings))
         for counted in count_batch(opened, count):
             if counted.current:
                 progress((counted.done, counted.total), desc=counted.current, unit="files")

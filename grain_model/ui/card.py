@@ -4,32 +4,27 @@ from __future__ import annotations
 
 import html
 
-from ..analysis import GrainAnalysis
+from ..analysis import EdgeRule, GrainAnalysis
 from ..correction import describe_edits
 from ..grain_size_result import RuleResult
 from ..measurement import grain_diameters
 from ..words import interval_text, plural, scale_text
 
 
-def describe_count(analysis: GrainAnalysis, edge_rule: str = "all", true_count: str | None = None) -> str:
+def describe_count(analysis: GrainAnalysis, edge_rule: EdgeRule = "all", true_count: str | None = None) -> str:
     """Write the card with the count and the figures that belong to it.
 
     Args:
         analysis: The count.
-        edge_rule: Which grains count, one of `EDGE_RULES`; planimetric G goes with all grains and with halves, and
-            mean-area G (ASTM E1382) with whole grains only.
+        edge_rule: Which grains count; see `GrainAnalysis.count_by`.
         true_count: Of an example whose grains are known.
 
     Returns:
         HTML.
     """
     cut = analysis.table["touches_edge"].to_numpy(bool)
-    sizes = analysis.grain_size
-    number, noun, size = {
-        "all": (analysis.count, "grain", sizes.saltykov),
-        "whole": (int((~cut).sum()), "whole grain", sizes.mean_area),
-        "half": (sizes.saltykov.n, "grain, those cut as half", sizes.saltykov),
-    }[edge_rule]
+    number, size = analysis.count_by(edge_rule)
+    noun = {"all": "grain", "whole": "whole grain", "half": "grain, those cut as half"}[edge_rule]
     diameters, unit = grain_diameters(analysis.table[~cut])
     rule = "mean area, E1382" if edge_rule == "whole" else "planimetric"
     rows = [("true count, all grains", true_count)] if true_count else []

@@ -16,9 +16,11 @@ from transformers import PreTrainedModel
 from ..correction import Edit, describe_edits
 from ..errors import CorrectionError, ImageError
 from ..image_listing import ImagePage
+from ..scale import read_number, read_scale, write_scale
 from .correction_view import CONFIRMATIONS, lay_out_correction, redo, reset, take_click, undo
 from .counted import CountedMicrograph, archive_analysis, still_there, unless_own
 from .entry import (
+    FORMATS,
     Entry,
     lay_out_gallery,
     lay_out_label_settings,
@@ -44,10 +46,7 @@ CORRECTED_MEANWHILE = "You corrected grains while the picture was counted again:
 
 CORRECTIONS_ARE_BACK = "Your corrections of this picture are back. To begin without them, choose “Reset all”."
 
-NO_IMAGE = (
-    "There is no image yet. A micrograph is expected: PNG, JPEG, TIFF, BMP or WebP. "
-    "Load one, or choose one of the examples."
-)
+NO_IMAGE = f"There is no image yet. A micrograph is expected: {FORMATS}. Load one, or choose one of the examples."
 
 
 def build_count_tab(examples: Path | None, model: str | os.PathLike | PreTrainedModel | None) -> gr.State:
@@ -260,7 +259,7 @@ class _CountTab:
             visit.leave(counted)
         return {
             self.entry.page: show_page(),
-            self.entry.um_per_pixel: gr.skip() if is_first else None,
+            self.entry.um_per_pixel: gr.skip() if is_first else "",
             self.opened: None,
             self.question.panel: gr.Column(visible=False),
             **self.scale_view.show(None),
@@ -268,13 +267,13 @@ class _CountTab:
         }
 
     @clear_errors
-    def open_file(self, path: str, um_per_pixel: float | None, example: str | None = None, page: int = 0) -> Updates:
-        """Show a file and its scale, unless one is given."""
+    def open_file(self, path: str, scale: str | None, example: str | None = None, page: int = 0) -> Updates:
+        """Show a file and its scale, unless one is typed."""
         file = open_micrograph(path, page, example)
         return {
             self.entry.image: file.shown,
             self.entry.page: show_page(file.page, file.pages),
-            self.entry.um_per_pixel: file.um_per_pixel if um_per_pixel is None else um_per_pixel,
+            self.entry.um_per_pixel: write_scale(file.um_per_pixel) if read_number(scale) is None else scale,
             self.opened: file,
             **self.scale_view.show(file),
         }
@@ -285,22 +284,23 @@ class _CountTab:
         counted: CountedMicrograph | None,
         page: int,
         file: OpenedMicrograph | None,
-        um_per_pixel: float | None,
+        scale: str | None,
     ) -> Updates:
         """Show another page of the file that is shown."""
         if file is None:
             return gr.skip()
         # Before the page is left, which a page that cannot be read must not do.
-        shown = self.open_file(file.path, unless_own(um_per_pixel, file.um_per_pixel), page=page)
+        given = None if read_number(scale) == file.um_per_pixel else scale
+        shown = self.open_file(file.path, given, page=page)
         return {**self.forget(visit, counted, str(ImagePage(Path(file.path), page))), **shown}
 
     def open_example(
-        self, choice: gr.SelectData, visit: Visit, counted: CountedMicrograph | None, um_per_pixel: float | None
+        self, choice: gr.SelectData, visit: Visit, counted: CountedMicrograph | None, scale: str | None
     ) -> Updates:
         """Show an example."""
         example = list(self.examples)[choice.index]
         path = str(self.examples[example])
-        given = None if visit.picture else um_per_pixel
+        given = None if visit.picture else scale
         return {**self.forget(visit, counted, path), **self.open_file(path, given, example)}
 
     def follow_link(self, request: gr.Request) -> Updates:
@@ -310,16 +310,18 @@ class _CountTab:
             told = html.escape(" ".join(link.ignored))
             gr.Warning(f"{told} That part of the link was ignored.", title="The link does not fit", duration=None)
         settings = {self.settings[name]: value for name, value in vars(link.settings).items()}
-        return {**settings, self.linked: link if link.example else None}
+        # Without a scale in the link the field keeps what the visitor may have typed by now.
+        scale = write_scale(link.settings.um_per_pixel) or gr.skip()
+        return {**settings, self.entry.um_per_pixel: scale, self.linked: link if link.example else None}
 
     def open_linked(self, link: LinkedPage, visit: Visit) -> Updates:
         """Show the example that the page's address asks for; the scale that it states wins."""
         visit.picture = str(self.examples[link.example])
-        return self.open_file(visit.picture, link.settings.um_per_pixel, link.example)
+        return self.open_file(visit.picture, write_scale(link.settings.um_per_pixel), link.example)
 
-    def show_own_scale(self, um_per_pixel: float | None, file: OpenedMicrograph | None) -> Any:
+    def show_own_scale(self, scale: str | None, file: OpenedMicrograph | None) -> Any:
         """Fill the field again where it was emptied: the file's own scale holds then."""
-        return file.um_per_pixel if file and um_per_pixel is None else gr.skip()
+        return write_scale(file.um_per_pixel) if file and read_number(scale) is None else gr.skip()
 
     @clear_errors
     def count_file(self, path: str | None, file: OpenedMicrograph | None, *stand: Any) -> Updates:
@@ -332,11 +334,11 @@ class _CountTab:
         source = str(file.image) if is_opened else path
         if now.visit.has_left(source):  # while the count waited for its turn
             return gr.skip()
+        scale, image = read_scale(now.scale), path
         if now.counted and now.counted.source == source and now.counted.analysis.edits:
             return self.ask(now)
         if now.counted is None and source in now.visit.left:
-            return self.take_up(now, now.visit.left.pop(source))
-        scale, image = now.settings.um_per_pixel, path
+            return self.take_up(now, now.visit.left.pop(source), scale)
         if is_opened:
             image, scale = file.image, unless_own(scale, file.um_per_pixel)
         bar = gr.Progress()
@@ -358,12 +360,12 @@ class _CountTab:
         now = Stand.of(*stand)
         return gr.skip() if now.counted is None or now.counted.analysis.edits else self.redraw(*stand)
 
-    def take_up(self, now: Stand, counted: CountedMicrograph) -> Updates:
+    def take_up(self, now: Stand, counted: CountedMicrograph, um_per_pixel: float | None) -> Updates:
         """Go on with the corrections of a picture that the page comes back to."""
-        if counted.given_scale(now.settings.um_per_pixel):
-            counted = counted.at_scale(now.settings.um_per_pixel)
+        if counted.given_scale(um_per_pixel):
+            counted = counted.at_scale(um_per_pixel)
         gr.Info(CORRECTIONS_ARE_BACK)
-        scale = {self.entry.um_per_pixel: counted.analysis.micrograph.um_per_pixel}
+        scale = {self.entry.um_per_pixel: write_scale(counted.analysis.micrograph.um_per_pixel)}
         return {**self.present(counted, now), **self.settings_of(counted), **scale}
 
     @clear_errors
@@ -374,7 +376,7 @@ class _CountTab:
         if counted is None:
             # Nothing is counted yet, or not any more: then the page must not show what the settings no longer fit.
             return {self.results.panel: gr.Column(visible=False)}
-        counted = counted.at_scale(wanted.um_per_pixel)
+        counted = counted.at_scale(read_scale(now.scale))
         is_relabelled = counted.analysis.settings != wanted.label_settings
         if is_relabelled and counted.analysis.edits:
             shown = {} if counted is now.counted else self.present(counted, now)

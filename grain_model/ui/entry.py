@@ -4,12 +4,15 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import gradio as gr
 from gradio.data_classes import ImageData
 
 from ..label_settings import METHODS
 from .settings import SENSITIVITY_RANGE, PageSettings
+
+FORMATS = "PNG, JPEG, TIFF, LSM, STK, SVS, BMP, WebP, GIF, PGM or PPM"
 
 
 @dataclass(frozen=True)
@@ -27,7 +30,7 @@ class Entry:
 
     image: gr.Image
     page: gr.Dropdown
-    um_per_pixel: gr.Number
+    um_per_pixel: gr.Textbox
     label_fields: LabelFields
     button: gr.Button
     gallery: gr.Gallery | None
@@ -43,7 +46,7 @@ def lay_out_picture() -> gr.Image:
         sources=["upload", "clipboard"],
         height=480,
         buttons=["fullscreen"],
-        placeholder="Drop a micrograph here, or click to choose one\nPNG, JPEG, TIFF, BMP, WebP; 8 or 16 bit",
+        placeholder=f"Drop a micrograph here, or click to choose one\n{FORMATS}; 8 or 16 bit",
         alt_text="The micrograph that is loaded",
         elem_id="micrograph",
         elem_classes="captioned",
@@ -66,9 +69,20 @@ def show_page(page: int = 0, pages: int = 1) -> gr.Dropdown:
     return gr.Dropdown(list(range(pages)), value=page, visible=pages > 1)
 
 
-def lay_out_scale() -> gr.Number:
+def lay_out_typed_number(**options: Any) -> gr.Textbox:
+    """Lay out a field for a number, which `read_number` reads.
+
+    A field of numbers would drop what it cannot take, such as a comma, without a word and leave another number.
+
+    Args:
+        options: Of `gr.Textbox`.
+    """
+    return gr.Textbox(max_lines=1, elem_classes="typed-number", **options)
+
+
+def lay_out_scale() -> gr.Textbox:
     """Lay out the scale."""
-    return gr.Number(
+    return lay_out_typed_number(
         label="Scale (µm per pixel)",
         info="Filled in where the file states it; empty means the file's own. "
         "Without a scale, sizes stay in pixels and there is no G.",

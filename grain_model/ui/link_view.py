@@ -6,6 +6,8 @@ from typing import Any
 
 import gradio as gr
 
+from ..scale import read_scale
+from .errors import clear_errors
 from .events import PRIVATE
 from .opened import OpenedMicrograph
 from .settings import PageSettings, write_link
@@ -42,10 +44,11 @@ def add_link_view(opened: gr.State, settings: list[gr.components.Component]) -> 
             elem_id="link",
         )
 
-    def write(file: OpenedMicrograph | None, *values: Any) -> gr.Textbox:
+    @clear_errors
+    def write(file: OpenedMicrograph | None, scale: str | None, *values: Any) -> gr.Textbox:
         example = file.example if file else None
         info = OWN_PICTURE if file and not example else EXAMPLE
-        return gr.Textbox(write_link(example, PageSettings(*values)), visible=True, info=info)
+        return gr.Textbox(write_link(example, PageSettings(read_scale(scale), *values)), visible=True, info=info)
 
     # What is written down there is out of date then.
     gr.on([opened.change, *(setting.change for setting in settings)], None, None, link, js="() => ''", **PRIVATE)

@@ -10,10 +10,11 @@ from typing import Any
 import gradio as gr
 from transformers import PreTrainedModel
 
-from . import pointer
+from . import file_kinds, pointer
 from .batch_tab import build_batch_tab
 from .count_tab import build_count_tab
 from .endpoints import add_endpoints
+from .scripts import TYPE_NUMBERS
 from .sharing import SharedExamples, add_sharing
 from .style import CSS, HEAD, THEME
 from .tools import answer_in_parts, wants_tools
@@ -69,7 +70,7 @@ def launch_page(
     settings = {
         "theme": THEME,
         "css": CSS + pointer.CSS,
-        "head": HEAD + pointer.SCRIPT,
+        "head": HEAD + pointer.SCRIPT + file_kinds.SCRIPT + TYPE_NUMBERS,
         "max_file_size": MAX_UPLOAD_BYTES,
         "footer_links": ["api"],
         "mcp_server": tools,

@@ -12,8 +12,10 @@ import numpy as np
 from gradio.events import Dependency
 
 from ..errors import ImageError, ScaleError
+from ..scale import read_number, write_scale
 from ..scale_suggestion import ScaleSuggestion, suggest_scale
 from .clicks import Point, clicked_point, draw_points, enlargement
+from .entry import lay_out_typed_number
 from .errors import clear_errors
 from .events import PRIVATE
 from .opened import OpenedMicrograph
@@ -54,12 +56,12 @@ class ScaleView:
         }
 
 
-def measured_scale(points: Sequence[Point], length_um: float | None) -> float:
+def measured_scale(points: Sequence[Point], length: str | None) -> float:
     """Scale from the two ends of a bar.
 
     Args:
         points: x and y in px.
-        length_um: The bar's length.
+        length: The bar's length in um, as it was typed.
 
     Returns:
         um per pixel.
@@ -72,10 +74,12 @@ def measured_scale(points: Sequence[Point], length_um: float | None) -> float:
             f"{len(set(points))} of the two ends of the scale bar {'is' if len(set(points)) == 1 else 'are'} set. "
             "Two different places are expected. Click both ends of the bar in the picture."
         )
+    length_um = read_number(length)
     if length_um is None or not np.isfinite(length_um) or length_um <= 0:
+        typed = "missing" if length_um is None else repr(length.strip()[:40])
         raise ScaleError(
-            f"The bar's length is {'missing' if length_um is None else f'{length_um:g} µm'}. A positive number of µm "
-            "is expected. Type what is printed beside the bar; 1 mm is 1000 µm, 500 nm is 0.5 µm."
+            f"The bar's length is {typed}. A positive number of µm is expected. Type what is printed beside "
+            "the bar; 1 mm is 1000 µm, 500 nm is 0.5 µm."
         )
     return float(length_um / np.hypot(*np.subtract(*points)))
 
@@ -91,7 +95,7 @@ def describe_suggestion(suggestion: ScaleSuggestion | None) -> str:
     )
 
 
-def add_scale_view(opened: gr.State, um_per_pixel: gr.Number) -> tuple[ScaleView, list[Dependency]]:
+def add_scale_view(opened: gr.State, um_per_pixel: gr.Textbox) -> tuple[ScaleView, list[Dependency]]:
     """Lay out the measurement, closed at first, and bind its events, inside the current `gr.Blocks`.
 
     Args:
@@ -110,7 +114,7 @@ def add_scale_view(opened: gr.State, um_per_pixel: gr.Number) -> tuple[ScaleView
             **CLICKED_PICTURE,
         )
         with gr.Row(elem_id="bar-row"):
-            length = gr.Number(
+            length = lay_out_typed_number(
                 label="Length of the bar (µm)", placeholder="as printed", min_width=140, elem_id="bar-length"
             )
             measure = gr.Button("Use this scale", min_width=140, size="md", elem_id="use-measured")
@@ -131,8 +135,8 @@ def add_scale_view(opened: gr.State, um_per_pixel: gr.Number) -> tuple[ScaleView
         return [_draw(file, points), found, points]
 
     @clear_errors
-    def use_measured(points: tuple[Point, ...], length_um: float | None) -> float:
-        return measured_scale(points, length_um)
+    def use_measured(points: tuple[Point, ...], length: str | None) -> str:
+        return write_scale(measured_scale(points, length))
 
     @clear_errors
     def suggest(file: OpenedMicrograph | None) -> list[Any]:
@@ -143,12 +147,10 @@ def add_scale_view(opened: gr.State, um_per_pixel: gr.Number) -> tuple[ScaleView
         return [describe_suggestion(suggestion), gr.Button(visible=found), suggestion.um_per_pixel if found else None]
 
     picture.select(click, [opened, view.points], [picture, state, view.points], show_progress="hidden", **PRIVATE)
-    # On the page's start a number without a value is shown as 0 until it is told so.
-    gr.on(None, lambda: None, None, length, **PRIVATE)
     read.click(suggest, opened, [state, accept, view.suggested], **PRIVATE)
     used = [
         measure.click(use_measured, [view.points, length], um_per_pixel, **PRIVATE),
-        accept.click(lambda scale: scale, view.suggested, um_per_pixel, **PRIVATE),
+        accept.click(write_scale, view.suggested, um_per_pixel, **PRIVATE),
     ]
     return view, used
 

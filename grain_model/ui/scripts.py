@@ -41,3 +41,10 @@ CLOSE_ERRORS = """() => {
   for (const close of document.querySelectorAll(".toast-body.error .toast-close")) close.click();
 }"""
 """Closes the errors of what was asked before; they stay until then, so that they can be read in peace."""
+
+TYPE_NUMBERS = """<script>
+addEventListener("pointerdown", ({ target }) => {
+  if (target.matches?.(".typed-number input")) target.inputMode = "decimal";
+}, true);
+</script>"""
+"""Has a phone show its keyboard of numbers, with the decimal sign of its language; gradio has no option for it."""

@@ -7,6 +7,7 @@ from collections.abc import Callable, Collection, Mapping
 from dataclasses import dataclass, fields, replace
 from urllib.parse import urlencode
 
+from ..analysis import EdgeRule
 from ..label_settings import DEFAULT_SETTINGS, METHODS, LabelSettings, Method
 from ..rendering import OVERLAY_STYLES, OverlayStyle
 from ..scale import LARGEST_SCALE, SMALLEST_SCALE
@@ -43,7 +44,7 @@ class PageSettings:
     min_grain_area: float | None = None
     show: OverlayStyle = "fill"
     opacity: float = 0.35
-    edge_rule: str = "all"
+    edge_rule: EdgeRule = "all"
     compare: bool = False
 
     @property

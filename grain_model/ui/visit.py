@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import Any
 
+from ..scale import read_number
 from .clicks import Point
 from .counted import CountedMicrograph
 from .settings import PageSettings
@@ -47,13 +48,24 @@ class Visit:
 
 @dataclass(frozen=True)
 class Stand:
-    """How a visitor's page stands, as the handlers of a count take it."""
+    """How a visitor's page stands, as the handlers of a count take it.
+
+    Attributes:
+        visit: Where the visitor is.
+        counted: The count that the page shows.
+        chosen: Label of the grain that is marked.
+        tool: Of the correction by hand.
+        pending: Points on the way to a correction.
+        scale: As it was typed; `read_scale` reads and checks it where it is used.
+        settings: With a scale that may be out of range, or nan for what is no number.
+    """
 
     visit: Visit
     counted: CountedMicrograph | None
     chosen: int | None
     tool: str
     pending: tuple[Point, ...]
+    scale: str | None
     settings: PageSettings
 
     @classmethod
@@ -64,7 +76,8 @@ class Stand:
         chosen: int | None,
         tool: str,
         pending: tuple[Point, ...],
+        scale: str | None,
         *settings: Any,
     ) -> Stand:
         """From the components' values; those of the settings come in the order of `PageSettings`."""
-        return cls(visit, counted, chosen, tool, pending, PageSettings(*settings))
+        return cls(visit, counted, chosen, tool, pending, scale, PageSettings(read_number(scale), *settings))
