@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import itertools
 
+import cv2
 import torch
 from threadpoolctl import threadpool_limits
 from torch.utils.data import DataLoader
 
 from train.datasets import TrainingSamples
 from train.fit_options import FitOptions
-from train.single_thread import use_one_thread
 
 
 class SamplePool:
@@ -75,5 +75,6 @@ class SamplePool:
 
 
 def _start_worker(_: int) -> None:
+    # Not `use_one_thread`, whose libraries would wait for threads that a copied process does not have.
     torch.set_num_threads(1)
-    use_one_thread()
+    cv2.setNumThreads(0)
