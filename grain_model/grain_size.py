@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from functools import partial
+from dataclasses import dataclass
+from functools import cached_property
 
 import numpy as np
 from scipy import stats
@@ -64,59 +65,92 @@ def grain_size(labels: np.ndarray, um_per_pixel: float | None = None) -> GrainSi
         MeasurementError: The label image has the wrong shape, type or range.
         ScaleError: `um_per_pixel` is not from 1e-6 to 1e6 um.
     """
-    labels = as_label_image(labels)
     um_per_pixel = as_scale(um_per_pixel)
-    labels, _, ids = relabel_sequential(labels)  # ids of other tools may run into the millions
-    area = np.bincount(labels.ravel())[1:].astype(float)
-    # Which grains the field's edge cuts must not depend on whether a boundary was drawn along it.
-    closed = close_boundaries(labels)
-    boxes = grain_boxes(closed)
-    is_cut = touches_edge(boxes, labels.shape)
-    # With the drawn boundaries, which take more of a small grain than of a large one.
-    closed_area = np.bincount(closed.ravel(), minlength=len(area) + 1)[1:].astype(float)
-
-    rectangle = count_rectangle(closed, boxes)
-    circle = count_circle(closed, boxes)
-    measured = field_dispersion(closed, boxes)
-    dispersion = 1.0 if measured is None else measured
-    source = "counting statistics, sqrt(n) as for grains from independent nuclei"
-    if measured is not None:
-        source = f"counting statistics, {measured:.2f} sqrt(n) from quadrats of the field"
-    # The edge of the field is known to a pixel, which shifts a count by as much; lattices scatter less than that.
-    rim = 1 / labels.shape[0] + 1 / labels.shape[1]
-
-    planimetric = partial(_planimetric_result, dispersion=dispersion, rim=rim, source=source, um_per_pixel=um_per_pixel)
-    grain_diameter = np.sqrt(labels.size / rectangle.equivalent) if rectangle.equivalent > 0 else float(labels.size)
-    heyn = tuple(count_intercepts(closed, line) for line in heyn_lines(labels.shape, HEYN_SPACING * grain_diameter))
-    abrams = tuple(count_intercepts(closed, line) for line in abrams_circles(labels.shape, grain_diameter))
-    # l goes with N_A^(-1/2): its relative scatter is at least half that of the number of grains.
-    least = COVERAGE_FACTOR * dispersion / np.sqrt(max(rectangle.equivalent, 1)) / 2
-    saltykov = planimetric("saltykov", rectangle)
+    labels, _, ids = relabel_sequential(as_label_image(labels))  # ids of other tools may run into the millions
+    field = _Field.of(labels, um_per_pixel)
+    diameter = np.sqrt(labels.size / field.grains.equivalent) if field.grains.equivalent > 0 else float(labels.size)
+    heyn = tuple(count_intercepts(field.closed, line) for line in heyn_lines(labels.shape, HEYN_SPACING * diameter))
+    abrams = tuple(count_intercepts(field.closed, line) for line in abrams_circles(labels.shape, diameter))
+    saltykov = _planimetric_result(field, "saltykov", field.grains)
     directions = count_directions(heyn)
     return GrainSize(
         saltykov=saltykov,
-        jeffries=planimetric("jeffries", circle),
-        mean_area=_mean_area(
-            area[~is_cut],
-            dispersion,
-            um_per_pixel,
-            (*_edge_flag(closed_area[~is_cut], boxes[~is_cut], labels.shape), *_drawn_boundary_flag(labels, closed)),
-        ),
-        heyn=_intercept_result("heyn", heyn, _blocks_of(heyn, labels.shape), "blocks", least, um_per_pixel),
-        abrams=_abrams_result(abrams, labels.shape, least, um_per_pixel),
-        ala=_largest_grain(np.asarray(ids)[1:], closed_area, is_cut, rectangle.equivalent, um_per_pixel),
-        duplex=duplex_hint(closed_area),
+        jeffries=_planimetric_result(field, "jeffries", count_circle(field.closed, field.boxes)),
+        mean_area=_mean_area(field),
+        heyn=_intercept_result(field, "heyn", heyn, _blocks_of(heyn, labels.shape), "blocks"),
+        abrams=_abrams_result(field, abrams),
+        ala=_largest_grain(field, np.asarray(ids)[1:]),
+        duplex=duplex_hint(field.closed_areas),
         um_per_pixel=um_per_pixel,
         directions=directions,
-        areas_px=closed_area,
+        areas_px=field.closed_areas,
         flags=(
-            *_field_flags(closed),
-            *_spread_flags(dispersion),
+            *_gap_flags(field),
+            *_spread_flags(field),
             *elongation_flags(directions),
             *_scale_flags(saltykov.G),
         ),
         test_lines={"heyn": heyn, "abrams": abrams},
     )
+
+
+@dataclass(frozen=True)
+class _Field:
+    """A label image with what the rules need of it.
+
+    Attributes:
+        labels: int32 (H, W), 1..n without gaps, as they were given.
+        closed: The same with drawn boundaries closed.
+        boxes: int64 (n, 4), the grains' bounding boxes in `closed`.
+        is_cut: bool (n,), whether the field's edge cuts a grain, whether or not a boundary was drawn along it.
+        grains: The grains as Saltykov counts them.
+        dispersion: Scatter of a count of grains in a field like this, as a multiple of sqrt(n).
+        source: What the dispersion comes from, in words.
+        um_per_pixel: Scale, None if unknown.
+    """
+
+    labels: np.ndarray
+    closed: np.ndarray
+    boxes: np.ndarray
+    is_cut: np.ndarray
+    grains: PlanimetricCount
+    dispersion: float
+    source: str
+    um_per_pixel: float | None
+
+    @classmethod
+    def of(cls, labels: np.ndarray, um_per_pixel: float | None) -> _Field:
+        """Close the boundaries and look at how the grains are spread."""
+        closed = close_boundaries(labels)
+        boxes = grain_boxes(closed)
+        measured = field_dispersion(closed, boxes)
+        source = "counting statistics, sqrt(n) as for grains from independent nuclei"
+        if measured is not None:
+            source = f"counting statistics, {measured:.2f} sqrt(n) from quadrats of the field"
+        return cls(
+            labels=labels,
+            closed=closed,
+            boxes=boxes,
+            is_cut=touches_edge(boxes, labels.shape),
+            grains=count_rectangle(closed, boxes),
+            dispersion=1.0 if measured is None else measured,
+            source=source,
+            um_per_pixel=um_per_pixel,
+        )
+
+    @cached_property
+    def areas(self) -> np.ndarray:
+        """Float (n,), px^2, inside of the drawn boundaries."""
+        return np.bincount(self.labels.ravel())[1:].astype(float)
+
+    @cached_property
+    def closed_areas(self) -> np.ndarray:
+        """Float (n,), px^2, with the drawn boundaries, which take more of a small grain than of a large one."""
+        return np.bincount(self.closed.ravel(), minlength=len(self.boxes) + 1)[1:].astype(float)
+
+    def count_half_width(self, count: float) -> float:
+        """Half width of the 95 % interval of the logarithm of a number of grains."""
+        return COVERAGE_FACTOR * self.dispersion / np.sqrt(count)
 
 
 def _log_interval(value: float | None, half_width: float | None) -> tuple[float, float] | None:
@@ -126,73 +160,72 @@ def _log_interval(value: float | None, half_width: float | None) -> tuple[float,
     return float(value * np.exp(-half_width)), float(value * np.exp(half_width))
 
 
-def _planimetric_result(
-    rule: str, counted: PlanimetricCount, *, dispersion: float, rim: float, source: str, um_per_pixel: float | None
-) -> RuleResult:
-    """Grains per area of a counted figure; the interval is `dispersion` sqrt(n), and `rim` for the figure's edge."""
+def _planimetric_result(field: _Field, rule: str, counted: PlanimetricCount) -> RuleResult:
+    """Grains per area of a counted figure."""
     count = counted.equivalent
+    half_width = None
+    if count >= MIN_GRAINS_FOR_INTERVAL:
+        # The edge of the field is known to a pixel, which shifts a count by as much; lattices scatter less than that.
+        height, width = field.labels.shape
+        half_width = field.count_half_width(count) + 1 / height + 1 / width
     density = count / counted.area_px if count > 0 else None
-    half_width = COVERAGE_FACTOR * dispersion / np.sqrt(count) + rim if count >= MIN_GRAINS_FOR_INTERVAL else None
     return RuleResult(
         rule=rule,
         value_px=density,
         interval_px=_log_interval(density, half_width),
         n=count,
-        ci_method=source,
-        um_per_pixel=um_per_pixel,
+        ci_method=field.source,
+        um_per_pixel=field.um_per_pixel,
         flags=DEFINITIONS[rule].too_few(count),
         n_inside=counted.inside,
         n_cut=counted.cut,
     )
 
 
-def _mean_area(areas: np.ndarray, dispersion: float, um_per_pixel: float | None, flags: tuple[str, ...]) -> RuleResult:
+def _mean_area(field: _Field) -> RuleResult:
     """E1382 mean area of whole grains; the interval is s / sqrt(n) of the areas or that of their number if wider."""
+    areas = field.areas[~field.is_cut]
     count = len(areas)
     mean = float(areas.mean()) if count else None
     interval = None
     if count >= MIN_GRAINS_FOR_INTERVAL:
         own = stats.t.ppf(0.975, count - 1) * areas.std(ddof=1) / mean / np.sqrt(count)
-        interval = _log_interval(mean, max(own, COVERAGE_FACTOR * dispersion / np.sqrt(count)))
+        interval = _log_interval(mean, max(own, field.count_half_width(count)))
     return RuleResult(
         rule="mean_area",
         value_px=mean,
         interval_px=interval,
         n=float(count),
         ci_method="the wider of t s / sqrt(n) over the grains' areas and counting statistics",
-        um_per_pixel=um_per_pixel,
-        flags=DEFINITIONS["mean_area"].too_few(count) + flags,
+        um_per_pixel=field.um_per_pixel,
+        flags=(*DEFINITIONS["mean_area"].too_few(count), *_edge_flag(field), *_drawn_boundary_flag(field)),
     )
 
 
-def _abrams_result(
-    lines: tuple[CountedLine, ...], shape: tuple[int, int], least: float, um_per_pixel: float | None
-) -> RuleResult:
+def _abrams_result(field: _Field, lines: tuple[CountedLine, ...]) -> RuleResult:
     placements = np.array([line.line.group for line in lines])
     if placements[-1] >= 3:  # four placements or more: their spread is the interval
         counts = np.bincount(placements, weights=[line.intercepts for line in lines])
         lengths = np.bincount(placements, weights=[line.length_px for line in lines])
-        return _intercept_result("abrams", lines, (counts, lengths), "placements", least, um_per_pixel)
-    return _intercept_result("abrams", lines, _blocks_of(lines, shape), "blocks", least, um_per_pixel)
+        return _intercept_result(field, "abrams", lines, (counts, lengths), "placements")
+    return _intercept_result(field, "abrams", lines, _blocks_of(lines, field.labels.shape), "blocks")
 
 
 def _intercept_result(
+    field: _Field,
     rule: str,
     lines: tuple[CountedLine, ...],
     parts: tuple[np.ndarray, np.ndarray],
     parts_name: str,
-    least: float,
-    um_per_pixel: float | None,
 ) -> RuleResult:
     """Mean lineal intercept of counted lines, with the scatter of crossings per length over parts of the field.
 
     Args:
+        field: Where they were counted.
         rule: Name of the rule.
         lines: The counted lines.
         parts: Crossings and lengths in px of the parts, each (k,).
         parts_name: What the parts are, for the interval's source.
-        least: Smallest half width of the interval of log l.
-        um_per_pixel: Scale.
     """
     intercepts = float(sum(line.intercepts for line in lines))
     length = float(sum(line.length_px for line in lines))
@@ -203,6 +236,8 @@ def _intercept_result(
         # Ratio estimator: the residuals of the counts about their common rate.
         residuals = counts - lengths * counts.sum() / lengths.sum()
         scatter = np.sqrt((residuals**2).sum() * len(counts) / (len(counts) - 1)) / counts.sum()
+        # l goes with N_A^(-1/2): its relative scatter is at least half that of the number of grains.
+        least = field.count_half_width(max(field.grains.equivalent, 1)) / 2
         half_width = max(least, stats.t.ppf(0.975, len(counts) - 1) * scatter)
     intercept = length / intercepts if intercepts > 0 else None
     source = f"spread of the intercepts over {len(counts)} {parts_name} of the field, or half that of the grain count"
@@ -212,7 +247,7 @@ def _intercept_result(
         interval_px=_log_interval(intercept, half_width),
         n=intercepts,
         ci_method=source,
-        um_per_pixel=um_per_pixel,
+        um_per_pixel=field.um_per_pixel,
         flags=DEFINITIONS[rule].too_few(intercepts),
     )
 
@@ -232,32 +267,32 @@ def _blocks_of(lines: tuple[CountedLine, ...], shape: tuple[int, int]) -> tuple[
     return counts, lengths
 
 
-def _largest_grain(
-    ids: np.ndarray, area: np.ndarray, is_cut: np.ndarray, count: float, um_per_pixel: float | None
-) -> AlaGrain | None:
-    """The largest grain and whether it is as-large-as (ASTM E930), against the mean area of `count` grains."""
-    if len(area) == 0:
+def _largest_grain(field: _Field, ids: np.ndarray) -> AlaGrain | None:
+    """The largest grain, by the ids that were given, and whether it is as-large-as (ASTM E930)."""
+    areas, um_per_pixel = field.closed_areas, field.um_per_pixel
+    if len(areas) == 0:
         return None
-    largest = int(area.argmax())
+    largest = int(areas.argmax())
     return AlaGrain(
         label=int(ids[largest]),
-        area_px=float(area[largest]),
-        G=None if um_per_pixel is None else MEAN_AREA.G(area[largest], um_per_pixel),
-        touches_edge=bool(is_cut[largest]),
-        **judge_largest(area, count),
+        area_px=float(areas[largest]),
+        G=None if um_per_pixel is None else MEAN_AREA.G(areas[largest], um_per_pixel),
+        touches_edge=bool(field.is_cut[largest]),
+        **judge_largest(areas, field.grains.equivalent),
     )
 
 
-def _edge_flag(areas: np.ndarray, boxes: np.ndarray, shape: tuple[int, int]) -> tuple[str, ...]:
+def _edge_flag(field: _Field) -> tuple[str, ...]:
     """Flag of what is missing because large grains reach the edge more often than small ones.
 
-    A whole grain of w x h px is seen whole at (W - w)(H - h) places of a field, so weighting each by the inverse gives
-    the mean area without that bias (Miles 1974, Lantuejoul 1978).
+    A grain of w x h px is seen whole at (W - w)(H - h) places of a field, so weighting each by the inverse gives the
+    mean area without that bias (Miles 1974, Lantuejoul 1978).
     """
-    rows, columns = (boxes[:, 2:] - boxes[:, :2]).T
-    places = (shape[0] - rows) * (shape[1] - columns)
-    if len(areas) < MIN_GRAINS_FOR_INTERVAL or places.min() <= 0:
+    areas, boxes = field.closed_areas[~field.is_cut], field.boxes[~field.is_cut]
+    if len(areas) < MIN_GRAINS_FOR_INTERVAL:
         return ()
+    # A whole grain is smaller than the field by a pixel on each side at least.
+    places = np.prod(field.labels.shape - (boxes[:, 2:] - boxes[:, :2]), axis=1)
     shift = np.log2(np.average(areas, weights=1 / places) / areas.mean())
     if shift <= FLAGGED_EDGE_BIAS:
         return ()
@@ -267,8 +302,8 @@ def _edge_flag(areas: np.ndarray, boxes: np.ndarray, shape: tuple[int, int]) -> 
     )
 
 
-def _drawn_boundary_flag(labels: np.ndarray, closed: np.ndarray) -> tuple[str, ...]:
-    grains, tessellated = np.count_nonzero(labels), np.count_nonzero(closed)
+def _drawn_boundary_flag(field: _Field) -> tuple[str, ...]:
+    grains, tessellated = np.count_nonzero(field.labels), np.count_nonzero(field.closed)
     if grains == 0 or (tessellated - grains) / tessellated <= BOUNDARY_SHARE:
         return ()
     shift = np.log2(tessellated / grains)
@@ -278,20 +313,8 @@ def _drawn_boundary_flag(labels: np.ndarray, closed: np.ndarray) -> tuple[str, .
     )
 
 
-def _spread_flags(dispersion: float) -> tuple[str, ...]:
-    if dispersion <= FLAGGED_DISPERSION:
-        return ()
-    return ("fine and coarse grains are unevenly spread over the field, so its intervals are too narrow: add fields",)
-
-
-def _scale_flags(G: float | None) -> tuple[str, ...]:
-    if G is None or PLAUSIBLE_G[0] <= G <= PLAUSIBLE_G[1]:
-        return ()
-    return (f"G {G:.1f} means grains that no micrograph shows: check the scale, in um per pixel",)
-
-
-def _field_flags(closed: np.ndarray) -> tuple[str, ...]:
-    gaps = 1 - np.count_nonzero(closed) / closed.size
+def _gap_flags(field: _Field) -> tuple[str, ...]:
+    gaps = 1 - np.count_nonzero(field.closed) / field.closed.size
     if gaps == 1:
         return ("no grains in the field",)
     if gaps <= FLAGGED_GAPS:
@@ -300,3 +323,15 @@ def _field_flags(closed: np.ndarray) -> tuple[str, ...]:
         f"{gaps:.0%} of the field is no grain; grains per area count the whole field, so their G reads coarser than "
         "that of the intercepts, which leave gaps out",
     )
+
+
+def _spread_flags(field: _Field) -> tuple[str, ...]:
+    if field.dispersion <= FLAGGED_DISPERSION:
+        return ()
+    return ("fine and coarse grains are unevenly spread over the field, so its intervals are too narrow: add fields",)
+
+
+def _scale_flags(G: float | None) -> tuple[str, ...]:
+    if G is None or PLAUSIBLE_G[0] <= G <= PLAUSIBLE_G[1]:
+        return ()
+    return (f"G {G:.1f} means grains that no micrograph shows: check the scale, in um per pixel",)
