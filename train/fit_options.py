@@ -156,7 +156,7 @@ def add_options(parser: argparse.ArgumentParser) -> None:
     add("--self-trained", "folder with images/ and instances/ labelled by an earlier model", type=Path)
     add("--self-trained-share", "share of what an earlier model labelled, where it is given", type=share)
     add("--weak-share", "share of 316l/ with its weak labels", type=share)
-    add("--pseudo-only", "the seed's game: train on its pseudo masks alone", action="store_true")
+    add("--pseudo-only", "train on the pseudo masks of 316l/ alone, as the seed project did", action="store_true")
     add("--real-only", "no synthetic micrographs (for the ablation)", action="store_true")
     add("--no-detail", "no detail branch (for the ablation)", action="store_true")
     add("--backbone", "Hub id or folder of a Dinov2 model: its weights, frozen")
