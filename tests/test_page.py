@@ -24,10 +24,11 @@ from grain_model.correction import Edit
 from grain_model.counting import count_grains
 from grain_model.micrograph import read_micrograph
 from grain_model.ui import build_page
-from grain_model.ui import count_tab as count_tab_module
+from grain_model.ui import count_handlers as handlers_module
 from grain_model.ui.card import describe_count
 from grain_model.ui.correction_view import undo
-from grain_model.ui.count_tab import CORRECTED_MEANWHILE, _CountTab
+from grain_model.ui.count_handlers import CORRECTED_MEANWHILE
+from grain_model.ui.count_tab import _CountTab
 from grain_model.ui.counted import archive_analysis
 from grain_model.ui.examples import list_examples
 from grain_model.ui.grain_table import grain_table
@@ -338,7 +339,7 @@ def test_the_scale_of_one_picture_is_not_given_to_the_grains_of_another(site, tm
     path = str(write_grid(tmp_path / "steel.png", 2, 2))
     counted = archive_analysis(path, count_grains(path, model=site.model))
     with gr.Blocks():
-        tab = _CountTab([], site.model)
+        tab = _CountTab([], site.model).handlers
     same, other, none = (
         tab.redraw(Visit(picture), counted, None, "delete", (), "2", *OTHER_SETTINGS)
         for picture in (path, "other.png", "")
@@ -369,17 +370,17 @@ def test_corrections_made_while_the_picture_is_counted_again_stay(site, tmp_path
     path = str(write_grid(tmp_path / "steel.png", 4, 5))
     first = archive_analysis(path, count_grains(path, model=site.model))
     with gr.Blocks():
-        tab = _CountTab([], site.model)
+        tab = _CountTab([], site.model).handlers
     visit, settings = Visit(path), ("", *OTHER_SETTINGS)
     tab.present(first, Stand.of(visit, None, None, "delete", (), *settings))
-    work = getattr(count_tab_module, while_doing)
+    work = getattr(handlers_module, while_doing)
 
     def work_while_corrected(*given, **options):
         tab.correct(first, Stand.of(visit, first, None, "delete", (), *settings), Edit("delete", ((10.0, 10.0),)))
         return work(*given, **options)
 
     told = []
-    monkeypatch.setattr(count_tab_module, while_doing, work_while_corrected)
+    monkeypatch.setattr(handlers_module, while_doing, work_while_corrected)
     monkeypatch.setattr(gr, "Info", told.append)
     answer = tab.count_file(path, None, visit, first, None, "delete", (), *settings)
     assert answer == gr.skip() and len(visit.shown.analysis.edits) == 1
@@ -390,7 +391,7 @@ def test_a_wrong_scale_does_not_lose_the_corrections_of_a_picture_that_the_page_
     path = str(write_grid(tmp_path / "steel.png", 4, 5))
     counted = archive_analysis(path, count_grains(path, model=site.model))
     with gr.Blocks():
-        tab = _CountTab([], site.model)
+        tab = _CountTab([], site.model).handlers
     visit = Visit(path)
     visit.leave(counted.correct([Edit("delete", ((10.0, 10.0),))]))
     with pytest.raises(gr.Error, match="The scale is &#x27;370nm&#x27;"):
@@ -408,7 +409,7 @@ def test_a_smallest_grain_of_0_keeps_all(site, tmp_path):
     Image.fromarray(drawn).save(path)
     counted = archive_analysis(path, count_grains(path, model=site.model))
     with gr.Blocks():
-        tab = _CountTab([], site.model)
+        tab = _CountTab([], site.model).handlers
     redrawn = tab.redraw(Visit(path), counted, None, "delete", (), *vars(PageSettings(min_grain_area=0)).values())
     assert counted.analysis.count == 3 and redrawn[tab.results.counted].analysis.count == 4
 
@@ -431,7 +432,7 @@ def test_what_a_browser_would_show_black_is_shown_stretched(tmp_path):
 
 def test_a_page_whose_count_is_gone_says_so_and_hides_what_no_longer_fits(site):
     with gr.Blocks():
-        tab = _CountTab([], site.model)
+        tab = _CountTab([], site.model).handlers
     stand = (Visit(), None, None, "delete", (), "2", *OTHER_SETTINGS)
     assert not tab.redraw(*stand)[tab.results.panel].visible
     for change in (tab.show_again, tab.clear_points, tab.confirm, tab.stepping(undo), tab.discard):
