@@ -335,6 +335,16 @@ def test_a_redraw_at_work_is_dropped_with_its_picture(page, tmp_path, monkeypatc
     assert not page.locator("#results").is_visible()
 
 
+def test_what_is_typed_while_a_file_is_read_is_kept(site, tmp_path):
+    without, stated = write_grid(tmp_path / "steel.png", 2, 2), tmp_path / "field.tif"
+    tifffile.imwrite(stated, draw_grid(2, 2), imagej=True, resolution=(2.0, 2.0), metadata={"unit": "um"})
+    with gr.Blocks():
+        tab = _CountTab([], site.model).handlers
+    field = tab.entry.um_per_pixel
+    assert field not in tab.open_file(str(without), "") and field not in tab.open_file(str(stated), "0,37")
+    assert tab.open_file(str(stated), "")[field] == "0.5"
+
+
 def test_the_scale_of_one_picture_is_not_given_to_the_grains_of_another(site, tmp_path):
     path = str(write_grid(tmp_path / "steel.png", 2, 2))
     counted = archive_analysis(path, count_grains(path, model=site.model))

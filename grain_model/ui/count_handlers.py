@@ -83,13 +83,16 @@ class CountHandlers:
     def open_file(self, path: str, scale: str | None, example: str | None = None, page: int = 0) -> Updates:
         """Show a file and its scale, unless one is typed."""
         file = open_micrograph(path, page, example)
-        return {
+        shown = {
             self.entry.image: file.shown,
             self.entry.page: show_page(file.page, file.pages),
-            self.entry.um_per_pixel: write_scale(file.um_per_pixel) if read_number(scale) is None else scale,
             self.opened: file,
             **self.scale_view.show(file),
         }
+        # Else the field is left alone, where a scale may be typed while the file is read.
+        if file.um_per_pixel is not None and read_number(scale) is None:
+            shown[self.entry.um_per_pixel] = write_scale(file.um_per_pixel)
+        return shown
 
     def open_page(
         self,
@@ -103,9 +106,10 @@ class CountHandlers:
         if file is None:
             return gr.skip()
         # Before the page is left, which a page that cannot be read must not do.
-        given = None if read_number(scale) == file.um_per_pixel else scale
+        given = "" if read_number(scale) == file.um_per_pixel else scale
         shown = self.open_file(file.path, given, page=page)
-        return {**self.forget(visit, counted, str(ImagePage(Path(file.path), page))), **shown}
+        left = self.forget(visit, counted, str(ImagePage(Path(file.path), page)))
+        return {**left, self.entry.um_per_pixel: given, **shown}
 
     def open_example(
         self, choice: gr.SelectData, visit: Visit, counted: CountedMicrograph | None, scale: str | None
