@@ -100,10 +100,10 @@ def close_boundaries(labels: np.ndarray) -> np.ndarray:
     distance, nearest = cv2.distanceTransformWithLabels(
         outside.astype(np.uint8), cv2.DIST_L2, 5, labelType=cv2.DIST_LABEL_PIXEL
     )
+    inside = labels[~outside]
     grain_of_source = np.zeros(nearest.max() + 1, dtype=np.int32)
-    grain_of_source[nearest[~outside]] = labels[~outside]
-    n_grains = np.count_nonzero(np.bincount(labels[~outside]))
-    reach = max(LEAST_REACH, REACH * math.sqrt(np.count_nonzero(labels) / n_grains))
+    grain_of_source[nearest[~outside]] = inside
+    reach = max(LEAST_REACH, REACH * math.sqrt(len(inside) / np.count_nonzero(np.bincount(inside))))
     deep = distance > reach
     if deep.any():
         from_deep = cv2.distanceTransform((~deep).astype(np.uint8), cv2.DIST_L2, 5)
