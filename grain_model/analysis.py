@@ -7,20 +7,21 @@ from collections.abc import Callable, Iterable
 from dataclasses import asdict, dataclass, field, replace
 from functools import cached_property
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any, Literal, get_args
 
 import numpy as np
 import pandas as pd
 
 from .canonical_scale import predict_at_canonical_scale
 from .correction import Edit, replay
+from .errors import MeasurementError
 from .expected_accuracy import ExpectedAccuracy, expected_accuracy
 from .grain_size import grain_size
 from .grain_size_result import GrainSize, RuleResult
 from .image_processing_grain import standardize
 from .instances import BOUNDARY, label_grains, resample
 from .json_file import save_json
-from .label_settings import DEFAULT_SETTINGS, LabelSettings, Method
+from .label_settings import DEFAULT_SETTINGS, LabelSettings
 from .label_tiff import write_label_tiff
 from .measurement import measure_grains, um_column, with_units
 from .micrograph import Micrograph
@@ -92,7 +93,13 @@ class GrainAnalysis:
 
         Returns:
             The number, and the grain size that goes with it: by Saltykov's rule, or whole grains by their mean area.
+
+        Raises:
+            MeasurementError: If there is no such rule.
         """
+        if edge_rule not in get_args(EdgeRule):
+            known = ", ".join(map(repr, get_args(EdgeRule)))
+            raise MeasurementError(f"The edge rule {edge_rule!r} is unknown. One of {known} is expected. Choose one.")
         sizes = self.grain_size
         if edge_rule == "whole":
             return int((~self.table["touches_edge"]).sum()), sizes.mean_area
@@ -206,29 +213,36 @@ class GrainAnalysis:
         )
         return mark_grains(drawn, self.labels, self.corrected_ids, CORRECTED_COLOUR)
 
-    def relabel(
-        self,
-        *,
-        method: Method = DEFAULT_SETTINGS.method,
-        boundary_sensitivity: float = DEFAULT_SETTINGS.boundary_sensitivity,
-        min_grain_area: float | None = None,
-    ) -> GrainAnalysis:
+    def relabel(self, **changes: Any) -> GrainAnalysis:
         """Draw the labels anew from the same maps, without running the network.
 
         Args:
-            method: See `LabelSettings`.
-            boundary_sensitivity: See `LabelSettings`.
-            min_grain_area: See `LabelSettings`.
+            changes: Attributes of `LabelSettings`; those that are left out stay as they are.
 
         Returns:
             A new analysis of the same micrograph, without corrections; this one stays as it is.
 
         Raises:
             MeasurementError: If a setting does not fit; see `LabelSettings`.
+            TypeError: If there is no such setting.
         """
-        settings = LabelSettings(method, boundary_sensitivity, min_grain_area)
+        settings = replace(self.settings, **changes)
         drawn = _labelled(self.micrograph, self.maps, settings)
         return replace(self, settings=settings, edits=(), corrected_ids=(), colour_numbers=None, **drawn)
+
+    def with_scale(self, um_per_pixel: float | None) -> GrainAnalysis:
+        """Measure the same grains at another scale.
+
+        Args:
+            um_per_pixel: Scale in um per pixel; `None` for the file's own, or none.
+
+        Returns:
+            A new analysis; this one stays as it is.
+
+        Raises:
+            ScaleError: If it is not a number from 1e-6 to 1e6.
+        """
+        return replace(self, micrograph=self.micrograph.with_scale(um_per_pixel))
 
     def correct(self, edits: Iterable[Edit]) -> GrainAnalysis:
         """Correct the grains by hand; everything measured follows.

@@ -62,7 +62,12 @@ def add_image_arguments(parser: argparse.ArgumentParser) -> None:
         metavar="N",
         help="page of a TIFF or frame of an animation, from 0, or `all`, each as an image; default: the first",
     )
-    parser.add_argument("--method", choices=METHODS, default=DEFAULT_SETTINGS.method, help="default: %(default)s")
+    parser.add_argument(
+        "--method",
+        choices=METHODS,
+        default=DEFAULT_SETTINGS.method,
+        help="watershed separates grains that touch, components does not; default: %(default)s",
+    )
     parser.add_argument(
         "--boundary-sensitivity",
         type=share,
@@ -73,8 +78,9 @@ def add_image_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--min-grain-area",
         type=non_negative_number,
-        metavar="PX",
-        help="smallest grain; what is smaller joins a neighbour; default: by the image's own grains",
+        metavar="PX2",
+        help="area of the smallest grain in px^2; smaller pieces join a neighbour or are left out; default: by the "
+        "image's own grains; 0 keeps all",
     )
     parser.add_argument("--quiet", action="store_true", help="no progress bar")
 

@@ -59,6 +59,7 @@ class Edit:
             raise CorrectionError(
                 f"The correction {self.kind!r} is unknown. One of {', '.join(EDIT_KINDS)} is expected. Choose one."
             )
+        object.__setattr__(self, "points", _as_places(self.points))
         least, most = POINTS_NEEDED[self.kind]
         if len(self.points) < least or (most is not None and len(self.points) > most):
             number = f"{least}" if most == least else f"at least {least}"
@@ -66,16 +67,24 @@ class Edit:
                 f"There {'is 1 point' if len(self.points) == 1 else f'are {len(self.points)} points'}. "
                 f"To {self.kind}, {number} {'is' if least == 1 else 'are'} expected. Set the points in the picture."
             )
-        if not all(len(point) == 2 and np.isfinite(point).all() for point in self.points):
-            raise CorrectionError(
-                f"The points {self.points} are no places in the picture. A finite x and y in px each are expected. Set "
-                "the points in the picture."
-            )
-        object.__setattr__(self, "points", tuple((float(x), float(y)) for x, y in self.points))
 
     def to_dict(self) -> dict[str, Any]:
         """The edit as plain values for JSON."""
         return {"kind": self.kind, "points": [list(point) for point in self.points]}
+
+
+def _as_places(points: Any) -> tuple[tuple[float, float], ...]:
+    """Check that each point is a finite x and y."""
+    try:
+        places = np.array(points, dtype=float)
+    except (TypeError, ValueError):
+        places = np.array(np.nan)
+    if places.size and (places.ndim != 2 or places.shape[1] != 2) or not np.isfinite(places).all():
+        raise CorrectionError(
+            f"The points {points!r} are no places in the picture. A sequence of places is expected, a finite x and y "
+            "in px each, such as ((120, 80),) for one. Write them so, or set the points in the picture."
+        )
+    return tuple((x, y) for x, y in places.tolist())
 
 
 @dataclass(frozen=True)

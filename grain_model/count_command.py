@@ -30,7 +30,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         type=Path,
         metavar="DIR",
         help="write DIR/<file name>/ for each image (mask.png, overlay.png, labels.tif, grains.csv, summary.json) "
-        "and about all of them DIR/summary.csv, a row a file, and DIR/summary.json, with their mean",
+        "and about all of them DIR/summary.csv, a row a file, DIR/grain_size.csv, a row a file and rule and their "
+        "mean, and DIR/summary.json",
     )
     parser.add_argument("--json", action="store_true", help="print one JSON document instead of lines")
 

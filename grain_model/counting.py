@@ -12,7 +12,7 @@ from .analysis import GrainAnalysis, analyze
 from .errors import ModelError
 from .label_settings import DEFAULT_SETTINGS, LabelSettings, Method
 from .loading import is_onnx_file, load_model
-from .micrograph import Micrograph, read_micrograph
+from .micrograph import as_micrograph
 from .onnx_backend import OnnxNetwork, load_onnx
 from .weights_origin import describe_weights
 
@@ -24,6 +24,7 @@ def count_grains(
     um_per_pixel: float | None = None,
     model: str | os.PathLike | PreTrainedModel | OnnxNetwork | None = None,
     *,
+    page: int | None = None,
     method: Method = DEFAULT_SETTINGS.method,
     boundary_sensitivity: float = DEFAULT_SETTINGS.boundary_sensitivity,
     min_grain_area: float | None = None,
@@ -37,6 +38,7 @@ def count_grains(
         um_per_pixel: Scale in um per pixel; wins over one found in the file.
         model: Folder, Hub id or a loaded model; `None` uses the embedded weights, with no network. A file that
             `export_onnx` wrote, or what `load_onnx` returned, runs by onnxruntime whatever the backend.
+        page: Which page of a TIFF or frame of an animation, from 0; left out, it is the first.
         method: `"watershed"` separates grains that touch, `"components"` is plain connected components.
         boundary_sensitivity: 0 to 1; higher draws boundaries from weaker evidence, so it splits more.
         min_grain_area: See `LabelSettings`.
@@ -55,9 +57,7 @@ def count_grains(
         ModelError: If the model cannot be loaded, or the backend is unknown or not installed.
     """
     settings = LabelSettings(method, boundary_sensitivity, min_grain_area)
-    micrograph = image if isinstance(image, Micrograph) else read_micrograph(image, um_per_pixel)
-    if micrograph is image and um_per_pixel is not None:
-        micrograph = micrograph.with_scale(um_per_pixel)
+    micrograph = as_micrograph(image, um_per_pixel, page)
     network, weights = load_network(model, backend)
     return analyze(micrograph, network, weights, settings, progress)
 

@@ -21,7 +21,6 @@ from .errors import MeasurementError
 from .json_file import save_json
 from .measurement import column_unit, with_units
 from .outlines import pixel_on_the_left, signed_area, simple_rings, trace_outlines
-from .version import __version__
 
 
 def write_xlsx(analysis: GrainAnalysis, path: str | os.PathLike) -> None:
@@ -30,14 +29,13 @@ def write_xlsx(analysis: GrainAnalysis, path: str | os.PathLike) -> None:
     Where grains were corrected by hand, there is a sheet `corrections` with one row a correction.
     """
     origin = _origin(analysis)
-    corrections = origin.pop("corrections")
-    edits = corrections.pop("edits")
-    origin |= corrections
-    items = [(key, _cell(value)) for key, value in origin.items()]
+    edits = origin["corrections"].pop("edits")
+    # `settings.method` and the like.
+    items = pd.json_normalize(origin).iloc[0].items()
     sheets = {
         "grains": with_units(analysis.table),
         "grain size": analysis.grain_size.to_frame(),
-        "origin": pd.DataFrame(items, columns=["item", "value"]),
+        "origin": pd.DataFrame([(key, _cell(value)) for key, value in items], columns=["item", "value"]),
     }
     if edits:
         # A cell holds 32,767 characters at most, so no cell holds them all.
@@ -54,11 +52,9 @@ def write_xlsx(analysis: GrainAnalysis, path: str | os.PathLike) -> None:
 
 
 def write_json(analysis: GrainAnalysis, path: str | os.PathLike) -> None:
-    """Everything but the pixels: origin, grain size by every rule, one object a grain, and the unit of each column."""
+    """Everything but the pixels: the summary, one object a grain, and the unit of each column."""
     content = {
-        **_origin(analysis),
-        "count": len(analysis.table),
-        "grain_size": analysis.grain_size.to_dict(),
+        **analysis.summary(),
         "units": {name: column_unit(name) for name in analysis.table.columns},
         "grains": _records(analysis.table),
     }
@@ -224,22 +220,6 @@ def _records(table: pd.DataFrame) -> list[dict[str, Any]]:
     ]
 
 
-_ORIGIN = (
-    *("weights", "settings", "corrections", "mean_confidence", "expected_accuracy", "warnings", "quality_flags"),
-)
-
-
 def _origin(analysis: GrainAnalysis) -> dict[str, Any]:
-    """Where the numbers come from, and what makes them doubtful."""
-    height, width = analysis.labels.shape
-    summary = analysis.summary()
-    return {
-        "image": analysis.name,
-        "height_px": height,
-        "width_px": width,
-        "field_px": analysis.field_box,
-        "um_per_pixel": analysis.um_per_pixel,
-        "scale_source": analysis.scale_source,
-        "software": f"grain_model {__version__}",
-        **{key: summary[key] for key in _ORIGIN},
-    }
+    """Where the numbers come from, and what makes them doubtful: the summary without the grain size."""
+    return {key: value for key, value in analysis.summary().items() if key != "grain_size"}

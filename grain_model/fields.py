@@ -11,11 +11,12 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
+import pandas as pd
 
 from .errors import GrainError, printable
 from .failures import Failure
 from .field_mean import average_fields
-from .grain_size_result import GrainSize
+from .grain_size_result import FRAME_COLUMNS, GrainSize
 from .image_listing import ImagePage
 from .json_file import save_json
 from .result_folder import clear_results, prepare_folder
@@ -28,6 +29,8 @@ SUMMARY_COLUMNS = (
     "folder",
     "count",
     "G_saltykov",
+    "G_low",
+    "G_high",
     "expected_f1",
     "um_per_pixel",
     "scale_source",
@@ -178,8 +181,9 @@ def mean_of_counted(fields: Sequence[CountedField]) -> GrainSize:
 def write_fields(folder: Path, fields: Sequence[CountedField], failures: Sequence[Failure]) -> None:
     """Write what a batch gave beside the images' own folders.
 
-    `summary.csv` has a row an image, those that failed last, with the reason; `summary.json` holds what
-    `describe_fields` collects.
+    `summary.csv` has a row an image, those that failed last, with the reason; `grain_size.csv` a row an image and rule,
+    and last, if there is one, of their mean; `summary.json` holds what `describe_fields` collects. The files are named
+    in `MEAN_FILES`.
 
     Args:
         folder: Where to, which exists.
@@ -191,6 +195,17 @@ def write_fields(folder: Path, fields: Sequence[CountedField], failures: Sequenc
     rows = [_summary_row(field) for field in fields]
     rows += [[failure.file, *[""] * (len(SUMMARY_COLUMNS) - 2), failure.reason] for failure in failures]
     write_table(folder / "summary.csv", SUMMARY_COLUMNS, rows)
+    _grain_sizes(fields).to_csv(folder / "grain_size.csv", index=False)
+
+
+def _grain_sizes(fields: Sequence[CountedField]) -> pd.DataFrame:
+    """Grain size by every rule, of each field and of their mean."""
+    sizes = [(field.file, field.grain_size) for field in fields]
+    if len(fields) > 1:
+        with suppress(GrainError):  # no mean, for a reason that `describe_fields` gives
+            sizes.append((f"mean of {len(fields)} fields", mean_of_counted(fields)))
+    rows = [{"file": name, **row} for name, size in sizes for row in size.to_frame().to_dict("records")]
+    return pd.DataFrame(rows, columns=["file", *FRAME_COLUMNS])
 
 
 def write_table(path: Path, columns: Sequence[str], rows: Iterable[Sequence[Any]]) -> None:
@@ -206,6 +221,7 @@ def _summary_row(field: CountedField) -> list[Any]:
         field.folder,
         field.count,
         field.grain_size.saltykov.G,
+        *(field.grain_size.saltykov.ci95 or (None, None)),
         round(expected["f1"], 2) if expected else None,
         scale["um_per_pixel"],
         scale["source"],

@@ -131,7 +131,7 @@ RULES = tuple(DEFINITIONS)
 
 # Columns of the table of all rules.
 FRAME_COLUMNS = (
-    *("rule", "standard", "quantity", "value", "unit", "G", "G_low", "G_high"),
+    *("rule", "standard", "quantity", "value", "value_low", "value_high", "unit", "G", "G_low", "G_high"),
     *("relative_accuracy_percent", "n", "n_inside", "n_cut", "interval_from", "flags"),
 )
 
@@ -319,12 +319,16 @@ class GrainSize:
         return None if self.N_A_mm2 is None else float(np.log2(self.N_A_mm2 / 8))
 
     def to_frame(self) -> pd.DataFrame:
-        """One row a rule: standard, quantity, value, unit, G, its interval, %RA, counts, interval's source, flags."""
+        """One row a rule: what it measures and its 95 % interval, G and its interval, %RA, counts and flags.
+
+        Columns: FRAME_COLUMNS; `value`, `value_low` and `value_high` are in `unit`.
+        """
         rows = []
         for result in self.rules:
-            low, high = result.ci95 or (None, None)
-            row = {"rule": result.rule, "G_low": low, "G_high": high, **result.to_dict()}
-            rows.append(row | {"flags": "; ".join(result.flags)})
+            ends = {}
+            for name, interval in (("value", result.interval), ("G", result.ci95)):
+                ends[f"{name}_low"], ends[f"{name}_high"] = interval or (None, None)
+            rows.append({"rule": result.rule, **ends, **result.to_dict(), "flags": "; ".join(result.flags)})
         return pd.DataFrame(rows, columns=FRAME_COLUMNS)
 
     def to_dict(self) -> dict[str, Any]:

@@ -344,7 +344,7 @@ def check_size(shape: tuple[int, int], max_pixels: int) -> None:
         )
     if math.prod(shape) > max_pixels:
         raise ImageError(
-            f"The image has {math.prod(shape) / 1e6:.0f} million pixels. At most {max_pixels / 1e6:.0f} million are "
+            f"The image has {math.prod(shape) / 1e6:.9g} million pixels. At most {max_pixels / 1e6:g} million are "
             "expected. Cut it into parts, or make it smaller."
         )
 

@@ -18,8 +18,8 @@ class LabelSettings:
     Attributes:
         method: `"watershed"` separates grains that touch, `"components"` is plain connected components.
         boundary_sensitivity: 0 to 1; higher draws boundaries from weaker evidence, so it splits more.
-        min_grain_area: Smallest grain, px; what is smaller joins a neighbour, and with `"components"` is left out.
-            `None` follows the image's own grain size.
+        min_grain_area: Area of the smallest grain, px^2; what is smaller joins a neighbour, and with `"components"` is
+            left out. `None` follows the image's own grain size.
 
     Raises:
         MeasurementError: If the method is unknown, the sensitivity is outside 0 to 1 or the area is no area.
@@ -41,7 +41,7 @@ class LabelSettings:
         area = self.min_grain_area
         if area is not None and (not isinstance(area, Real) or not 0 <= area < math.inf):
             raise MeasurementError(
-                f"The smallest grain is {area!r} px: expected an area of 0 or more. Leave it out to "
+                f"The smallest grain is {area!r} px^2: expected an area of 0 or more. Leave it out to "
                 "follow the image's own grains."
             )
 

@@ -5,11 +5,12 @@ from __future__ import annotations
 import os
 from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 from PIL import Image
 
-from .errors import printable
+from .errors import ImageError, printable
 from .footer import MAX_FOOTER, find_footer
 from .image_file import MAX_PIXELS, MIN_SIDE, Misfit, check_size, name_page, open_image
 from .margins import Margins, find_frame, find_margins, find_surround, inside
@@ -106,6 +107,23 @@ class Micrograph:
             ScaleError: If `um_per_pixel` is not from 1e-6 to 1e6 um.
         """
         return replace(self, given_scale=as_scale(um_per_pixel))
+
+
+def as_micrograph(image: Any, um_per_pixel: float | None = None, page: int | None = None) -> Micrograph:
+    """Take a micrograph as it is, but for a scale that is given, and read anything else as `read_micrograph` does.
+
+    Raises:
+        ImageError: As `read_micrograph` does; or a page of what is already read is asked for.
+        ScaleError: If `um_per_pixel` is not from 1e-6 to 1e6 um.
+    """
+    if not isinstance(image, Micrograph):
+        return read_micrograph(image, um_per_pixel, page=page)
+    if page is not None:
+        raise ImageError(
+            f"Page {page} of a micrograph that is already read is asked for. A file is expected where a page is named. "
+            "Name the page when it is read."
+        )
+    return image if um_per_pixel is None else image.with_scale(um_per_pixel)
 
 
 def read_micrograph(

@@ -9,7 +9,7 @@ from transformers.pipelines import PIPELINE_REGISTRY
 
 from .analysis import GrainAnalysis, analyze
 from .label_settings import LabelSettings
-from .micrograph import Micrograph, read_micrograph
+from .micrograph import Micrograph, as_micrograph
 from .weights_origin import describe_weights
 
 TASK = "grain-counting"
@@ -24,8 +24,9 @@ _COUNT = ("method", "boundary_sensitivity", "min_grain_area")
 class GrainCountingPipeline(Pipeline):
     """Counts the grains of micrographs with the model that the pipeline was made with.
 
-    Takes a path, PIL image or array, or a list of these; the options `um_per_pixel` and `page` of `read_micrograph`,
-    and `method`, `boundary_sensitivity` and `min_grain_area` of `count_grains`. Returns for each a dictionary with
+    Takes a path, PIL image, array or `Micrograph`, or a list of these; the options `um_per_pixel` and `page` of
+    `read_micrograph`, and `method`, `boundary_sensitivity` and `min_grain_area` of `count_grains`. Returns for each a
+    dictionary with
 
     - `count`: int;
     - `labels`: int32 (H, W), 1..count, 0 = boundary, gap or not a grain;
@@ -62,7 +63,7 @@ class GrainCountingPipeline(Pipeline):
         self, input_: Any, um_per_pixel: float | None = None, page: int | None = None
     ) -> dict[str, Micrograph]:
         """Read the image and its scale."""
-        return {"micrograph": read_micrograph(input_, um_per_pixel, page=page)}
+        return {"micrograph": as_micrograph(input_, um_per_pixel, page)}
 
     def _forward(self, input_tensors: dict[str, Micrograph], **options: Any) -> dict[str, GrainAnalysis]:
         settings, weights = LabelSettings(**options), describe_weights(self.model)

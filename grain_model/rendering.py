@@ -64,8 +64,12 @@ def render_overlay(
         uint8 (H, W, 3), RGB.
 
     Raises:
-        MeasurementError: If the shapes disagree, or `show` is unknown or lacks what it draws.
+        MeasurementError: If the shapes disagree, the opacity is none, or `show` is unknown or lacks what it draws.
     """
+    if not 0 <= alpha <= 1:
+        raise MeasurementError(
+            f"The opacity is {alpha!r}. A number from 0 to 1 is expected as `alpha`. The default is 0.35."
+        )
     if pixels.shape != (*labels.shape, 3):
         raise MeasurementError(
             f"The micrograph has the shape {pixels.shape} and the label image {labels.shape}. "

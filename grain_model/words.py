@@ -28,7 +28,7 @@ def scale_text(um_per_pixel: float | None, source: str | None) -> str:
 def settings_text(settings: dict[str, Any]) -> str:
     """The settings in `GrainAnalysis.summary`."""
     area = settings["min_grain_area"]
-    smallest = "by the image's own grains" if area is None else f"{area:g} px"
+    smallest = "by the image's own grains" if area is None else f"{area:g} px\N{SUPERSCRIPT TWO}"
     sensitivity = settings["boundary_sensitivity"]
     return f"{settings['method']}, boundary sensitivity {sensitivity:g}, smallest grain {smallest}"
 

@@ -14,6 +14,7 @@ from grain_model.analysis import GrainAnalysis
 from grain_model.correction import Edit
 from grain_model.counting import count_grains
 from grain_model.errors import ImageError, MeasurementError, ModelError, ScaleError
+from grain_model.label_settings import LabelSettings
 from grain_model.label_tiff import write_label_tiff
 from grain_model.loading import EMBEDDED_WEIGHTS
 from grain_model.margins import Margins
@@ -138,8 +139,15 @@ def test_relabel_does_not_run_the_network(grid, drawn):
     assert grid.relabel(method="components").count == 20
 
 
-def test_relabel_without_options_gives_the_same_labels(grid):
-    assert np.array_equal(grid.relabel(min_grain_area=10_000).relabel().labels, grid.labels)
+def test_relabel_to_the_first_settings_gives_the_same_labels(grid):
+    assert np.array_equal(grid.relabel(min_grain_area=10_000).relabel(min_grain_area=None).labels, grid.labels)
+
+
+def test_relabel_keeps_the_settings_that_are_left_out(grid):
+    changed = grid.relabel(method="components", min_grain_area=40).relabel(boundary_sensitivity=0.4)
+    assert changed.settings == LabelSettings("components", 0.4, 40)
+    with pytest.raises(TypeError, match="sensitivty"):
+        grid.relabel(sensitivty=0.4)
 
 
 def test_the_strip_under_the_picture_is_neither_counted_nor_measured(drawn, grid, tiny_model):
@@ -226,6 +234,28 @@ def test_grains_at_the_edge_count_as_the_rule_says(drawn, tiny_model):
     assert analysis.count_by("whole") == (6, sizes.mean_area)
     # Ten at the sides count as half, four at the corners as a quarter.
     assert analysis.count_by("half") == (6 + 10 / 2 + 4 / 4, sizes.saltykov)
+    with pytest.raises(MeasurementError, match="'Half' is unknown"):
+        analysis.count_by("Half")
+
+
+def test_the_scale_may_be_given_afterwards(drawn, tiny_model):
+    given = count_grains(draw_grid(4, 5), um_per_pixel=0.5, model=tiny_model)
+    later = count_grains(draw_grid(4, 5), model=tiny_model).with_scale(0.5)
+    assert later.um_per_pixel == 0.5 and later.summary() == given.summary()
+    pd.testing.assert_frame_equal(later.table, given.table)
+    assert later.with_scale(None).grain_size.saltykov.G is None
+    with pytest.raises(ScaleError):
+        later.with_scale(-1)
+
+
+def test_a_page_is_counted_by_its_number(drawn, tiny_model, tmp_path):
+    path = tmp_path / "stack.tif"
+    second = draw_grid(4, 5)
+    tifffile.imwrite(path, np.stack([np.full_like(second, 210), second]))
+    assert count_grains(path, model=tiny_model).count < 20
+    assert count_grains(path, page=1, model=tiny_model).count == 20
+    with pytest.raises(ImageError, match="already read"):
+        count_grains(read_micrograph(path), page=1, model=tiny_model)
 
 
 def test_what_is_found_can_be_read_at_a_glance(drawn, tiny_model):

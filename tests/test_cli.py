@@ -12,6 +12,7 @@ from pathlib import Path
 from unittest.mock import MagicMock
 
 import numpy as np
+import pandas as pd
 import pytest
 from PIL import Image
 
@@ -19,10 +20,12 @@ from grain_model import analysis as analysis_module
 from grain_model import batch as batch_module
 from grain_model.cli import main
 from grain_model.failures import attempt
+from grain_model.grain_size_result import RULES
 from grain_model.image_listing import images_below, name_folders
 from grain_model.report_content import compose_field
 from tests.drawn import draw_grid, predict_drawn, write_grid
 
+MEAN_FILES = {"summary.csv", "summary.json", "grain_size.csv"}
 RESULT_FILES = {"mask.png", "overlay.png", "labels.tif", "grains.csv", "summary.json"}
 
 
@@ -55,7 +58,7 @@ def test_out_gets_a_folder_for_each_image_and_one_table(model, tmp_path, capsys)
     write_grid(tmp_path / "in" / "below" / "b.tif", 2, 3)
     out = tmp_path / "out"
     assert main(["count", str(tmp_path / "in"), "--out", str(out), "--um-per-pixel", "0.5", *model]) == 0
-    assert {path.name for path in out.iterdir()} == {"a.png", "b.tif", "summary.csv", "summary.json"}
+    assert {path.name for path in out.iterdir()} == {"a.png", "b.tif", *MEAN_FILES}
     for folder in (out / "a.png", out / "b.tif"):
         assert {path.name for path in folder.iterdir()} == RESULT_FILES
     rows = read_rows(out)
@@ -64,6 +67,26 @@ def test_out_gets_a_folder_for_each_image_and_one_table(model, tmp_path, capsys)
         ("b.tif", 6, 0.5),
     ]
     assert json.loads((out / "b.tif" / "summary.json").read_text())["count"] == 6
+
+
+def test_one_table_holds_the_grain_size_by_every_rule_of_each_image_and_of_their_mean(model, tmp_path):
+    for name, columns in (("a.png", 4), ("b.png", 6)):
+        write_grid(tmp_path / "in" / name, 6, columns)
+    out = tmp_path / "out"
+    assert main(["count", str(tmp_path / "in"), "--out", str(out), "--um-per-pixel", "0.5", *model]) == 0
+    sizes = pd.read_csv(out / "grain_size.csv")
+    assert len(sizes) == 3 * len(RULES) and list(sizes["rule"]) == 3 * list(RULES)
+    assert [Path(file).name for file in sizes["file"].unique()] == ["a.png", "b.png", "mean of 2 fields"]
+    mean = json.loads((out / "summary.json").read_text())["mean"]["grain_size"]
+    for row in sizes.tail(len(RULES)).to_dict("records"):
+        result = mean[row["rule"]]
+        ends = [row[f"{name}_{end}"] for name in ("value", "G") for end in ("low", "high")]
+        assert (row["value"], row["G"]) == pytest.approx((result["value"], result["G"]))
+        assert ends == pytest.approx(
+            [*(result["interval"] or [np.nan] * 2), *(result["ci95"] or [np.nan] * 2)], nan_ok=True
+        )
+    rows, saltykov = read_rows(out), sizes[sizes["rule"] == "saltykov"]
+    assert [float(row["G_low"]) for row in rows] == pytest.approx(list(saltykov["G_low"][:2]))
 
 
 def test_a_text_file_beside_its_picture_is_no_failure(model, tmp_path, capsys):
@@ -600,10 +623,13 @@ def test_a_folder_never_holds_results_of_two_runs_that_differ(model, tmp_path):
     (folder / "notes.txt").write_text("mine")
     run("export", "0.5", "--formats", "xlsx,csv")
     assert results(folder) == counted | {"grains.xlsx", "notes.txt"}
+    assert results(folder.parent) == {"steel.png", "export.csv", *MEAN_FILES}
     run("export", "0.9", "--formats", "csv")
     assert results(folder) == {"grains.csv", "summary.json", "notes.txt"}
+    assert results(folder.parent) == {"steel.png", "export.csv"}, "the mean was of another scale"
     run("count", "0.5")
     assert results(folder) == counted | {"notes.txt"}
+    assert results(folder.parent) == {"steel.png", *MEAN_FILES}, "what was exported is gone"
     content = image.read_bytes()
     image.unlink()
     assert run("count", "0.5") == 1
@@ -658,7 +684,7 @@ def test_report_takes_a_folder_as_one_specimen(model, tmp_path, capsys):
     assert main(["report", str(tmp_path / "in"), *settings, "--out", str(out), *model]) == 0
     page = out.read_text(encoding="utf-8")
     assert "2: a.png, b.png" in page and "spread over 2 fields" in page
-    assert "boundary sensitivity 0.7, smallest grain 30 px" in page
+    assert "boundary sensitivity 0.7, smallest grain 30 px\N{SUPERSCRIPT TWO}" in page
 
 
 @pytest.mark.parametrize(

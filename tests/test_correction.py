@@ -267,6 +267,12 @@ def test_a_correction_in_the_strip_under_the_picture_is_refused(analysis, tiny_m
         result.correct([Edit("delete", ((20, len(picture) + 10),))])
 
 
+@pytest.mark.parametrize("points", [(120, 80), (40,), (("a", "b"),), None, ((1, 2), (3,))])
+def test_what_is_no_sequence_of_places_is_shown_how_to_write_it(points):
+    with pytest.raises(CorrectionError, match=r"such as \(\(120, 80\),\)"):
+        Edit("delete", points)
+
+
 @pytest.mark.parametrize("point", [(float("nan"), 2.0), (1.0,)])
 def test_points_that_are_no_places_are_refused(point):
     with pytest.raises(CorrectionError, match="no places"):

@@ -106,7 +106,7 @@ def test_xlsx_sheets(written, field):
     assert list(sheets) == ["grains", "grain size", "origin"]
     np.testing.assert_allclose(sheets["grains"]["area (px^2)"], field.table["area"])
     assert sheets["grain size"].set_index("rule").loc["saltykov", "G"] == pytest.approx(field.grain_size.saltykov.G)
-    assert sheets["origin"].set_index("item").loc["um_per_pixel", "value"] == UM
+    assert sheets["origin"].set_index("item").loc["scale.um_per_pixel", "value"] == UM
 
 
 def test_xlsx_keeps_every_correction_and_takes_no_name_for_a_formula(field, tmp_path):
@@ -118,7 +118,7 @@ def test_xlsx_keeps_every_correction_and_takes_no_name_for_a_formula(field, tmp_
     points = [edit.to_dict()["points"] for edit in edits]
     assert [json.loads(text) for text in sheets["corrections"]["points"]] == points
     origin = sheets["origin"].set_index("item")["value"]
-    assert origin["image"] == "=1+A.png" and origin["corrected_grains"] == 2
+    assert origin["name"] == "=1+A.png" and origin["corrections.corrected_grains"] == 2
 
 
 def test_json_is_strict_and_complete(written, field):
@@ -126,6 +126,7 @@ def test_json_is_strict_and_complete(written, field):
     assert content["count"] == len(content["grains"]) == len(field.table)
     assert content["grain_size"]["saltykov"]["G"] == pytest.approx(field.grain_size.saltykov.G)
     assert content["units"]["area"] == "px^2"
+    assert set(field.summary()) < set(content)
     assert content["grains"][0]["confidence"] is None
 
 
@@ -165,7 +166,7 @@ def test_imagej_regions_are_named_and_not_shrunk(written, labels):
 
 def test_geojson_polygons_are_exact(written, labels, field):
     content = json.loads(written["geojson"].read_text())
-    assert content["um_per_pixel"] == UM
+    assert content["scale"]["um_per_pixel"] == UM
     assert [feature["properties"]["name"] for feature in content["features"]] == field.table["label"].astype(
         str
     ).tolist()

@@ -52,6 +52,9 @@ def test_fill_mixes_pixel_and_colour_by_alpha(pixels, labels):
 
 def test_fill_with_zero_alpha_leaves_the_inside_of_a_grain(pixels, labels):
     assert np.array_equal(render_overlay(pixels, labels, alpha=0)[10:20, 10:30], pixels[10:20, 10:30])
+    for no_opacity in (2, -0.1, np.nan):
+        with pytest.raises(MeasurementError, match="opacity"):
+            render_overlay(pixels, labels, alpha=no_opacity)
 
 
 def test_outlines_follow_each_grain_and_nothing_else(pixels, labels):

@@ -83,7 +83,7 @@ def test_what_makes_a_field_doubtful_stands_above_the_signature(report):
 
 def test_report_says_how_the_grains_of_every_field_were_found(report):
     found = dict(report.facts)["Grains found by"]
-    assert "smallest grain 40 px" in found and "smallest grain by the image's own grains" in found
+    assert "smallest grain 40 px\N{SUPERSCRIPT TWO}" in found and "smallest grain by the image's own grains" in found
     assert found.count("watershed, boundary sensitivity 0.5") == 2
 
 

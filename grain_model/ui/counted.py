@@ -6,7 +6,7 @@ import shutil
 import tempfile
 import uuid
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
@@ -124,8 +124,7 @@ class CountedMicrograph:
         given = self.given_scale(um_per_pixel)
         if given == self.analysis.micrograph.given_scale:
             return self
-        micrograph = self.analysis.micrograph.with_scale(given)
-        analyses = (replace(analysis, micrograph=micrograph) for analysis in (self.analysis, self.uncorrected))
+        analyses = (analysis.with_scale(given) for analysis in (self.analysis, self.uncorrected))
         return archive_analysis(self.source, *analyses, self.undone)
 
 

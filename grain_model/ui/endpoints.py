@@ -15,7 +15,6 @@ import time
 import zipfile
 from collections import OrderedDict
 from collections.abc import Callable
-from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -132,7 +131,7 @@ class _Endpoints:
             um_per_pixel: Scale in um per pixel; null takes the file's own, if it states one.
             method: "watershed" separates grains that touch, "components" does not.
             boundary_sensitivity: 0 to 1; higher finds weaker boundaries, so more grains.
-            min_grain_area: Smallest grain kept, in pixels; null follows the image's own grains.
+            min_grain_area: Area of the smallest grain kept, in px^2; null follows the image's own grains.
             page: Which page or frame of a file with several, from 0; null takes the first.
 
         Returns:
@@ -161,7 +160,7 @@ class _Endpoints:
             um_per_pixel: Scale in um per pixel; null takes the file's own, if it states one.
             method: "watershed" separates grains that touch, "components" does not.
             boundary_sensitivity: 0 to 1; higher finds weaker boundaries, so more grains.
-            min_grain_area: Smallest grain kept, in pixels; null follows the image's own grains.
+            min_grain_area: Area of the smallest grain kept, in px^2; null follows the image's own grains.
 
         Returns:
             The same as `count`, with the name of a result of its own.
@@ -170,8 +169,7 @@ class _Endpoints:
         analysis = earlier.analysis.relabel(
             method=method, boundary_sensitivity=boundary_sensitivity, min_grain_area=min_grain_area
         )
-        analysis = replace(analysis, micrograph=analysis.micrograph.with_scale(um_per_pixel))
-        return self._answer("settings", earlier.source, analysis)
+        return self._answer("settings", earlier.source, analysis.with_scale(um_per_pixel))
 
     @_plain_errors
     def batch(
@@ -191,7 +189,7 @@ class _Endpoints:
             um_per_pixel: Scale of all files in um per pixel; null takes each file's own.
             method: "watershed" separates grains that touch, "components" does not.
             boundary_sensitivity: 0 to 1; higher finds weaker boundaries, so more grains.
-            min_grain_area: Smallest grain kept, in pixels; null follows each image's own grains.
+            min_grain_area: Area of the smallest grain kept, in px^2; null follows each image's own grains.
             all_pages: Whether every page of a file with several is a field; otherwise the first one is counted.
             progress: How far it is; not for callers.
 
