@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import csv
 import hashlib
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -195,23 +195,30 @@ def write_fields(folder: Path, fields: Sequence[CountedField], failures: Sequenc
     rows = [_summary_row(field) for field in fields]
     rows += [[failure.file, *[""] * (len(SUMMARY_COLUMNS) - 2), failure.reason] for failure in failures]
     write_table(folder / "summary.csv", SUMMARY_COLUMNS, rows)
-    _grain_sizes(fields).to_csv(folder / "grain_size.csv", index=False)
+    write_table(folder / "grain_size.csv", ("file", *FRAME_COLUMNS), _grain_size_rows(fields))
 
 
-def _grain_sizes(fields: Sequence[CountedField]) -> pd.DataFrame:
+def _grain_size_rows(fields: Sequence[CountedField]) -> Iterator[list[Any]]:
     """Grain size by every rule, of each field and of their mean."""
     sizes = [(field.file, field.grain_size) for field in fields]
     if len(fields) > 1:
         with suppress(GrainError):  # no mean, for a reason that `describe_fields` gives
             sizes.append((f"mean of {len(fields)} fields", mean_of_counted(fields)))
-    rows = [{"file": name, **row} for name, size in sizes for row in size.to_frame().to_dict("records")]
-    return pd.DataFrame(rows, columns=["file", *FRAME_COLUMNS])
+    for name, size in sizes:
+        for row in size.to_frame().astype(object).itertuples(index=False):
+            yield [name, *(None if pd.isna(cell) else cell for cell in row)]
 
 
 def write_table(path: Path, columns: Sequence[str], rows: Iterable[Sequence[Any]]) -> None:
-    """Write a table as CSV in UTF-8."""
+    """Write a table as CSV in UTF-8; a text that a spreadsheet would take for a formula begins with an apostrophe."""
+    cells = ([_as_text(cell) for cell in row] for row in rows)
     with path.open("w", newline="", encoding="utf-8") as stream:
-        csv.writer(stream).writerows([columns, *rows])
+        csv.writer(stream).writerows([columns, *cells])
+
+
+def _as_text(cell: Any) -> Any:
+    # https://owasp.org/www-community/attacks/CSV_Injection
+    return f"'{cell}" if isinstance(cell, str) and cell.startswith(("=", "+", "-", "@", "\t", "\r")) else cell
 
 
 def _summary_row(field: CountedField) -> list[Any]:

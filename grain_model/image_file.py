@@ -18,6 +18,7 @@ from PIL import ExifTags, Image, UnidentifiedImageError
 from .errors import ImageError
 from .pixels import from_pil, turn_upright
 from .scale_metadata import PixelSize, read_pixel_size
+from .tiff_bounds import check_unpacked
 
 if TYPE_CHECKING:
     from tifffile import TiffFile, TiffPage
@@ -27,6 +28,9 @@ MIN_SIDE = 32
 
 MAX_PIXELS = 400_000_000
 """Most pixels of a micrograph; more would not fit into the memory of an ordinary computer several times over."""
+
+MAX_PAGES = 10_000
+"""Most pages of a TIFF: each read looks at all of them, at some 10,000 a second."""
 
 # Fixed, so that no file can call up one of PIL's rarer readers, some of which start other programs.
 _PIL_FORMATS = ("PNG", "JPEG", "BMP", "DIB", "WEBP", "GIF", "PPM")
@@ -244,6 +248,7 @@ def _read_tiff(path: Path, page: int | None, max_pixels: int) -> DecodedImage:
         check_size((chosen.imagelength, chosen.imagewidth), max_pixels)
         if chosen.samplesperpixel > 4 or chosen.imagedepth > 1:
             raise _no_one_picture(chosen.shape)
+        check_unpacked(chosen, max_pixels)
         try:
             pixels = _tiff_pixels(chosen)
         except (ValueError, NotImplementedError) as error:
@@ -264,6 +269,10 @@ def _read_tiff(path: Path, page: int | None, max_pixels: int) -> DecodedImage:
 
 def _full_pages(tiff: TiffFile) -> list[TiffPage]:
     """The pages of a TIFF without the smaller copies that some programs add."""
+    if len(tiff.pages) > MAX_PAGES:
+        raise ImageError(
+            f"The TIFF has {len(tiff.pages)} pages. At most {MAX_PAGES} are expected. Save it in several files."
+        )
     return [page for page in tiff.pages if not page.is_reduced] or list(tiff.pages)
 
 

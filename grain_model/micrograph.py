@@ -64,8 +64,9 @@ class Micrograph:
 
     @property
     def stem(self) -> str:
-        """What files about the picture are called, without a suffix."""
-        return f"{Path(self.file).stem}-page{self.page}" if self.page else Path(self.file).stem
+        """What files about the picture are called, without a suffix, and their folder, which no name leads out of."""
+        stem = Path(self.file).stem.strip(".") or "image"
+        return f"{stem}-page{self.page}" if self.page else stem
 
     @property
     def field(self) -> np.ndarray:

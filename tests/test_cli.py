@@ -89,6 +89,14 @@ def test_one_table_holds_the_grain_size_by_every_rule_of_each_image_and_of_their
     assert [float(row["G_low"]) for row in rows] == pytest.approx(list(saltykov["G_low"][:2]))
 
 
+def test_no_name_is_a_formula_in_a_table(model, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    write_grid(tmp_path / "=1+1.png", 2, 2)
+    assert main(["count", "=1+1.png", "--out", "out", *model]) == 0
+    for name in ("summary.csv", "grain_size.csv"):
+        assert pd.read_csv(Path("out") / name)["file"][0] == "'=1+1.png"
+
+
 def test_a_text_file_beside_its_picture_is_no_failure(model, tmp_path, capsys):
     pictures = [write_grid(tmp_path / "a.png", 2, 2), write_grid(tmp_path / "B.PNG", 2, 3)]
     for name in ("a.txt", "B.TXT", "notes.txt"):

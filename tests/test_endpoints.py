@@ -115,6 +115,8 @@ def test_pages_of_a_file_are_counted_one_or_all(client, site, tmp_path):
     assert summary["count"] == counts[1]
     with pytest.raises(AppError, match="no page 2"):
         client.predict(image=handle_file(stack), page=2, api_name="/count")
+    with pytest.raises(AppError, match="page is 0.5"):
+        client.predict(image=handle_file(stack), page=0.5, api_name="/count")
     document, _ = client.predict(archive=handle_file(zipped), all_pages=True, api_name="/batch")
     assert [result["count"] for result in document["results"]] == counts
 

@@ -12,9 +12,10 @@ import pytest
 import tifffile
 from PIL import Image, ImageOps
 
+from grain_model import image_file
 from grain_model.errors import ImageError
 from grain_model.image_file import count_pages
-from grain_model.micrograph import read_micrograph
+from grain_model.micrograph import Micrograph, read_micrograph
 from grain_model.pixels import to_rgb
 
 RNG = np.random.default_rng(0)
@@ -363,6 +364,35 @@ def test_a_compressed_tiff_without_the_package_that_unpacks_it(tmp_path, monkeyp
 def test_a_tiff_that_claims_too_many_pixels(tmp_path):
     with pytest.raises(ImageError, match="1600 million pixels"):
         read_micrograph(huge_tiff(tmp_path / "huge.tif"))
+
+
+@pytest.mark.parametrize("options", [{"compression": "jpeg"}, {"compression": "png"}, {"tile": (512, 512)}], ids=str)
+def test_a_tiff_that_unpacks_to_more_than_it_states(tmp_path, options):
+    path = write_tiff(tmp_path / "bomb.tif", np.zeros((512, 512), np.uint8), metadata=None, **options)
+    assert read_micrograph(path, max_pixels=512 * 512).pixels.shape == (512, 512, 3)
+    with tifffile.TiffFile(path, mode="r+b") as tiff:
+        for tag in ("ImageWidth", "ImageLength"):
+            tiff.pages[0].tags[tag].overwrite(64)
+    with pytest.raises(ImageError, match="packed in pieces of 512 x 512 px"):
+        read_micrograph(path, max_pixels=100_000)
+
+
+def test_a_tiff_that_is_packed_without_a_bound(tmp_path):
+    path = write_tiff(tmp_path / "a.tif", GREY, compression="jpegxl")
+    with pytest.raises(ImageError, match="JPEGXL.*not unpacked here.*without compression"):
+        read_micrograph(path)
+
+
+def test_a_tiff_of_very_many_pages(tmp_path, monkeypatch):
+    monkeypatch.setattr(image_file, "MAX_PAGES", 2)
+    path = write_tiff(tmp_path / "stack.tif", np.stack([GREY] * 3), photometric="minisblack")
+    with pytest.raises(ImageError, match="3 pages. At most 2"):
+        read_micrograph(path)
+
+
+@pytest.mark.parametrize(("name", "stem"), [("...png", "image"), ("..png", "image"), ("a.b.png", "a.b"), (".a", "a")])
+def test_no_name_leads_out_of_the_folder_of_its_results(name, stem):
+    assert Micrograph(RGB, file=name).stem == stem
 
 
 def test_a_jpeg_that_was_cut_off(tmp_path):

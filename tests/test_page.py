@@ -6,8 +6,10 @@ import base64
 import json
 import re
 import threading
+import time
 import zipfile
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 from pathlib import Path
 from types import SimpleNamespace
@@ -22,8 +24,9 @@ from PIL import Image
 from grain_model.analysis import GrainAnalysis
 from grain_model.correction import Edit
 from grain_model.counting import count_grains
+from grain_model.errors import ImageError
 from grain_model.micrograph import read_micrograph
-from grain_model.ui import build_page
+from grain_model.ui import build_page, uploads
 from grain_model.ui import count_handlers as handlers_module
 from grain_model.ui.card import describe_count
 from grain_model.ui.correction_view import undo
@@ -36,7 +39,7 @@ from grain_model.ui.opened import open_micrograph
 from grain_model.ui.results import plot_distribution
 from grain_model.ui.settings import PageSettings
 from grain_model.ui.visit import Stand, Visit
-from tests.browser import Site, needs_chromium, serve
+from tests.browser import Site, needs_chromium, serve, visit
 from tests.drawn import draw_grid, write_grid
 from tests.page_steps import expect_card, expect_count, open_section, picture, press_count, shown_count, upload
 
@@ -410,6 +413,43 @@ def test_a_wrong_scale_does_not_lose_the_corrections_of_a_picture_that_the_page_
     analysis = answer[tab.results.counted].analysis
     assert analysis.um_per_pixel == 0.37 and len(analysis.edits) == 1
     assert answer[tab.entry.um_per_pixel] == "0.37"
+
+
+def test_a_count_whose_visitor_went_on_ends_without_the_network(site, tmp_path):
+    path = str(write_grid(tmp_path / "steel.png", 4, 5))
+    with gr.Blocks():
+        tab = _CountTab([], site.model).handlers
+    visit, runs = Visit(path), site.runs
+    with ThreadPoolExecutor() as pool:
+        with uploads._model_turn:
+            count = pool.submit(tab.count_file, path, None, visit, None, None, "delete", (), "", *OTHER_SETTINGS)
+            time.sleep(0.5)
+            visit.picture = "another.png"
+        assert count.result() == gr.skip() and site.runs == runs
+
+
+@needs_chromium
+def test_all_that_a_visitor_leaves_behind_goes(browser, tmp_path, monkeypatch):
+    monkeypatch.setenv("GRADIO_IS_E2E_TEST", "1")  # states last a second, not an hour
+    with serve() as site:
+        visitor = visit(browser, site.url)
+        for name in ("a.png", "b.png"):
+            upload(visitor, write_grid(tmp_path / name, 3, 4))
+            press_count(visitor)
+        visitor.close()
+        sessions = site.page.app.state_holder
+        (session,) = (of_one for of_one in sessions.session_data.values() if of_one.state_data)
+        assert any(isinstance(value, Visit) and value.shown for value in session.state_data.values())
+        until = time.monotonic() + 20
+        while session.state_data and time.monotonic() < until:
+            time.sleep(0.5)
+            sessions.delete_all_expired_state()
+        assert not session.state_data
+
+
+def test_a_picture_that_the_server_let_go_of_is_to_be_loaded_again(site, tmp_path):
+    with pytest.raises(ImageError, match="let go of this picture.*Load it again"):
+        uploads.count_upload(tmp_path / "gone.png", model=site.model)
 
 
 def test_a_smallest_grain_of_0_keeps_all(site, tmp_path):

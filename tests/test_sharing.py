@@ -6,6 +6,7 @@ import io
 import json
 import subprocess
 import sys
+import time
 from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
@@ -173,6 +174,11 @@ def test_what_could_not_be_sent_is_not_kept_and_can_be_sent_later(hub, examples,
 def test_a_slow_hub_is_not_waited_for_without_end(hub, examples, analysis, monkeypatch):
     monkeypatch.setattr(sharing_module, "SECONDS_TO_WAIT", 0)
     assert examples.share(analysis, "cc0-1.0") is False
+    until = time.monotonic() + 20
+    while any(examples.scheduler.folder_path.iterdir()) and time.monotonic() < until:
+        time.sleep(0.1)
+    assert not any(examples.scheduler.folder_path.iterdir()), "what has arrived is not kept"
+    assert "image.png" in shared_files(hub)
 
 
 @needs_chromium

@@ -10,6 +10,7 @@ from collections import Counter
 from collections.abc import Callable, Collection, Iterator, Sequence
 from dataclasses import dataclass, field, replace
 from functools import partial
+from itertools import islice
 from pathlib import Path, PurePosixPath
 
 from ..analysis import GrainAnalysis
@@ -124,13 +125,12 @@ def open_uploads(uploads: Sequence[str] | None, *, all_pages: bool = False) -> B
         elif upload in loose and upload not in texts:
             batch.images.append((ImagePage(upload), upload.name))
     if all_pages:
-        batch.images[:] = [
-            (page, name_page(name, page.page)) for image, name in batch.images for page in pages_of(image.path)
-        ]
+        pages = ((page, name_page(name, page.page)) for image, name in batch.images for page in pages_of(image.path))
+        batch.images[:] = list(islice(pages, MAX_BATCH_FILES + 1))
     if len(batch.images) > MAX_BATCH_FILES:
         raise ImageError(
-            f"There are {len(batch.images)} images. At most {MAX_BATCH_FILES} at once are expected. "
-            "Count them in several batches."
+            f"There are more than {MAX_BATCH_FILES} images. At most {MAX_BATCH_FILES} at once are expected. "
+            "Count them in several batches, or with `python -m grain_model count`."
         )
     return batch
 
@@ -233,8 +233,8 @@ def _is_wanted(member: zipfile.ZipInfo) -> bool:
 def _check_bytes(size: int) -> None:
     if size > MAX_BATCH_BYTES:
         raise ImageError(
-            f"The images take {size / 1024**3:.1f} GB when they are unpacked. At most {MAX_BATCH_BYTES / 1024**3:.0f} "
-            "GB at once are expected. Count them in several batches."
+            f"The images take {size / 1024**3:.1f} GB, zips unpacked. At most {MAX_BATCH_BYTES / 1024**3:.0f} "
+            "GB at once are expected. Count them in several batches, or with `python -m grain_model count`."
         )
 
 

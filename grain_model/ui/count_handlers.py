@@ -26,7 +26,7 @@ from .question_view import Question
 from .results import Results, Updates
 from .scale_view import ScaleView
 from .settings import LinkedPage, read_link
-from .uploads import count_upload
+from .uploads import NotWanted, count_upload
 from .visit import Stand, Visit
 
 CORRECTED_MEANWHILE = "You corrected grains while the picture was counted again: your corrections stay."
@@ -49,6 +49,7 @@ class CountHandlers:
         results: What a count fills.
         correction: The correction by hand.
         settings: The components of `PageSettings`, by name.
+        visit: Holds the `Visit`.
         opened: Holds the `OpenedMicrograph`.
         linked: Holds the `LinkedPage` that the page's address asks for.
     """
@@ -61,6 +62,7 @@ class CountHandlers:
     results: Results
     correction: CorrectionView
     settings: dict[str, Component]
+    visit: gr.State
     opened: gr.State
     linked: gr.State
 
@@ -71,6 +73,7 @@ class CountHandlers:
         if counted and counted.analysis.edits:
             visit.leave(counted)
         return {
+            self.visit: visit,
             self.entry.page: show_page(),
             self.entry.um_per_pixel: gr.skip() if is_first else "",
             self.opened: None,
@@ -134,7 +137,8 @@ class CountHandlers:
     def open_linked(self, link: LinkedPage, visit: Visit) -> Updates:
         """Show the example that the page's address asks for; the scale that it states wins."""
         visit.picture = str(self.examples[link.example])
-        return self.open_file(visit.picture, write_scale(link.settings.um_per_pixel), link.example)
+        opened = self.open_file(visit.picture, write_scale(link.settings.um_per_pixel), link.example)
+        return {self.visit: visit, **opened}
 
     def show_own_scale(self, scale: str | None, file: OpenedMicrograph | None) -> Any:
         """Fill the field again where it was emptied: the file's own scale holds then."""
@@ -159,13 +163,17 @@ class CountHandlers:
         if is_opened:
             image, scale = file.image, unless_own(scale, file.um_per_pixel)
         bar = gr.Progress()
-        analysis = count_upload(
-            image,
-            scale,
-            self.model,
-            progress=lambda done, tiles: bar((done, tiles), desc="Reading the picture", unit="tiles"),
-            **vars(now.settings.label_settings),
-        )
+        try:
+            analysis = count_upload(
+                image,
+                scale,
+                self.model,
+                is_wanted=lambda: not now.visit.has_left(source),
+                progress=lambda done, tiles: bar((done, tiles), desc="Reading the picture", unit="tiles"),
+                **vars(now.settings.label_settings),
+            )
+        except NotWanted:
+            return gr.skip()
         counted = archive_analysis(source, analysis)
         if now.visit.has_corrected(now.counted):
             gr.Info(CORRECTED_MEANWHILE)
@@ -303,6 +311,7 @@ class CountHandlers:
             return answered
         now.visit.shown = counted
         return {
+            self.visit: now.visit,
             **self.results.present(counted, now.settings),
             **self.correction.present(counted, now.settings, tool=now.tool),
             **answered,

@@ -61,6 +61,7 @@ class _CountTab:
             results=self.results,
             correction=self.correction,
             settings=self.settings,
+            visit=self.visit,
             opened=self.opened,
             linked=self.linked,
         )
@@ -117,14 +118,15 @@ class _CountTab:
         # Every handler of a count takes these, in the order of `Stand.of`, and may fill the others.
         page = [self.visit, results.counted, results.chosen, correction.tool, correction.pending]
         self.stand = [*page, *self.settings.values()]
-        filled = [*vars(results).values(), *vars(correction).values(), question.panel]
+        # What is filled or emptied holds the visit, too: gradio lets go of no state that no handler returns.
+        filled = [self.visit, *vars(results).values(), *vars(correction).values(), question.panel]
         filled += [entry.um_per_pixel, *vars(entry.label_fields).values()]
         self.filled = [component for component in filled if component is not correction.tool]
         # What a file fills that is opened, and what is emptied before.
         about_file = [entry.page, entry.um_per_pixel, self.opened, *vars(self.scale_view).values()]
         self.opening = [entry.image, *about_file]
         # Without the picture: an output that is left as it is loses what `lay_out_picture` has set on it.
-        self.emptied = [*about_file, results.panel, results.counted, results.chosen, question.panel]
+        self.emptied = [self.visit, *about_file, results.panel, results.counted, results.chosen, question.panel]
 
     def _bind_counting(self) -> list[Dependency]:
         """Bind what begins a count, and return the events that run the network."""
@@ -145,7 +147,7 @@ class _CountTab:
         gr.on(None, self.handlers.follow_link, None, [*self.settings.values(), self.linked], **PRIVATE)
         # Only an example sets this state; else the picture stays alone, which may be loading already.
         of_link = self.linked.change(
-            self.handlers.open_linked, [self.linked, self.visit], self.opening, **PRIVATE
+            self.handlers.open_linked, [self.linked, self.visit], [self.visit, *self.opening], **PRIVATE
         ).success(self.handlers.count_file, **counting)
         # Another picture ends a count, so that its own need not wait; what still comes of it `present` leaves out.
         counts = [entry.button.click(self.handlers.count_file, **counting), of_link]

@@ -12,7 +12,7 @@ from ..report import write_report
 from ..report_content import compose_report
 from .counted import CountedMicrograph, still_there
 from .errors import clear_errors
-from .events import PRIVATE, REDRAW_QUEUE
+from .events import FILES_QUEUE, PRIVATE, REDRAW_QUEUE
 
 REPORTS = {"report-pdf": "report.pdf", "report-html": "report.html"}
 
@@ -78,7 +78,10 @@ def add_downloads(counted: gr.State) -> gr.File:
         return gr.File(make_file(still_there(count), chosen), visible=True)
 
     hide = {"fn": lambda: gr.File(None, visible=False), "inputs": None, "outputs": made, **PRIVATE}
-    # In turn with redrawing: what was typed just before is in the file.
-    button.click(make, [counted, kind], made, concurrency_id=REDRAW_QUEUE, **PRIVATE)
+    # After redrawing, so that what was typed just before is in the file; and then not in its way, since a report takes
+    # seconds.
+    button.click(lambda: None, concurrency_id=REDRAW_QUEUE, **PRIVATE).then(
+        make, [counted, kind], made, concurrency_id=FILES_QUEUE, **PRIVATE
+    )
     kind.input(**hide)
     return made

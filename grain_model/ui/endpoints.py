@@ -8,6 +8,7 @@ A batch comes as a zip, because gradio's MCP server takes no list of files.
 from __future__ import annotations
 
 import functools
+import math
 import os
 import secrets
 import threading
@@ -122,7 +123,7 @@ class _Endpoints:
         method: Method = DEFAULT_SETTINGS.method,
         boundary_sensitivity: float = DEFAULT_SETTINGS.boundary_sensitivity,
         min_grain_area: float | None = None,
-        page: int | None = None,
+        page: float | None = None,
     ) -> tuple[Any, ...]:
         """Count and measure the grains of one micrograph, with the ASTM grain-size number.
 
@@ -141,7 +142,9 @@ class _Endpoints:
         if not image:
             raise ImageError("There is no image. A micrograph is expected as `image`. Name a file.")
         options = vars(LabelSettings(method, boundary_sensitivity, min_grain_area))
-        chosen = ImagePage(Path(image), page)
+        # JSON has one kind of number; what is no whole one is refused where the file is read.
+        is_whole = page is not None and math.isfinite(page) and page == int(page)
+        chosen = ImagePage(Path(image), int(page) if is_whole else page)
         return self._answer("count", image, count_upload(chosen, um_per_pixel, self._model, **options))
 
     @_plain_errors
@@ -218,7 +221,7 @@ class _Endpoints:
         counted = self._written["export"] = self._results.find(result)
         archive = Path(counted.folder.name) / f"{Path(counted.archive).stem}-export.zip"
         with zipfile.ZipFile(archive, "w", zipfile.ZIP_DEFLATED) as packed:
-            for path in (Path(make_file(counted, kind)) for kind in formats or FORMATS):
+            for path in (Path(make_file(counted, kind)) for kind in dict.fromkeys(formats or FORMATS)):
                 packed.write(path, path.name)
         return str(archive)
 
@@ -239,7 +242,7 @@ def add_endpoints(model: str | os.PathLike | PreTrainedModel | None) -> None:
             gr.Number(label="boundary_sensitivity", value=0.5),
             gr.Number(label="min_grain_area", value=None),
         ]
-        page, all_pages = gr.Number(label="page", value=None, precision=0), gr.Checkbox(label="all_pages")
+        page, all_pages = gr.Number(label="page", value=None), gr.Checkbox(label="all_pages")
         formats = gr.CheckboxGroup(list(KINDS), value=list(FORMATS), label="formats")
         answers = [
             gr.JSON(label="summary"),

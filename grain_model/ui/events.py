@@ -4,7 +4,10 @@ MODEL_QUEUE = "model"
 """Events that count one micrograph wait in this queue, and are told their place in it."""
 
 REDRAW_QUEUE = "redraw"
-"""What changes a count or writes its files waits here, so that each finds what the one before it has made of it."""
+"""What changes a count waits here, so that each finds what the one before it has made of it."""
+
+FILES_QUEUE = "files"
+"""What writes more files of a count waits in this one, which nothing that is clicked or drawn waits for."""
 
 BATCH_QUEUE = "batch"
 """Batches wait in this one; between two files of a batch others have their turn."""

@@ -24,6 +24,10 @@ INTRODUCTION = """# Grain counter
 Segments, counts and measures the grains on a micrograph. Nothing you load leaves the machine that serves this page"""
 
 
+MOST_SESSIONS = 500
+"""Visitors whose page the server remembers; each takes a quarter of a megabyte, beside a picture and its grains."""
+
+
 def build_page(examples: Path | None = None, model: str | os.PathLike | PreTrainedModel | None = None) -> gr.Blocks:
     """Build the page.
 
@@ -72,6 +76,7 @@ def launch_page(
         "css": CSS + pointer.CSS,
         "head": HEAD + pointer.SCRIPT + file_kinds.SCRIPT + TYPE_NUMBERS,
         "max_file_size": MAX_UPLOAD_BYTES,
+        "state_session_capacity": MOST_SESSIONS,
         "footer_links": ["api"],
         "mcp_server": tools,
         "allowed_paths": [str(examples.resolve())] if examples else [],

@@ -109,17 +109,22 @@ class SharedExamples:
             folder = self.scheduler.folder_path / name
             with self.scheduler.lock:
                 _write_example(folder, analysis, licence, material, credit)
+            sent = self.scheduler.trigger()
             try:
-                self.scheduler.trigger().result(SECONDS_TO_WAIT)
+                sent.result(SECONDS_TO_WAIT)
             except NotYet:
+                # If it fails in the end, the scheduler tries again later.
+                sent.add_done_callback(lambda later: None if later.exception() else self._forget(folder))
                 return False
             except (HTTPError, OSError, RuntimeError, ValueError) as error:
-                with self.scheduler.lock:
-                    shutil.rmtree(folder, ignore_errors=True)
+                self._forget(folder)
                 raise self._explained(error) from error
-            with self.scheduler.lock:
-                shutil.rmtree(folder, ignore_errors=True)
+            self._forget(folder)
         return True
+
+    def _forget(self, folder: Path) -> None:
+        with self.scheduler.lock:
+            shutil.rmtree(folder, ignore_errors=True)
 
     def _start(self) -> CommitScheduler:
         from huggingface_hub import CommitScheduler

@@ -4,12 +4,15 @@ from __future__ import annotations
 
 import os
 import threading
+from collections.abc import Callable
+from pathlib import Path
 from typing import Any
 
 from transformers import PreTrainedModel
 
 from ..analysis import GrainAnalysis
 from ..counting import count_grains
+from ..errors import ImageError
 from ..image_listing import ImagePage
 from ..micrograph import Micrograph, read_micrograph
 
@@ -22,6 +25,10 @@ MAX_UPLOAD_PIXELS = 64_000_000
 _model_turn = threading.Lock()
 
 
+class NotWanted(Exception):
+    """A count that its visitor has gone on from."""
+
+
 def read_upload(path: str | os.PathLike, um_per_pixel: float | None = None, page: int | None = None) -> Micrograph:
     """Read what a visitor loaded.
 
@@ -31,9 +38,14 @@ def read_upload(path: str | os.PathLike, um_per_pixel: float | None = None, page
         page: See `read_micrograph`.
 
     Raises:
-        ImageError: If it cannot be read, or is larger than `MAX_UPLOAD_PIXELS`.
+        ImageError: If it cannot be read, is larger than `MAX_UPLOAD_PIXELS`, or is not there any more.
         ScaleError: If `um_per_pixel` is not from 1e-6 to 1e6 um.
     """
+    if not Path(path).exists():
+        raise ImageError(
+            "The server has let go of this picture, as it does a day after it was loaded. A picture that it still has "
+            "is expected. Load it again."
+        )
     return read_micrograph(path, um_per_pixel, page=page, max_pixels=MAX_UPLOAD_PIXELS)
 
 
@@ -41,6 +53,9 @@ def count_upload(
     image: str | os.PathLike | ImagePage,
     um_per_pixel: float | None = None,
     model: str | os.PathLike | PreTrainedModel | None = None,
+    *,
+    is_wanted: Callable[[], bool] = lambda: True,
+    progress: Callable[[int, int], None] = lambda done, tiles: None,
     **settings: Any,
 ) -> GrainAnalysis:
     """Count what a visitor loaded, when it is its turn: the network runs for one micrograph at a time.
@@ -51,12 +66,26 @@ def count_upload(
         image: The file, or a page of it.
         um_per_pixel: See `count_grains`.
         model: See `count_grains`.
+        is_wanted: Asked when its turn comes and after each tile, since gradio lets a handler whose event is cancelled
+            go on to its end.
+        progress: See `count_grains`.
         settings: See `count_grains`.
 
     Raises:
         GrainError: As `read_upload` and `count_grains`.
+        NotWanted: If it is not wanted any more.
     """
+
+    def check() -> None:
+        if not is_wanted():
+            raise NotWanted
+
+    def go_on(done: int, tiles: int) -> None:
+        check()
+        progress(done, tiles)
+
     path, page = (image.path, image.page) if isinstance(image, ImagePage) else (image, None)
     micrograph = read_upload(path, um_per_pixel, page)
     with _model_turn:
-        return count_grains(micrograph, model=model, **settings)
+        check()
+        return count_grains(micrograph, model=model, progress=go_on, **settings)
