@@ -20,10 +20,14 @@ if TYPE_CHECKING:
     from .correction import Edit
     from .counting import count_grains
     from .errors import CorrectionError, GrainError, ImageError, MeasurementError, ModelError, ScaleError
+    from .export import export_grains
+    from .field_mean import average_fields
     from .image_processing_grain import GrainImageProcessor
     from .micrograph import Micrograph, read_micrograph
     from .modeling_grain import GrainForInstanceSegmentation
     from .onnx_export import export_onnx
+    from .report import write_report
+    from .report_content import compose_report
 
 _HOMES = {
     "CorrectionError": "errors",
@@ -38,9 +42,13 @@ _HOMES = {
     "Micrograph": "micrograph",
     "ModelError": "errors",
     "ScaleError": "errors",
+    "average_fields": "field_mean",
+    "compose_report": "report_content",
     "count_grains": "counting",
+    "export_grains": "export",
     "export_onnx": "onnx_export",
     "read_micrograph": "micrograph",
+    "write_report": "report",
 }
 
 __all__ = [
@@ -57,9 +65,13 @@ __all__ = [
     "ModelError",
     "ScaleError",
     "__version__",
+    "average_fields",
+    "compose_report",
     "count_grains",
+    "export_grains",
     "export_onnx",
     "read_micrograph",
+    "write_report",
 ]
 
 

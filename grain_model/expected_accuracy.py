@@ -23,7 +23,8 @@ class ExpectedAccuracy:
     """How right counts of the same confidence were on labelled pictures, in the mean.
 
     Attributes:
-        f1: Share of grains that were right, 0 to 1: F1 of grains matched at an IoU of 0.5.
+        f1: F1 of grains matched at an IoU of 0.5, 0 to 1: the harmonic mean of the share of found grains that were
+            right and the share of true grains that were found.
         count_error: |found - true| / true.
     """
 
@@ -31,7 +32,7 @@ class ExpectedAccuracy:
     count_error: float
 
     def __str__(self) -> str:
-        return f"{self.f1:.0%} of grains right, count off by {self.count_error:.0%}"
+        return f"about {self.f1:.0%} of grains right, count off by {self.count_error:.0%}"
 
 
 def expected_accuracy(

@@ -102,7 +102,9 @@ class GrainImageProcessor(PilBackend):
     Takes paths, PIL images, numpy arrays and torch tensors; grey, RGB and RGBA; 8 bit, 16 bit and float (see
     `to_rgb`); one, a batch of four dimensions, or a list. Needs no torchvision. Every picture is standardised by its
     own mean and contrast (see `standardize`) and by default keeps its size. That it is standardised is part of how the
-    model was trained: options of other image processors that would change it, crop or pad are refused.
+    model was trained: options of other image processors that would change it, crop or pad are refused. The strip of
+    text under an SEM picture and margins, which `count_grains` leaves out, stay in: `read_micrograph("sem.tif").field`
+    is the picture without them.
 
     Args:
         do_resize: Whether to resize to `size` (off by default: the model takes any size).

@@ -33,7 +33,8 @@ class GrainCountingPipeline(Pipeline):
     - `mask`: bool (H, W), true in a grain;
     - `table`: pandas.DataFrame, one row a grain;
     - `grain_size`: `GrainSize`, ASTM grain-size numbers with their intervals (G needs `um_per_pixel`);
-    - `warnings`: list of str, what a reader has to know about the file and what makes the result doubtful.
+    - `warnings`: list of str, what a reader has to know about the file and what makes the result doubtful, which are
+      the `remarks` of `GrainAnalysis`.
 
     Micrographs differ in size, so they run one at a time whatever `batch_size` says.
     """
