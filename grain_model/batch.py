@@ -21,6 +21,7 @@ from .fields import CountedField, count_field
 from .image_listing import ImagePage, images_of_paths, name_folders, pages_of
 from .label_settings import DEFAULT_SETTINGS, METHODS
 from .micrograph import read_micrograph
+from .result_folder import has_lists
 
 if TYPE_CHECKING:
     from transformers import PreTrainedModel
@@ -182,7 +183,7 @@ class Batch:
 
         Where the run was interrupted before the first image, those of an earlier one stay.
         """
-        if self.is_interrupted and not self.done:
+        if self.is_interrupted and not self.done and has_lists(folder):
             return
         try:
             action()

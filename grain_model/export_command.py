@@ -11,7 +11,7 @@ from .errors import printable
 from .export import FORMATS, export_grains
 from .fields import write_table
 from .json_file import save_json
-from .result_folder import EXPORT_LIST, SUMMARY
+from .result_folder import EXPORT_COLUMNS, EXPORT_LIST, SUMMARY
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -56,7 +56,7 @@ def run(options: argparse.Namespace) -> int:
             batch.tell_remarks(field)
     rows = [(field.file, field.folder, "") for field in fields]
     rows += [(failure.file, "", failure.reason) for failure in batch.failures]
-    batch.write(options.out, lambda: write_table(options.out / EXPORT_LIST, ("file", "folder", "error"), rows))
+    batch.write(options.out, lambda: write_table(options.out / EXPORT_LIST, EXPORT_COLUMNS, rows))
     batch.name_failures()
     return batch.exit_code
 

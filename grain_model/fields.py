@@ -19,7 +19,7 @@ from .field_mean import average_fields
 from .grain_size_result import FRAME_COLUMNS, GrainSize
 from .image_listing import ImagePage
 from .json_file import save_json
-from .result_folder import clear_results, prepare_folder
+from .result_folder import GRAIN_SIZE_TABLE, SUMMARY, SUMMARY_TABLE, clear_results, prepare_folder
 
 if TYPE_CHECKING:
     from .analysis import GrainAnalysis
@@ -182,8 +182,7 @@ def write_fields(folder: Path, fields: Sequence[CountedField], failures: Sequenc
     """Write what a batch gave beside the images' own folders.
 
     `summary.csv` has a row an image, those that failed last, with the reason; `grain_size.csv` a row an image and rule,
-    and last, if there is one, of their mean; `summary.json` holds what `describe_fields` collects. The files are named
-    in `MEAN_FILES`.
+    and last, if there is one, of their mean; `summary.json` holds what `describe_fields` collects.
 
     Args:
         folder: Where to, which exists.
@@ -191,11 +190,11 @@ def write_fields(folder: Path, fields: Sequence[CountedField], failures: Sequenc
         failures: Those that were not.
     """
     # First, since it is the table that is likely to be open elsewhere and not to be written.
-    save_json(describe_fields(fields, failures), folder / "summary.json")
+    save_json(describe_fields(fields, failures), folder / SUMMARY)
     rows = [_summary_row(field) for field in fields]
     rows += [[failure.file, *[""] * (len(SUMMARY_COLUMNS) - 2), failure.reason] for failure in failures]
-    write_table(folder / "summary.csv", SUMMARY_COLUMNS, rows)
-    write_table(folder / "grain_size.csv", ("file", *FRAME_COLUMNS), _grain_size_rows(fields))
+    write_table(folder / SUMMARY_TABLE, SUMMARY_COLUMNS, rows)
+    write_table(folder / GRAIN_SIZE_TABLE, ("file", *FRAME_COLUMNS), _grain_size_rows(fields))
 
 
 def _grain_size_rows(fields: Sequence[CountedField]) -> Iterator[list[Any]]:
@@ -210,15 +209,18 @@ def _grain_size_rows(fields: Sequence[CountedField]) -> Iterator[list[Any]]:
 
 
 def write_table(path: Path, columns: Sequence[str], rows: Iterable[Sequence[Any]]) -> None:
-    """Write a table as CSV in UTF-8; a text that a spreadsheet would take for a formula begins with an apostrophe."""
-    cells = ([_as_text(cell) for cell in row] for row in rows)
+    """Write a table as CSV in UTF-8.
+
+    A path that a spreadsheet would take for a formula, such as `=1+1.png`, begins with `./`, which names the same file.
+    """
+    cells = ([_no_formula(cell) for cell in row] for row in rows)
     with path.open("w", newline="", encoding="utf-8") as stream:
         csv.writer(stream).writerows([columns, *cells])
 
 
-def _as_text(cell: Any) -> Any:
+def _no_formula(cell: Any) -> Any:
     # https://owasp.org/www-community/attacks/CSV_Injection
-    return f"'{cell}" if isinstance(cell, str) and cell.startswith(("=", "+", "-", "@", "\t", "\r")) else cell
+    return f"./{cell}" if isinstance(cell, str) and cell.startswith(("=", "+", "-", "@", "\t", "\r")) else cell
 
 
 def _summary_row(field: CountedField) -> list[Any]:

@@ -1,23 +1,29 @@
-"""The folder of one image's results, which never holds numbers of two runs that differ."""
+"""The folder of one image's results, which never holds numbers of two runs that differ, and the lists beside it."""
 
 from __future__ import annotations
 
+import csv
 import json
+from collections.abc import Iterator
 from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
 SUMMARY = "summary.json"
 
-MEAN_FILES = ("summary.csv", SUMMARY, "grain_size.csv")
+SUMMARY_TABLE, GRAIN_SIZE_TABLE = "summary.csv", "grain_size.csv"
+
+BATCH_FILES = (SUMMARY_TABLE, GRAIN_SIZE_TABLE, SUMMARY)
 """What `count` writes about all images, beside the folders of each."""
 
 EXPORT_LIST = "export.csv"
 """Where `export` lists the folder of each image, beside those folders."""
 
+EXPORT_COLUMNS = ("file", "folder", "error")
+
 
 def clear_results(folder: Path) -> None:
-    """Remove what `count` or `export` wrote into a folder, and what they say of it beside it; nothing else."""
+    """Remove what `count` or `export` wrote into a folder, and the lists beside it that name it; nothing else."""
     # Late, since these load the libraries of tables and pictures, and what only lists images need not wait for them.
     from .analysis import SAVED_FILES
     from .export import FORMATS
@@ -25,11 +31,12 @@ def clear_results(folder: Path) -> None:
     # The summary first: where another program holds a file, none shall speak for what is left.
     names = dict.fromkeys([SUMMARY, *SAVED_FILES, *(name for name, _ in FORMATS.values())])
     written = [path for name in names if (path := folder / name).exists()]
+    if written:
+        for path in _lists_of(folder):
+            with suppress(OSError):  # it is open elsewhere, which is told when it is written anew
+                path.unlink(missing_ok=True)
     for path in written:
         path.unlink()
-    for name in (*MEAN_FILES, EXPORT_LIST) if written else ():
-        with suppress(OSError):  # a list that is open elsewhere, which is told when it is written anew
-            (folder.parent / name).unlink(missing_ok=True)
 
 
 def prepare_folder(folder: Path, summary: dict[str, Any]) -> None:
@@ -39,12 +46,29 @@ def prepare_folder(folder: Path, summary: dict[str, Any]) -> None:
         OSError: If another program holds a file of the earlier run.
     """
     folder.mkdir(parents=True, exist_ok=True)
-    if _read_summary(folder) != json.loads(json.dumps(summary)):
+    if _read_json(folder / SUMMARY) != json.loads(json.dumps(summary)):
         clear_results(folder)
 
 
-def _read_summary(folder: Path) -> object:
+def has_lists(folder: Path) -> bool:
+    """Whether a run has written about all its images into a folder."""
+    return any((folder / name).exists() for name in (*BATCH_FILES, EXPORT_LIST))
+
+
+def _lists_of(folder: Path) -> Iterator[Path]:
+    """The lists beside the folder of an image that name it."""
+    document = _read_json(folder.parent / SUMMARY)
+    results = document.get("results") if isinstance(document, dict) else None
+    if any(Path(result.get("folder") or "").name == folder.name for result in results or ()):
+        yield from (folder.parent / name for name in BATCH_FILES)
+    with suppress(OSError, ValueError), (folder.parent / EXPORT_LIST).open(encoding="utf-8", newline="") as stream:
+        columns, *rows = csv.reader(stream)
+        if tuple(columns) == EXPORT_COLUMNS and any(Path(row[1]).name == folder.name for row in rows):
+            yield folder.parent / EXPORT_LIST
+
+
+def _read_json(path: Path) -> object:
     try:
-        return json.loads((folder / SUMMARY).read_text(encoding="utf-8"))
+        return json.loads(path.read_text(encoding="utf-8"))
     except (OSError, ValueError):
         return None

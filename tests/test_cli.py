@@ -18,6 +18,7 @@ from PIL import Image
 
 from grain_model import analysis as analysis_module
 from grain_model import batch as batch_module
+from grain_model import result_folder
 from grain_model.cli import main
 from grain_model.failures import attempt
 from grain_model.grain_size_result import RULES
@@ -25,7 +26,7 @@ from grain_model.image_listing import images_below, name_folders
 from grain_model.report_content import compose_field
 from tests.drawn import draw_grid, predict_drawn, write_grid
 
-MEAN_FILES = {"summary.csv", "summary.json", "grain_size.csv"}
+BATCH_FILES = {"summary.csv", "summary.json", "grain_size.csv"}
 RESULT_FILES = {"mask.png", "overlay.png", "labels.tif", "grains.csv", "summary.json"}
 
 
@@ -58,7 +59,7 @@ def test_out_gets_a_folder_for_each_image_and_one_table(model, tmp_path, capsys)
     write_grid(tmp_path / "in" / "below" / "b.tif", 2, 3)
     out = tmp_path / "out"
     assert main(["count", str(tmp_path / "in"), "--out", str(out), "--um-per-pixel", "0.5", *model]) == 0
-    assert {path.name for path in out.iterdir()} == {"a.png", "b.tif", *MEAN_FILES}
+    assert {path.name for path in out.iterdir()} == {"a.png", "b.tif", *BATCH_FILES}
     for folder in (out / "a.png", out / "b.tif"):
         assert {path.name for path in folder.iterdir()} == RESULT_FILES
     rows = read_rows(out)
@@ -94,7 +95,7 @@ def test_no_name_is_a_formula_in_a_table(model, tmp_path, monkeypatch):
     write_grid(tmp_path / "=1+1.png", 2, 2)
     assert main(["count", "=1+1.png", "--out", "out", *model]) == 0
     for name in ("summary.csv", "grain_size.csv"):
-        assert pd.read_csv(Path("out") / name)["file"][0] == "'=1+1.png"
+        assert pd.read_csv(Path("out") / name)["file"][0] == "./=1+1.png"
 
 
 def test_a_text_file_beside_its_picture_is_no_failure(model, tmp_path, capsys):
@@ -221,6 +222,23 @@ def test_an_interrupt_before_the_first_image_leaves_the_summary_of_an_earlier_ru
     monkeypatch.setattr("grain_model.batch.make_counter", MagicMock(side_effect=KeyboardInterrupt))
     assert main(arguments) == 130
     assert len(read_rows(tmp_path / "out")) == 1
+
+
+def test_an_interrupt_after_a_bad_file_whose_results_went_names_that_file(model, tmp_path, monkeypatch, capsys):
+    images, out = [write_grid(tmp_path / name, 2, 2) for name in ("a.png", "b.png")], tmp_path / "out"
+    arguments = ["count", *map(str, images), "--out", str(out), *model]
+    assert main(arguments) == 0
+    images[0].write_bytes(images[0].read_bytes()[:50])
+    read = batch_module.read_micrograph
+
+    def read_first(path, *given, **options):
+        if path.name == "b.png":
+            raise KeyboardInterrupt
+        return read(path, *given, **options)
+
+    monkeypatch.setattr(batch_module, "read_micrograph", read_first)
+    assert main(arguments) == 130
+    assert [Path(row["file"]).name for row in read_rows(out)] == ["a.png"]
 
 
 def test_what_was_counted_before_an_interrupt_is_reported_and_exported(interrupted, model, tmp_path, capsys):
@@ -631,13 +649,19 @@ def test_a_folder_never_holds_results_of_two_runs_that_differ(model, tmp_path):
     (folder / "notes.txt").write_text("mine")
     run("export", "0.5", "--formats", "xlsx,csv")
     assert results(folder) == counted | {"grains.xlsx", "notes.txt"}
-    assert results(folder.parent) == {"steel.png", "export.csv", *MEAN_FILES}
+    assert results(folder.parent) == {"steel.png", "export.csv", *BATCH_FILES}
     run("export", "0.9", "--formats", "csv")
     assert results(folder) == {"grains.csv", "summary.json", "notes.txt"}
     assert results(folder.parent) == {"steel.png", "export.csv"}, "the mean was of another scale"
     run("count", "0.5")
     assert results(folder) == counted | {"notes.txt"}
-    assert results(folder.parent) == {"steel.png", *MEAN_FILES}, "what was exported is gone"
+    assert results(folder.parent) == {"steel.png", *BATCH_FILES}, "what was exported is gone"
+    mine = {"summary.json": '{"mine": 1}', "summary.csv": "mine", "export.csv": "name,value\nsteel.png,1\n"}
+    for name, content in mine.items():
+        (folder.parent / name).write_text(content)
+    result_folder.prepare_folder(folder, {"count": 3})
+    assert {name: (folder.parent / name).read_text() for name in mine} == mine, "not ours"
+    run("count", "0.5")
     content = image.read_bytes()
     image.unlink()
     assert run("count", "0.5") == 1

@@ -161,7 +161,7 @@ def test_maps_of_a_reduced_look_give_labels_at_the_field_s_size(monkeypatch, tin
 def test_exports_and_report_hold_the_grains_in_their_places(sees_drawings, tiny_model, tmp_path):
     result = count_grains(framed(draw_grid(4, 5), Margins(30, 12, 50, 9)), 0.5, tiny_model)
     coco = json.loads(export_grains(result, tmp_path, ["coco"])["coco"].read_text())
-    assert coco["info"]["field_px"] == result.field_box
+    assert coco["info"]["field"] == result.field_box
     for row, annotation in zip(result.table.itertuples(), coco["annotations"], strict=True):
         left, top, width, height = annotation["bbox"]
         grain = result.labels == row.label

@@ -366,15 +366,44 @@ def test_a_tiff_that_claims_too_many_pixels(tmp_path):
         read_micrograph(huge_tiff(tmp_path / "huge.tif"))
 
 
-@pytest.mark.parametrize("options", [{"compression": "jpeg"}, {"compression": "png"}, {"tile": (512, 512)}], ids=str)
+PACKED = [{"compression": name, "rowsperstrip": 512} for name in ("jpeg", "jpeg2000", "png", "webp")]
+
+
+@pytest.mark.parametrize("options", [*PACKED, {"tile": (512, 512)}], ids=str)
 def test_a_tiff_that_unpacks_to_more_than_it_states(tmp_path, options):
-    path = write_tiff(tmp_path / "bomb.tif", np.zeros((512, 512), np.uint8), metadata=None, **options)
+    path = write_tiff(tmp_path / "bomb.tif", np.zeros((512, 512, 3), np.uint8), metadata=None, **options)
     assert read_micrograph(path, max_pixels=512 * 512).pixels.shape == (512, 512, 3)
     with tifffile.TiffFile(path, mode="r+b") as tiff:
         for tag in ("ImageWidth", "ImageLength"):
             tiff.pages[0].tags[tag].overwrite(64)
     with pytest.raises(ImageError, match="packed in pieces of 512 x 512 px"):
         read_micrograph(path, max_pixels=100_000)
+
+
+def test_a_tiff_whose_tiles_are_deep(tmp_path):
+    path = write_tiff(tmp_path / "deep.tif", GREY, tile=(128, 128), extratags=[(32999, 4, 1, 9, True)], metadata=None)
+    depth = struct.Struct("<HHI")
+    path.write_bytes(path.read_bytes().replace(depth.pack(32999, 4, 1), depth.pack(32998, 4, 1)))
+    with pytest.raises(ImageError, match="packed in pieces"):
+        read_micrograph(path, max_pixels=8 * 128 * 128)
+
+
+def test_jpegs_in_a_tiff_of_12_bits_and_of_two_channels_and_without_a_piece(tmp_path):
+    grey = np.tile(GREY, (2, 2))[:128, :128]
+    for pixels, options in ((grey.astype(np.uint16) << 4, {"bitspersample": 12}), (np.dstack([grey, grey]), {})):
+        packed = imagecodecs.jpeg_encode(pixels, level=95, **options)
+        path = write_tiff(
+            *(tmp_path / "a.tif", iter([packed, b""])),
+            shape=(128, 256, *pixels.shape[2:]),
+            dtype=pixels.dtype,
+            compression="jpeg",
+            tile=(128, 128),
+            photometric="minisblack",
+            extrasamples=[0] * (pixels.ndim - 2),
+            metadata=None,
+            **options,
+        )
+        assert read_micrograph(path).pixels.shape == (128, 256, 3)
 
 
 def test_a_tiff_that_is_packed_without_a_bound(tmp_path):

@@ -21,6 +21,7 @@ import pytest
 import tifffile
 from PIL import Image
 
+from grain_model import analysis as analysis_module
 from grain_model.analysis import GrainAnalysis
 from grain_model.correction import Edit
 from grain_model.counting import count_grains
@@ -426,6 +427,20 @@ def test_a_count_whose_visitor_went_on_ends_without_the_network(site, tmp_path):
             time.sleep(0.5)
             visit.picture = "another.png"
         assert count.result() == gr.skip() and site.runs == runs
+
+
+def test_a_count_whose_visitor_goes_on_ends_at_the_next_tile(site, tmp_path, monkeypatch):
+    path, tiles = write_grid(tmp_path / "steel.png", 4, 5), []
+
+    def predict(model, image, *, progress, **options):
+        for done in range(1, 5):
+            tiles.append(done)
+            progress(done, 4)
+
+    monkeypatch.setattr(analysis_module, "predict_at_canonical_scale", predict)
+    with pytest.raises(uploads.NotWanted):
+        uploads.count_upload(path, model=site.model, is_wanted=lambda: len(tiles) < 2)
+    assert tiles == [1, 2]
 
 
 @needs_chromium

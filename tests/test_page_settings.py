@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+import threading
 import zipfile
 from collections.abc import Iterator
 from pathlib import Path
@@ -17,7 +18,7 @@ from grain_model.errors import ScaleError
 from grain_model.export import FORMATS
 from grain_model.scale import read_scale, write_scale
 from grain_model.scale_suggestion import ScaleSuggestion
-from grain_model.ui import scale_view
+from grain_model.ui import downloads, scale_view
 from grain_model.ui.clicks import clicked_point, draw_points, enlargement
 from grain_model.ui.downloads import KINDS, REPORTS
 from grain_model.ui.scale_view import describe_suggestion, measured_scale
@@ -282,6 +283,29 @@ def test_files_are_made_on_demand(page, tmp_path, kind):
         assert len(zipfile.ZipFile(download.value.path()).namelist()) == 20
     if kind == "report-html":
         assert "steel.png" in Path(download.value.path()).read_text(encoding="utf-8")
+
+
+@needs_chromium
+def test_a_file_of_grains_that_were_corrected_meanwhile_is_not_offered(page, tmp_path, monkeypatch):
+    turn, make_file = threading.Event(), downloads.make_file
+
+    def make_in_turn(counted, kind):
+        path = make_file(counted, kind)
+        assert turn.wait(30)
+        return path
+
+    monkeypatch.setattr(downloads, "make_file", make_in_turn)
+    upload(page, write_grid(tmp_path / "steel.png", 4, 5))
+    press_count(page)
+    open_section(page, "More files")
+    page.locator("#make-file").click()
+    page.wait_for_timeout(500)
+    page.locator("#scale input").fill("0.5")
+    page.locator("#scale input").press("Enter")
+    expect_card(page, "0.5 µm per pixel")  # which did not wait for the file
+    turn.set()
+    page.wait_for_timeout(1000)
+    assert not page.locator("#made-file").is_visible()
 
 
 @needs_chromium

@@ -13,6 +13,7 @@ from PIL import Image
 from transformers import pipeline
 
 from grain_model.image_processing_grain import GrainImageProcessor
+from grain_model.micrograph import read_micrograph
 from grain_model.modeling_grain import GrainSegmentationOutput
 from grain_model.pipeline_grain import CUSTOM_PIPELINES, GrainCountingPipeline
 from tests.drawn import draw_grid, drawn_maps, squares, write_grid
@@ -35,7 +36,8 @@ def test_returns_count_labels_mask_table_and_grain_size(pipe):
 
 def test_a_list_gives_a_list_whatever_the_sizes(pipe, tmp_path):
     inputs = [str(write_grid(tmp_path / "a.png", 2, 2)), Image.fromarray(draw_grid(2, 3)), draw_grid(3, 3)]
-    assert [result["count"] for result in pipe(inputs, batch_size=3)] == [4, 6, 9]
+    inputs.append(read_micrograph(draw_grid(3, 4)))
+    assert [result["count"] for result in pipe(inputs, batch_size=3)] == [4, 6, 9, 12]
 
 
 def test_options_reach_the_count(pipe):

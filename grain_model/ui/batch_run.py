@@ -19,7 +19,7 @@ from ..failures import Failure, attempt
 from ..fields import CountedField, count_field, write_fields
 from ..image_file import name_page
 from ..image_listing import IMAGE_SUFFIXES, ImagePage, images_below, name_folders, pages_of
-from ..result_folder import MEAN_FILES
+from ..result_folder import BATCH_FILES
 from ..scale_metadata import sidecar_names
 
 MAX_BATCH_FILES = 500
@@ -67,7 +67,7 @@ class CountedBatch:
         failures: Those that were not.
         current: Name of the image whose turn it is; empty at the end.
         is_stopped: To be set from outside: no other image is begun, and what is counted is packed.
-        archive: Zip with the files of each image in a folder of its own, and `MEAN_FILES`, as the command line writes
+        archive: Zip with the files of each image in a folder of its own, and `BATCH_FILES`, as the command line writes
             them; `None` until the end, and where nothing could be counted.
         folder: Owns the zip.
     """
@@ -165,7 +165,7 @@ def count_batch(upload: BatchUpload, count: Callable[[ImagePage], GrainAnalysis]
             _pack(folder / results, archive, folder)
         if batch.fields:
             write_fields(folder, batch.fields, batch.failures)
-            for name in MEAN_FILES:
+            for name in BATCH_FILES:
                 archive.write(folder / name, name)
     batch.current, batch.archive = "", str(path) if batch.fields else None
     yield batch

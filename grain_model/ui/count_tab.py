@@ -93,7 +93,7 @@ class _CountTab:
             self.display = lay_out_display()
             self.correction = lay_out_correction()
             plot, table = lay_out_table()
-            download, made = lay_out_downloads(counted)
+            download, made = lay_out_downloads(self.visit, counted)
             named = {"um_per_pixel": self.entry.um_per_pixel, **vars(self.entry.label_fields), **vars(self.display)}
             # In the order of `PageSettings`.
             self.settings = {field.name: named[field.name] for field in fields(PageSettings)}

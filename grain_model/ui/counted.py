@@ -19,8 +19,9 @@ from ..rendering import CHOSEN_COLOUR, OverlayStyle, mark_grains
 from .examples import read_true_counts
 
 AWAY_TOO_LONG = (
-    "The server has let go of the count that this page shows: the page was away for over an hour, or the server began "
-    "anew. What is shown can be read, but no more be changed or made into files. Count again for that."
+    "The server has let go of the count that this page shows: the page was away for over an hour, many others came "
+    "meanwhile, or the server began anew. What is shown can be read, but no more be changed or made into files. Count "
+    "again for that."
 )
 
 

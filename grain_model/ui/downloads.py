@@ -13,6 +13,7 @@ from ..report_content import compose_report
 from .counted import CountedMicrograph, still_there
 from .errors import clear_errors
 from .events import FILES_QUEUE, PRIVATE, REDRAW_QUEUE
+from .visit import Visit
 
 REPORTS = {"report-pdf": "report.pdf", "report-html": "report.html"}
 
@@ -51,10 +52,11 @@ def make_file(counted: CountedMicrograph, kind: str) -> str:
     return str(written.replace(folder / f"{stem}-{FORMATS[kind][0] if kind in FORMATS else REPORTS[kind]}"))
 
 
-def add_downloads(counted: gr.State) -> gr.File:
+def add_downloads(visit: gr.State, counted: gr.State) -> gr.File:
     """Lay out the choice of a file, inside the current `gr.Blocks`.
 
     Args:
+        visit: Holds the `Visit`.
         counted: Holds the visitor's count.
 
     Returns:
@@ -74,14 +76,16 @@ def add_downloads(counted: gr.State) -> gr.File:
         button = gr.Button("Make the file", elem_id="make-file")
 
     @clear_errors
-    def make(count: CountedMicrograph | None, chosen: str) -> Any:
-        return gr.File(make_file(still_there(count), chosen), visible=True)
+    def make(now: Visit, count: CountedMicrograph | None, chosen: str) -> Any:
+        file = make_file(still_there(count), chosen)
+        # The grains may have been corrected meanwhile, which takes the files of before away.
+        return gr.File(file, visible=True) if now.shown is count else gr.skip()
 
     hide = {"fn": lambda: gr.File(None, visible=False), "inputs": None, "outputs": made, **PRIVATE}
     # After redrawing, so that what was typed just before is in the file; and then not in its way, since a report takes
     # seconds.
     button.click(lambda: None, concurrency_id=REDRAW_QUEUE, **PRIVATE).then(
-        make, [counted, kind], made, concurrency_id=FILES_QUEUE, **PRIVATE
+        make, [visit, counted, kind], made, concurrency_id=FILES_QUEUE, **PRIVATE
     )
     kind.input(**hide)
     return made

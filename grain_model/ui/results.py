@@ -192,9 +192,9 @@ def lay_out_table() -> tuple[gr.Image, gr.Dataframe]:
     return plot, table
 
 
-def lay_out_downloads(counted: gr.State) -> tuple[gr.DownloadButton, gr.File]:
+def lay_out_downloads(visit: gr.State, counted: gr.State) -> tuple[gr.DownloadButton, gr.File]:
     """Lay out the zip and the files made on demand."""
     download = gr.DownloadButton(
         "Download mask, overlay, labels, table, summary (zip)", variant="secondary", elem_id="download"
     )
-    return download, add_downloads(counted)
+    return download, add_downloads(visit, counted)
