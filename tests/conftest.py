@@ -21,6 +21,13 @@ from tests.drawn import predict_drawn
 torch.set_num_threads(1)
 
 
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Keeps what runs in a browser in one of several processes, since two browsers at once make each other wait."""
+    for item in items:
+        if "browser" in item.fixturenames:
+            item.add_marker(pytest.mark.xdist_group("browser"))
+
+
 def make_tiny_config(**changes) -> GrainConfig:
     """A configuration of the real architecture that runs in milliseconds."""
     settings = {
