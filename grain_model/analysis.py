@@ -97,9 +97,10 @@ class GrainAnalysis:
         Raises:
             MeasurementError: If there is no such rule.
         """
-        if edge_rule not in get_args(EdgeRule):
-            known = ", ".join(map(repr, get_args(EdgeRule)))
-            raise MeasurementError(f"The edge rule {edge_rule!r} is unknown. One of {known} is expected. Choose one.")
+        if edge_rule not in (known := get_args(EdgeRule)):
+            raise MeasurementError(
+                f"The edge rule {edge_rule!r} is unknown. One of {', '.join(map(repr, known))} is expected. Choose one."
+            )
         sizes = self.grain_size
         if edge_rule == "whole":
             return int((~self.table["touches_edge"]).sum()), sizes.mean_area

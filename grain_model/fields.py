@@ -11,7 +11,6 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
-import pandas as pd
 
 from .errors import GrainError, printable
 from .failures import Failure
@@ -204,8 +203,7 @@ def _grain_size_rows(fields: Sequence[CountedField]) -> Iterator[list[Any]]:
         with suppress(GrainError):  # no mean, for a reason that `describe_fields` gives
             sizes.append((f"mean of {len(fields)} fields", mean_of_counted(fields)))
     for name, size in sizes:
-        for row in size.to_frame().astype(object).itertuples(index=False):
-            yield [name, *(None if pd.isna(cell) else cell for cell in row)]
+        yield from ([name, *row] for row in size.to_rows())
 
 
 def write_table(path: Path, columns: Sequence[str], rows: Iterable[Sequence[Any]]) -> None:

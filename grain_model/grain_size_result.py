@@ -318,18 +318,23 @@ class GrainSize:
         """ISO 643 number: m = 8 * 2^G with Saltykov's grains per mm^2, 0.046 below the ASTM number."""
         return None if self.N_A_mm2 is None else float(np.log2(self.N_A_mm2 / 8))
 
-    def to_frame(self) -> pd.DataFrame:
+    def to_rows(self) -> list[list[Any]]:
         """One row a rule: what it measures and its 95 % interval, G and its interval, %RA, counts and flags.
 
-        Columns: FRAME_COLUMNS; `value`, `value_low` and `value_high` are in `unit`.
+        Columns: FRAME_COLUMNS; `value`, `value_low` and `value_high` are in `unit`. What is not known is None.
         """
         rows = []
         for result in self.rules:
             ends = {}
             for name, interval in (("value", result.interval), ("G", result.ci95)):
                 ends[f"{name}_low"], ends[f"{name}_high"] = interval or (None, None)
-            rows.append({"rule": result.rule, **ends, **result.to_dict(), "flags": "; ".join(result.flags)})
-        return pd.DataFrame(rows, columns=FRAME_COLUMNS)
+            row = {"rule": result.rule, **ends, **result.to_dict(), "flags": "; ".join(result.flags)}
+            rows.append([row[column] for column in FRAME_COLUMNS])
+        return rows
+
+    def to_frame(self) -> pd.DataFrame:
+        """The rows of `to_rows` as a table."""
+        return pd.DataFrame(self.to_rows(), columns=FRAME_COLUMNS)
 
     def to_dict(self) -> dict[str, Any]:
         """Plain numbers, strings, lists and None, ready for JSON."""

@@ -59,12 +59,26 @@ def _lists_of(folder: Path) -> Iterator[Path]:
     """The lists beside the folder of an image that name it."""
     document = _read_json(folder.parent / SUMMARY)
     results = document.get("results") if isinstance(document, dict) else None
-    if any(Path(result.get("folder") or "").name == folder.name for result in results or ()):
+    if _is_named(folder, results):
         yield from (folder.parent / name for name in BATCH_FILES)
-    with suppress(OSError, ValueError), (folder.parent / EXPORT_LIST).open(encoding="utf-8", newline="") as stream:
-        columns, *rows = csv.reader(stream)
-        if tuple(columns) == EXPORT_COLUMNS and any(Path(row[1]).name == folder.name for row in rows):
-            yield folder.parent / EXPORT_LIST
+    if _is_named(folder, _read_export_list(folder.parent / EXPORT_LIST)):
+        yield folder.parent / EXPORT_LIST
+
+
+def _is_named(folder: Path, entries: object) -> bool:
+    """Whether one of the entries of a list, which may be another program's, has this folder."""
+    entries = entries if isinstance(entries, list) else []
+    named = [entry.get("folder") for entry in entries if isinstance(entry, dict)]
+    return any(isinstance(name, str) and Path(name).name == folder.name for name in named)
+
+
+def _read_export_list(path: Path) -> list[dict[str, str]]:
+    try:
+        with path.open(encoding="utf-8", newline="") as stream:
+            reader = csv.DictReader(stream)
+            return list(reader) if tuple(reader.fieldnames or ()) == EXPORT_COLUMNS else []
+    except (OSError, ValueError, csv.Error):
+        return []
 
 
 def _read_json(path: Path) -> object:

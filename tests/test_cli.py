@@ -656,7 +656,11 @@ def test_a_folder_never_holds_results_of_two_runs_that_differ(model, tmp_path):
     run("count", "0.5")
     assert results(folder) == counted | {"notes.txt"}
     assert results(folder.parent) == {"steel.png", *BATCH_FILES}, "what was exported is gone"
-    mine = {"summary.json": '{"mine": 1}', "summary.csv": "mine", "export.csv": "name,value\nsteel.png,1\n"}
+    mine = {
+        "summary.json": '{"results": ["mine", {"folder": 1}]}',
+        "summary.csv": "mine",
+        "export.csv": "name,value\nsteel.png,1\n",
+    }
     for name, content in mine.items():
         (folder.parent / name).write_text(content)
     result_folder.prepare_folder(folder, {"count": 3})

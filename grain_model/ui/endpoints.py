@@ -8,7 +8,6 @@ A batch comes as a zip, because gradio's MCP server takes no list of files.
 from __future__ import annotations
 
 import functools
-import math
 import os
 import secrets
 import threading
@@ -143,7 +142,7 @@ class _Endpoints:
             raise ImageError("There is no image. A micrograph is expected as `image`. Name a file.")
         options = vars(LabelSettings(method, boundary_sensitivity, min_grain_area))
         # JSON has one kind of number; what is no whole one is refused where the file is read.
-        is_whole = page is not None and math.isfinite(page) and page == int(page)
+        is_whole = page is not None and float(page).is_integer()
         chosen = ImagePage(Path(image), int(page) if is_whole else page)
         return self._answer("count", image, count_upload(chosen, um_per_pixel, self._model, **options))
 
