@@ -5,6 +5,8 @@ import os
 # Before transformers, huggingface_hub and gradio are imported, which read these once.
 os.environ["HF_HUB_OFFLINE"] = "1"
 os.environ["GRADIO_ANALYTICS_ENABLED"] = "False"
+# Of the processes that tests start, too: more threads than cores would starve the browser beside them.
+os.environ["OMP_NUM_THREADS"] = "1"
 
 from collections.abc import Iterator
 from pathlib import Path
