@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import tempfile
 import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -64,8 +65,13 @@ class Site:
 
 @contextmanager
 def serve(examples: Path | None = None, **options: Any) -> Iterator[Site]:
-    """Serves a page until the block ends; meanwhile `count_grains` sees drawings everywhere."""
-    with pytest.MonkeyPatch.context() as patch:
+    """Serves a page until the block ends; meanwhile `count_grains` sees drawings everywhere.
+
+    The page has its own folder for files: gradio's servers share one, by the files' contents, and the first to stop
+    takes the files of the others away.
+    """
+    with tempfile.TemporaryDirectory(ignore_cleanup_errors=True) as folder, pytest.MonkeyPatch.context() as patch:
+        patch.setenv("GRADIO_TEMP_DIR", folder)
         served = Site(examples, **options)
         patch.setattr(analysis_module, "predict_at_canonical_scale", served.predict)
         yield served

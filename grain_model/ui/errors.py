@@ -23,8 +23,6 @@ UNFORESEEN = (
     "Try again, perhaps with a smaller picture; if it fails again, tell the owner of this page."
 )
 
-_SERVER_FOLDER = re.compile(re.escape(get_upload_folder()) + r"/\w+/")
-
 
 def clear_errors(function: Callable[P, T], *, as_html: bool = True) -> Callable[P, T]:
     """Turn errors into a message; what the project did not foresee goes to the server's log as well.
@@ -43,7 +41,7 @@ def clear_errors(function: Callable[P, T], *, as_html: bool = True) -> Callable[
             yield
         except GrainError as error:
             # Visitors know their file by its name, not by its place on the server.
-            message = _SERVER_FOLDER.sub("", str(error))
+            message = re.sub(re.escape(get_upload_folder()) + r"/\w+/", "", str(error))
             message = html.escape(message) if as_html else message
             raise gr.Error(message, duration=None, title="That did not work", print_exception=False) from error
         except gr.Error:
