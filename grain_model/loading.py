@@ -24,7 +24,7 @@ def load_model(model: str | os.PathLike | PreTrainedModel | None = None) -> PreT
     """Load a grain model once and hand out the same one afterwards.
 
     Args:
-        model: A folder; a Hub id, with `@` and a tag, branch or commit to pin one (`user/name@v0.2.0`); a loaded model,
+        model: A folder; a Hub id, with `@` and a tag, branch or commit to pin one (`user/name@v0.3.0`); a loaded model,
             which is returned as it is; `None` or `"embedded"` for the embedded weights.
 
     Returns:
@@ -54,7 +54,7 @@ def load_model(model: str | os.PathLike | PreTrainedModel | None = None) -> PreT
     if hub_id is None:
         raise ModelError(
             f"There is no model folder {str(model)!r}. A model is a folder with config.json and weights, or a Hub id "
-            "such as user/name or user/name@v0.2.0. Check the path, or leave the model out to use the embedded weights."
+            "such as user/name or user/name@v0.3.0. Check the path, or leave the model out to use the embedded weights."
         )
     if hub_id["revision"] is None and folder.parent.name and folder.parent.is_dir():
         raise ModelError(

@@ -1,3 +1,7 @@
-"""The software's version, in a module of its own so that every result can name it, remote code included."""
+"""The versions, in a module of their own so that every result can name them, remote code included."""
 
-__version__ = "0.2.0"
+__version__ = "0.3.0"
+"""Of the software."""
+
+WEIGHTS_VERSION = "0.2.0"
+"""Of the embedded weights: the software's version that they first came with."""

@@ -12,7 +12,7 @@ from huggingface_hub import try_to_load_from_cache
 from safetensors import safe_open
 from transformers import PreTrainedModel
 
-from .version import __version__
+from .version import WEIGHTS_VERSION
 
 EMBEDDED_WEIGHTS = (Path(__file__).parent / "weights").resolve()
 """Folder of the checkpoint that comes with the package."""
@@ -25,9 +25,9 @@ def describe_weights(model: PreTrainedModel) -> dict[str, str | None]:
         model: A loaded grain model.
 
     Returns:
-        `name` ("embedded", a folder's name or a Hub id) and `version`: the package's version for the embedded weights,
-        the Hub commit, or a digest of the folder's weights, since training gives every folder the same name. Weights of
-        a folder or of the Hub that were trained on since, in memory or on disk, say so, and have no version.
+        `name` ("embedded", a folder's name or a Hub id) and `version`: `WEIGHTS_VERSION` for the embedded weights, the
+        Hub commit, or a digest of the folder's weights, since training gives every folder the same name. Weights of a
+        folder or of the Hub that were trained on since, in memory or on disk, say so, and have no version.
     """
     source, commit = model.config.name_or_path, getattr(model.config, "_commit_hash", None)
     if source and Path(source).is_dir():
@@ -37,7 +37,7 @@ def describe_weights(model: PreTrainedModel) -> dict[str, str | None]:
         if not _holds(model, files):
             return {"name": f"{name}, but other weights than the folder's", "version": None}
         if folder == EMBEDDED_WEIGHTS:
-            return {"name": name, "version": __version__}
+            return {"name": name, "version": WEIGHTS_VERSION}
         return {"name": name, "version": _digest(*((file, file.stat().st_mtime_ns) for file in files))}
     if not _holds(model, _cached_files(source, commit)):
         return {"name": f"{source}, but other weights than the Hub's", "version": None}

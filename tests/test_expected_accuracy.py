@@ -14,11 +14,11 @@ from grain_model.fields import CountedField, write_fields
 from grain_model.label_settings import DEFAULT_SETTINGS, LabelSettings
 from grain_model.report_content import compose_field
 from grain_model.ui.card import describe_count
-from grain_model.version import __version__
+from grain_model.version import WEIGHTS_VERSION
 from tests.drawn import draw_grid
 from train.expected_accuracy import draw_curves, expected_table, fit_curves
 
-EMBEDDED = {"name": "embedded", "version": __version__}
+EMBEDDED = {"name": "embedded", "version": WEIGHTS_VERSION}
 
 
 @pytest.fixture
@@ -49,7 +49,7 @@ def test_it_is_looked_up_at_the_median_and_ends_with_the_curves():
     ("confidence", "weights", "settings"),
     [
         ([], EMBEDDED, DEFAULT_SETTINGS),
-        ([0.9], {"name": "my-model", "version": __version__}, DEFAULT_SETTINGS),
+        ([0.9], {"name": "my-model", "version": WEIGHTS_VERSION}, DEFAULT_SETTINGS),
         ([0.9], {"name": "embedded", "version": "c1b0cc2b4920"}, DEFAULT_SETTINGS),
         ([0.9], {"name": "embedded, but other weights than the folder's", "version": None}, DEFAULT_SETTINGS),
         ([0.9], EMBEDDED, LabelSettings("components")),

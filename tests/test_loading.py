@@ -134,7 +134,7 @@ def test_the_embedded_weights_are_known_by_any_path(tiny_model, tmp_path, monkey
     monkeypatch.setattr(weights_origin, "EMBEDDED_WEIGHTS", (tmp_path / "weights").resolve())
     monkeypatch.chdir(tmp_path)
     tiny_model.config.name_or_path = "weights"
-    assert describe_weights(tiny_model) == {"name": "embedded", "version": weights_origin.__version__}
+    assert describe_weights(tiny_model) == {"name": "embedded", "version": weights_origin.WEIGHTS_VERSION}
 
 
 def test_weights_of_the_hub_that_were_trained_on_are_named_as_such(tiny_model, tmp_path, monkeypatch):

@@ -21,7 +21,7 @@ from grain_model.counting import count_grains
 from grain_model.image_processing_grain import GrainImageProcessor
 from grain_model.loading import EMBEDDED_WEIGHTS, load_model
 from grain_model.modeling_grain import GrainForInstanceSegmentation
-from grain_model.version import __version__
+from grain_model.version import WEIGHTS_VERSION, __version__
 from tests.conftest import make_tiny_config
 from tests.drawn import write_grid
 from tests.hub_server import OWNER, READ_TOKEN, WRITE_TOKEN, HubServer, Repository, StoredFile
@@ -38,7 +38,7 @@ from train.saving import save_model
 REPO_ID = f"{OWNER}/grains"
 SPACE_ID = f"{OWNER}/grain-page"
 CARD = "---\nlicense: mit\n---\n# Mine\n\n![grid](pictures/grid.png) `user/name` [site](https://x.org) [up](#mine)\n"
-EMBEDDED = {"name": "embedded", "version": __version__}
+EMBEDDED = {"name": "embedded", "version": WEIGHTS_VERSION}
 
 
 @pytest.fixture
