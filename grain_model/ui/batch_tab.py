@@ -90,7 +90,6 @@ class _BatchTab:
         # A number without a value is shown as 0 until it is told so.
         gr.on(None, lambda: None, None, label_fields.min_grain_area, **PRIVATE)
         gr.on([self.files.change, self.start.click], None, js=CLOSE_ERRORS, **PRIVATE)
-        self.files.change(self.forget, self.upload, [self.panel, self.batch], **PRIVATE)
         buttons = [self.start, self.give_up, self.stop]
         results = [self.card, self.table, self.download]
         running = (
@@ -125,11 +124,6 @@ class _BatchTab:
         self.stop.click(self.stop_counting, self.batch, [self.card, self.stop], **PRIVATE)
         given_up = write_card("Stopped before the first file")
         self.give_up.click(lambda: given_up, None, self.card, cancels=running, **PRIVATE).then(**ending)
-
-    def forget(self, running: BatchUpload | None) -> Updates:
-        """Take the results of other files away."""
-        # A batch that runs counts the files that it began with; others are for the next one.
-        return gr.skip() if running else {self.panel: gr.Column(visible=False), self.batch: None}
 
     @clear_errors
     def prepare(self, paths: list[str] | None, scale: str | None, all_pages: bool) -> Updates:
