@@ -124,7 +124,7 @@ def test_a_full_disk_is_told_without_its_details(page, tmp_path, monkeypatch):
     message.wait_for()
     assert "The server failed at this (OSError)" in message.inner_text()
     assert "/place" not in page.content() and "Traceback" not in page.content()
-    assert "Ended by a failure of the server" in page.locator("#batch-card").inner_text()
+    page.locator("#batch-card").get_by_text("Ended by a failure of the server").wait_for()
     # The next batch can be counted, and the failure of this one is not told of it.
     page.wait_for_function("!document.querySelector('#batch-button').disabled")
     monkeypatch.undo()
