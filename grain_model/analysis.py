@@ -283,15 +283,16 @@ class GrainAnalysis:
         """Collect the result as plain values for JSON: numbers, strings, lists and None, no NaN.
 
         Returns:
-            Count, image and its counted field, scale, settings, corrections by hand, grain size by each rule, mean
-            confidence and expected accuracy, warnings, quality flags, and the software and weights that made it.
+            Count, image with its file's SHA-256, its counted field, scale, settings, corrections by hand, grain size by
+            each rule, mean confidence and expected accuracy, warnings, quality flags, and the software and weights that
+            made it.
         """
         height, width = self.labels.shape
         known, expected = self.confidence[np.isfinite(self.confidence)], self.expected_accuracy
         return {
             "name": self.name,
             "count": self.count,
-            "image": {"height": height, "width": width},
+            "image": {"height": height, "width": width, "sha256": self.micrograph.sha256},
             "field": self.field_box,
             "scale": {"um_per_pixel": self.um_per_pixel, "source": self.scale_source},
             "settings": asdict(self.settings),

@@ -10,12 +10,18 @@ from scipy import stats
 
 from .duplex import AlaGrain, duplex_hint, judge_largest
 from .errors import MeasurementError, ScaleError
-from .grain_size_result import RULES, GrainSize, RuleResult
+from .grain_size_result import DENSITY, RULES, GrainSize, RuleResult
 from .intercepts import average_directions, elongation_flags
 from .words import merge_alike
 
 # ASTM E112: per cent relative accuracy that is acceptable for most purposes.
 ACCEPTABLE_RELATIVE_ACCURACY = 10.0
+# Fields whose spread is less than this share of what counting leaves agree by chance, or are not independent.
+LEAST_SPREAD = 0.5
+# Jeffries' circle counts about one grain too many: with fewer grains than this in a field, G is 0.05 too high or more.
+FEW_FOR_A_CIRCLE = 29
+# Grains as large as the field are not counted rightly at its edges.
+FEW_FOR_A_FIELD = 4
 
 
 def average_fields(results: Sequence[GrainSize], names: Sequence[str] | None = None) -> GrainSize:
@@ -91,8 +97,12 @@ def _average(results: list[RuleResult], names: Sequence[str]) -> RuleResult:
     # More fields mend small numbers, but nothing else that one field suffers from.
     own = [[flag for flag in result.flags if flag not in result.definition.too_few(result.n)] for result in results]
     flags += merge_alike(names, own)
+    flags += _small_fields(first, total / len(results))
     if len(counted) < len(results):
-        flags.append(f"{len(results) - len(counted)} of {len(results)} fields gave no value and were left out")
+        left_out = f"{len(results) - len(counted)} of {len(results)} fields gave no value and were left out"
+        if first.definition.quantity is not DENSITY:
+            left_out += "; grains as large as the field do so, and without them this G is too high"
+        flags.append(left_out)
     mean = float(values.mean()) if len(values) else None
     interval = half = None
     source = f"spread over {len(values)} fields, t s / sqrt(n) (ASTM E112, 15)"
@@ -104,12 +114,13 @@ def _average(results: list[RuleResult], names: Sequence[str]) -> RuleResult:
             flags.append("the fields differ so much that their interval holds zero; measure more fields")
         if 100 * half / mean > ACCEPTABLE_RELATIVE_ACCURACY:
             flags.append(f"relative accuracy {100 * half / mean:.1f} %, over 10 %; measure more fields")
+        flags += _close_agreement(counted, 100 * half / mean)
     elif len(values) == 1:
         interval = tuple(end / first.factor for end in counted[0].interval or ()) or None
         source = counted[0].ci_method
-    inside, cut = (
+    inside, cut, corners = (
         None if first.n_inside is None else sum(getattr(result, part) for result in results)
-        for part in ("n_inside", "n_cut")
+        for part in ("n_inside", "n_cut", "n_corner")
     )
     return replace(
         first,
@@ -120,5 +131,36 @@ def _average(results: list[RuleResult], names: Sequence[str]) -> RuleResult:
         flags=tuple(flags),
         n_inside=inside,
         n_cut=cut,
+        n_corner=corners,
         half_width_px=half,
     )
+
+
+def _small_fields(rule: RuleResult, per_field: float) -> list[str]:
+    """Flag of an error that small fields make all alike, so that more of them do not mend it."""
+    if rule.rule == "jeffries" and 0 < per_field < FEW_FOR_A_CIRCLE:
+        return [
+            f"circles of {per_field:.1f} grains in the mean count about one too many each, which makes this G higher "
+            "however many there are; measure larger fields"
+        ]
+    if rule.definition.quantity is DENSITY and 0 < per_field < FEW_FOR_A_FIELD:
+        return [
+            f"{per_field:.1f} grains a field in the mean: grains as large as the field are not counted rightly; "
+            "measure larger fields"
+        ]
+    return []
+
+
+def _close_agreement(fields: Sequence[RuleResult], relative_accuracy: float) -> list[str]:
+    """Flag of fields that differ by so little that the t interval of the standard cannot be believed."""
+    halves = [np.log(field.interval_px[1] / field.interval_px[0]) / 2 for field in fields if field.interval_px]
+    if not halves:
+        return []
+    by_counting = 100 * float(np.sqrt(np.mean(np.square(halves)) / len(fields)))
+    if relative_accuracy >= LEAST_SPREAD * by_counting:
+        return []
+    return [
+        f"the fields differ by less than their counts can tell: {relative_accuracy:.1f} % where counting alone leaves "
+        f"about {by_counting:.0f} %. Few fields do so by chance, and fields that overlap; measure more, apart from one "
+        "another"
+    ]

@@ -179,6 +179,7 @@ def _planimetric_result(field: _Field, rule: str, counted: PlanimetricCount) -> 
         flags=DEFINITIONS[rule].too_few(count),
         n_inside=counted.inside,
         n_cut=counted.cut,
+        n_corner=counted.corners,
     )
 
 
@@ -320,8 +321,8 @@ def _gap_flags(field: _Field) -> tuple[str, ...]:
     if gaps <= FLAGGED_GAPS:
         return ()
     return (
-        f"{gaps:.0%} of the field is no grain; grains per area count the whole field, so their G reads coarser than "
-        "that of the intercepts, which leave gaps out",
+        f"{gaps:.0%} of the field is no grain; grains per area count the whole field, so their G reads coarser, by up "
+        f"to {-np.log2(1 - gaps):.2f}, than that of the intercepts, which leave gaps out",
     )
 
 

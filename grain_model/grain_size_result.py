@@ -132,7 +132,7 @@ RULES = tuple(DEFINITIONS)
 # Columns of the table of all rules.
 FRAME_COLUMNS = (
     *("rule", "standard", "quantity", "value", "value_low", "value_high", "unit", "G", "G_low", "G_high"),
-    *("relative_accuracy_percent", "n", "n_inside", "n_cut", "interval_from", "flags"),
+    *("relative_accuracy_percent", "n", "n_independent", "n_inside", "n_cut", "n_corner", "interval_from", "flags"),
 )
 
 
@@ -149,7 +149,8 @@ class RuleResult:
         um_per_pixel: Scale, None if unknown.
         flags: What makes the value doubtful, in words.
         n_inside: Grains wholly inside the counted figure, of the planimetric rules alone, as ASTM E112 reports them.
-        n_cut: Grains that the figure's edge cuts, of the planimetric rules alone.
+        n_cut: Grains that the figure's edge cuts, but no corner of it; n = n_inside + n_cut / 2 + n_corner / 4.
+        n_corner: Corners of the figure that lie in a grain.
         half_width_px: Half of the interval over several fields, which may be wider than the value is high; else None.
     """
 
@@ -162,6 +163,7 @@ class RuleResult:
     flags: tuple[str, ...] = ()
     n_inside: int | None = None
     n_cut: int | None = None
+    n_corner: int | None = None
     half_width_px: float | None = None
 
     def __repr__(self) -> str:
@@ -229,6 +231,11 @@ class RuleResult:
         return min(ends), max(ends)
 
     @property
+    def n_independent(self) -> float:
+        """What `n` stands for where several lines meet the same grain: a number on lines that meet each grain once."""
+        return self.n / self.definition.repeats
+
+    @property
     def relative_accuracy(self) -> float | None:
         """Per cent relative accuracy (ASTM E112, 15): half the interval over the value, times 100."""
         if self.half_width_px is not None:
@@ -244,8 +251,10 @@ class RuleResult:
             "G": self.G,
             "ci95": None if self.ci95 is None else list(self.ci95),
             "n": self.n,
+            "n_independent": self.n_independent,
             "n_inside": self.n_inside,
             "n_cut": self.n_cut,
+            "n_corner": self.n_corner,
             "quantity": self.quantity,
             "value": self.value,
             "interval": None if self.interval is None else list(self.interval),

@@ -10,6 +10,7 @@ from typing import Any
 import numpy as np
 from PIL import Image
 
+from .digest import digest_files
 from .errors import ImageError, printable
 from .footer import MAX_FOOTER, find_footer
 from .image_file import MAX_PIXELS, MIN_SIDE, Misfit, check_size, name_page, open_image
@@ -34,6 +35,7 @@ class Micrograph:
         misfit: Size of the pixels that the file states for a picture of another width, or None.
         file: Name of the file, or "image".
         page: Number of the page or frame of it, from 0.
+        sha256: Of the file's bytes, in hexadecimal; None for what was read from memory.
         notes: What a reader of the result has to know about the file, in sentences, whatever scale is given.
         not_understood: What the file states of its scale that is not understood, or "".
         footer_top: First row of the microscope's strip of text under the picture, or None when there is none.
@@ -47,6 +49,7 @@ class Micrograph:
     misfit: Misfit | None = None
     file: str = "image"
     page: int = 0
+    sha256: str | None = None
     notes: tuple[str, ...] = ()
     not_understood: str = ""
     footer_top: int | None = None
@@ -175,6 +178,7 @@ def read_micrograph(
         misfit=opened.misfit,
         file=printable(opened.file),
         page=opened.page,
+        sha256=digest_files(source) if isinstance(source, (str, os.PathLike)) else None,
         notes=tuple(notes),
         not_understood=opened.not_understood,
         footer_top=footer_top,

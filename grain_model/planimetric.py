@@ -31,16 +31,21 @@ class PlanimetricCount:
     """Grains counted in a field.
 
     Attributes:
-        equivalent: Number of grains with those cut by the field's edge counted in part.
-        inside: Grains wholly inside.
-        cut: Grains cut by the edge, corner grains included.
+        inside: Grains wholly inside, which count 1.
+        cut: Grains cut by the edge and by no corner, which count 1/2.
+        corners: Corners of the field that lie in a grain, each of which counts 1/4.
         area_px: Area of the field in px^2.
     """
 
-    equivalent: float
     inside: int
     cut: int
+    corners: int
     area_px: float
+
+    @property
+    def equivalent(self) -> float:
+        """Number of grains with those cut by the field's edge counted in part."""
+        return self.inside + self.cut / 2 + self.corners / 4
 
 
 def count_rectangle(
@@ -63,8 +68,7 @@ def count_rectangle(
     rim = np.unique(np.concatenate([field[0], field[-1], field[:, 0], field[:, -1]]))
     cut = np.count_nonzero(rim)
     corners = [label for label in (field[0, 0], field[0, -1], field[-1, 0], field[-1, -1]) if label > 0]
-    equivalent = inside + (cut - len(set(corners))) / 2 + len(corners) / 4
-    return PlanimetricCount(float(equivalent), int(inside), int(cut), float(field.size))
+    return PlanimetricCount(int(inside), int(cut) - len(set(corners)), len(corners), float(field.size))
 
 
 def count_circle(labels: np.ndarray, boxes: np.ndarray) -> PlanimetricCount:
@@ -88,7 +92,7 @@ def count_circle(labels: np.ndarray, boxes: np.ndarray) -> PlanimetricCount:
     beyond = (np.bincount(labels[~disk], minlength=count)[1:] > 0) | touches_edge(boxes, labels.shape)
     cut = np.count_nonzero(within & beyond)
     inside = np.count_nonzero(within & ~beyond)
-    return PlanimetricCount(float(inside + cut / 2), int(inside), int(cut), float(np.pi * radius**2))
+    return PlanimetricCount(int(inside), int(cut), 0, float(np.pi * radius**2))
 
 
 def field_dispersion(labels: np.ndarray, boxes: np.ndarray) -> float | None:

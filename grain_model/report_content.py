@@ -189,6 +189,8 @@ def _field_facts(analysis: GrainAnalysis) -> list[tuple[str, str]]:
         ("Scale", scale_text(scale, analysis.scale_source)),
         ("Grains", f"{analysis.count}, {len(whole)} of them whole"),
     ]
+    if analysis.micrograph.sha256:
+        facts.append(("SHA-256 of the file", analysis.micrograph.sha256))
     if analysis.edits:
         drawn = len(analysis.corrected_ids)
         by_hand = f"{describe_edits(analysis.edits)}; {plural(drawn, 'grain')} drawn by hand"
@@ -197,7 +199,10 @@ def _field_facts(analysis: GrainAnalysis) -> list[tuple[str, str]]:
         facts.append(("Expected accuracy", f"{expected}, as on labelled pictures of this confidence"))
     if len(whole):
         facts += [
-            ("Diameter (ECD)", f"median {np.median(diameters):.3g}, mean {diameters.mean():.3g} {unit}"),
+            (
+                "Diameter (ECD)",
+                f"median {np.median(diameters):.3g}, mean {diameters.mean():.3g} {unit}, inside of the boundaries",
+            ),
             ("Aspect ratio", f"mean {whole['aspect_ratio'].mean():.2f}"),
         ]
     return facts
@@ -281,7 +286,14 @@ def _notes(sizes: GrainSize) -> list[str]:
         names = [rule.rule.replace("_", " ") for rule in sizes.rules if rule.ci_method == source]
         notes.append(f"95 % interval of {', '.join(names)}: {source}.")
     for rule in (sizes.saltykov, sizes.jeffries):
-        notes.append(f"{rule.title}: {rule.n_inside} grains inside, {rule.n_cut} cut by the edge.")
+        corners = f", {plural(rule.n_corner, 'corner')} in a grain" if rule.rule == "saltykov" else ""
+        notes.append(f"{rule.title}: {rule.n_inside} grains inside, {rule.n_cut} cut by the edge{corners}.")
+    if sizes.heyn.n:
+        notes.append(
+            f"Heyn's lines meet each grain about {sizes.heyn.n / sizes.heyn.n_independent:.0f} times: the intercepts "
+            f"stand for {sizes.heyn.n_independent:.0f} on lines that meet each grain once."
+        )
+    notes.append("No interval covers boundaries that were not found or found in vain, nor an error of the scale.")
     if sizes.ala is not None:
         notes.append(_largest_grain(sizes.ala))
     unit, factor = ("px", 1.0) if sizes.um_per_pixel is None else ("\N{MICRO SIGN}m", sizes.um_per_pixel)

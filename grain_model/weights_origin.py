@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-import hashlib
 from collections.abc import Sequence
-from functools import lru_cache, partial
+from functools import lru_cache
 from pathlib import Path
 
 import torch
@@ -12,6 +11,7 @@ from huggingface_hub import try_to_load_from_cache
 from safetensors import safe_open
 from transformers import PreTrainedModel
 
+from .digest import digest_files
 from .version import WEIGHTS_VERSION
 
 EMBEDDED_WEIGHTS = (Path(__file__).parent / "weights").resolve()
@@ -66,9 +66,4 @@ def _holds(model: PreTrainedModel, files: Sequence[Path]) -> bool:
 @lru_cache(maxsize=16)
 def _digest(*files: tuple[Path, int]) -> str | None:
     """Digest of files and the times of their last change, which are part of the cache's key only."""
-    digest = hashlib.sha256()
-    for path, _ in files:
-        with path.open("rb") as stream:
-            for block in iter(partial(stream.read, 1 << 20), b""):
-                digest.update(block)
-    return digest.hexdigest()[:12] if files else None
+    return digest_files(*(path for path, _ in files))[:12] if files else None

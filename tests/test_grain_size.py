@@ -15,7 +15,7 @@ from grain_model.field_mean import average_fields
 from grain_model.grain_size import grain_size
 from grain_model.grain_size_result import RULES, GrainSize, g_from_area, g_from_density, g_from_intercept
 from grain_model.instances import label_grains
-from grain_model.intercepts import Direction, average_directions, count_intercepts
+from grain_model.intercepts import HEYN_REPEATS, Direction, average_directions, count_intercepts
 from grain_model.intercepts import TestLine as Line
 from grain_model.label_image import grain_boxes, touches_edge
 from grain_model.planimetric import count_circle, count_rectangle
@@ -41,6 +41,12 @@ def hexagons(pitch: float, side: int) -> np.ndarray:
 
 def mean_of(*fields: np.ndarray) -> GrainSize:
     return average_fields([grain_size(labels, UM) for labels in fields])
+
+
+def windows_of(specimen: np.ndarray, side: int, step: int) -> list[np.ndarray]:
+    """Square fields of a specimen, row by row."""
+    places = range(0, len(specimen) - side + 1, step)
+    return [specimen[top : top + side, left : left + side] for top in places for left in places]
 
 
 def draw_boundaries(labels: np.ndarray, width: int) -> np.ndarray:
@@ -130,7 +136,7 @@ def test_saltykov_counts_parts():
     labels = squares(3, 3, 10)
     boxes = np.array([(r, c, r + 10, c + 10) for r in (0, 10, 20) for c in (0, 10, 20)])
     count = count_rectangle(labels, boxes)
-    assert (count.inside, count.cut, count.equivalent) == (1, 8, 1 + 4 / 2 + 4 / 4)
+    assert (count.inside, count.cut, count.corners, count.equivalent) == (1, 4, 4, 1 + 4 / 2 + 4 / 4)
 
 
 def test_jeffries_counts_parts():
@@ -485,10 +491,10 @@ def test_fields_average_first_and_convert_then():
     assert result.saltykov.relative_accuracy == pytest.approx(100 * half / densities.mean())
     assert result.saltykov.n == sum(field.saltykov.n for field in result.fields)
     assert any("relative accuracy" in flag for flag in result.saltykov.flags)
-    assert (result.saltykov.n_inside, result.saltykov.n_cut) == tuple(
-        sum(getattr(field.saltykov, part) for field in result.fields) for part in ("n_inside", "n_cut")
-    )
-    assert result.heyn.n_inside is None
+    for part in ("n_inside", "n_cut", "n_corner"):
+        assert getattr(result.saltykov, part) == sum(getattr(field.saltykov, part) for field in result.fields)
+    assert result.saltykov.n == result.saltykov.n_inside + result.saltykov.n_cut / 2 + result.saltykov.n_corner / 4
+    assert result.heyn.n_inside is None and result.heyn.n_independent == pytest.approx(result.heyn.n / HEYN_REPEATS)
     largest = [field.ala.area_px for field in result.fields]
     assert result.ala.field == 1 + largest.index(max(largest)) and result.fields[0].ala.field == 1
     assert result.ala.area_px == max(largest)
@@ -587,6 +593,33 @@ def test_a_field_without_grains_takes_no_interval_from_the_other():
     assert mean.saltykov.ci95 == pytest.approx(alone.saltykov.ci95)
     assert mean.saltykov.ci_method == alone.saltykov.ci_method
     assert "1 of 2 fields gave no value and were left out" in mean.saltykov.flags
+
+
+def test_fields_that_agree_more_closely_than_counting_allows_are_told():
+    labels = voronoi(300, 100, 15)
+    twice, others = mean_of(labels, labels), mean_of(*windows_of(voronoi(900, 900, 1), 280, 300))
+    assert twice.saltykov.relative_accuracy == 0
+    for rule in twice.rules:
+        assert any("differ by less than their counts can tell: 0.0 %" in flag for flag in rule.flags)
+    assert not any("counts can tell" in flag for rule in others.rules for flag in rule.flags)
+
+
+def test_what_many_small_fields_do_not_mend_is_told():
+    specimen = voronoi(1200, 36**2, 3)
+    windows = windows_of(specimen, 100, 200)
+    mean, true = mean_of(*windows), grain_size(specimen, UM)
+    assert mean.jeffries.G > true.saltykov.G + 0.1 and mean.jeffries.n > 50
+    assert any("count about one too many each" in flag for flag in mean.jeffries.flags)
+    assert mean.saltykov.G == pytest.approx(true.saltykov.G, abs=0.1)
+    assert not any("in the mean" in flag for flag in mean.saltykov.flags)
+    tiny = mean_of(*(window[:45, :45] for window in windows))
+    assert any("not counted rightly" in flag for flag in tiny.saltykov.flags)
+
+
+def test_fields_without_a_crossing_are_told_to_hold_coarse_grains():
+    mean = mean_of(voronoi(300, 100, 15), voronoi(300, 100, 16), np.ones((300, 300), int))
+    (flag,) = (flag for flag in mean.heyn.flags if "left out" in flag)
+    assert "1 of 3 fields gave no value" in flag and "this G is too high" in flag
 
 
 def test_too_few_grains_do_not_decide_on_the_largest():

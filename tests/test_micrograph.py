@@ -1,5 +1,6 @@
 """Reading files that other libraries wrote, and refusing what cannot be counted."""
 
+import hashlib
 import os
 import struct
 import sys
@@ -576,3 +577,10 @@ def test_lab_colours_are_refused(tmp_path):
     path = write_tiff(tmp_path / "a.tif", RGB, photometric="cielab")
     with pytest.raises(ImageError, match=r"CIE L\*a\*b\*"):
         read_micrograph(path)
+
+
+def test_a_file_is_told_from_others_by_its_bytes(tmp_path):
+    path = tmp_path / "steel.png"
+    Image.fromarray(GREY).save(path)
+    assert read_micrograph(path).sha256 == hashlib.sha256(path.read_bytes()).hexdigest()
+    assert read_micrograph(GREY).sha256 is None
