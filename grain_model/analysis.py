@@ -25,6 +25,7 @@ from .label_settings import DEFAULT_SETTINGS, LabelSettings
 from .label_tiff import write_label_tiff
 from .measurement import measure_grains, um_column, with_units
 from .micrograph import Micrograph
+from .paths import expand_home
 from .png_file import write_png
 from .quality import QualityFlag, assess_quality, is_blank
 from .rendering import CORRECTED_COLOUR, OverlayStyle, mark_grains, render_mask, render_overlay
@@ -321,7 +322,7 @@ class GrainAnalysis:
         Returns:
             The folder.
         """
-        folder = Path(folder)
+        folder = expand_home(folder)
         folder.mkdir(parents=True, exist_ok=True)
         # Where a file of an earlier run is held by another program, none of this run shall lie beside those of that.
         for name in SAVED_FILES:
@@ -379,7 +380,7 @@ SAVED_FILES: dict[str, Callable[[GrainAnalysis, Path], object]] = {
     "mask.png": lambda analysis, path: write_png(path, render_mask(analysis.labels)),
     "overlay.png": lambda analysis, path: write_png(path, analysis.overlay()),
     "labels.tif": lambda analysis, path: write_label_tiff(path, analysis.labels, analysis.um_per_pixel),
-    "grains.csv": lambda analysis, path: with_units(analysis.table).to_csv(path, index=False),
+    "grains.csv": lambda analysis, path: path.write_text(with_units(analysis.table).to_csv(index=False), "utf-8"),
     "summary.json": lambda analysis, path: save_json(analysis.summary(), path),
 }
 """What `GrainAnalysis.save` writes: the name of each file and what writes it."""

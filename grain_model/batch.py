@@ -15,13 +15,15 @@ from typing import TYPE_CHECKING, TypeVar
 from tqdm import tqdm
 
 from .arguments import ALL_PAGES, non_negative_number, page_number, scale, share
+from .cli import EXIT_DONE, EXIT_INTERRUPTED, EXIT_SOME_FAILED
 from .errors import UsageError, printable
 from .failures import Failure, attempt
 from .fields import CountedField, count_field
 from .image_listing import ImagePage, images_of_paths, name_folders, pages_of
 from .label_settings import DEFAULT_SETTINGS, METHODS
 from .micrograph import read_micrograph
-from .result_folder import has_lists
+from .paths import expand_home
+from .result_folder import foreign_lists, has_lists, source_of
 
 if TYPE_CHECKING:
     from transformers import PreTrainedModel
@@ -34,7 +36,7 @@ T = TypeVar("T")
 SHOWN_AFTER = 2.0
 """Seconds after which a bar shows how far a single image is."""
 
-EXIT_DONE, EXIT_SOME_FAILED, EXIT_INTERRUPTED = 0, 1, 130
+NOT_REACHED = "It was not counted, as the run was ended before that. Count it again."
 
 
 def add_image_arguments(parser: argparse.ArgumentParser) -> None:
@@ -43,7 +45,9 @@ def add_image_arguments(parser: argparse.ArgumentParser) -> None:
     Args:
         parser: Of one command.
     """
-    parser.add_argument("images", nargs="+", type=Path, metavar="IMAGE_OR_FOLDER", help="images, or folders of images")
+    parser.add_argument(
+        "images", nargs="+", type=expand_home, metavar="IMAGE_OR_FOLDER", help="images, or folders of images"
+    )
     parser.add_argument("--um-per-pixel", type=scale, metavar="X", help="scale of all images; wins over the files' own")
     parser.add_argument(
         "--model",
@@ -113,6 +117,7 @@ class Batch:
         self.folders = dict(zip(self.images, names, strict=True))
         self.is_interrupted = False
         self.done = 0
+        self._tried = 0
         self.is_unheard = False
 
     @contextmanager
@@ -122,6 +127,7 @@ class Batch:
             yield
         except KeyboardInterrupt:
             self.is_interrupted = True
+            self.failures += [Failure(printable(str(image)), NOT_REACHED) for image in self.images[self._tried :]]
             print(f"Interrupted after {self.done} of {len(self.images)} images.", file=sys.stderr)
 
     def each(self, action: Callable[[ImagePage], T]) -> Iterator[T]:
@@ -135,6 +141,7 @@ class Batch:
         """
         for image in _show_progress(self.images, self.options.quiet):
             outcome = attempt(str(image), partial(action, image))
+            self._tried += 1
             if isinstance(outcome, Failure):
                 self.failures.append(outcome)
             else:
@@ -176,7 +183,20 @@ class Batch:
         if out:
             make_output(out, self.folders.values())
         count = make_counter(self.options)
-        yield from self.each(lambda image: count_field(image, count, out and out / self.folders[image], write))
+
+        def count_one(image: ImagePage) -> CountedField:
+            folder = out and out / self.folders[image]
+            before = folder and source_of(folder)
+            field = count_field(image, count, folder, write)
+            if before not in (None, field.summary["image"]["sha256"]):
+                tqdm.write(
+                    f"{field.file}: {field.folder} held the results of another picture or of an earlier state of this "
+                    "one, which are replaced.",
+                    file=sys.stderr,
+                )
+            return field
+
+        yield from self.each(count_one)
 
     def write(self, folder: Path, action: Callable[[], None]) -> None:
         """Write files about all images into a folder; where that cannot be done, it is one more failure.
@@ -192,8 +212,10 @@ class Batch:
             self.failures.append(Failure(printable(error.filename or folder), reason + "and count again."))
 
     def name_failures(self) -> None:
-        """Print each failure on stderr."""
+        """Print each failure on stderr; the images that an interrupted run did not reach are in the files alone."""
         for failure in self.failures:
+            if failure.reason == NOT_REACHED:
+                continue  # which was told for all of them
             print(f"{failure.file}: {failure.reason}", file=sys.stderr)
 
     @property
@@ -212,7 +234,8 @@ def make_output(folder: Path, names: Iterable[str]) -> None:
         names: Of the folders that will be made in it.
 
     Raises:
-        UsageError: If `folder` is a file, holds a file of one of the names, or cannot be written to.
+        UsageError: If `folder` is a file, holds a file of one of the names or a list that no run of ours wrote, or
+            cannot be written to.
     """
     if folder.exists() and not folder.is_dir():
         raise UsageError(f"--out {folder} is a file. A folder is expected. Name another one.")
@@ -220,6 +243,11 @@ def make_output(folder: Path, names: Iterable[str]) -> None:
         raise UsageError(
             f"--out {folder} holds a file {taken[0]!r}, and the results of an image go to a folder of its name. "
             "Another folder than that of the images is expected. Name one."
+        )
+    if foreign := foreign_lists(folder):
+        raise UsageError(
+            f"--out {folder} holds {foreign[0]}, which is not of this program, and which its own of that name would "
+            "replace. Another folder is expected. Name one."
         )
     try:
         folder.mkdir(parents=True, exist_ok=True)

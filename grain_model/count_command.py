@@ -5,12 +5,12 @@ from __future__ import annotations
 import argparse
 import json
 import sys
-from pathlib import Path
 
 from .batch import Batch, add_image_arguments
 from .errors import GrainError
 from .fields import CountedField, describe_fields, mean_of_counted, write_fields
 from .image_listing import IMAGE_SUFFIXES
+from .paths import expand_home
 from .words import interval_text, merge_alike, plural
 
 
@@ -27,7 +27,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     add_image_arguments(parser)
     parser.add_argument(
         "--out",
-        type=Path,
+        type=expand_home,
         metavar="DIR",
         help="write DIR/<file name>/ for each image (mask.png, overlay.png, labels.tif, grains.csv, summary.json) "
         "and about all of them DIR/summary.csv, a row a file, DIR/grain_size.csv, a row a file and rule and their "

@@ -21,6 +21,7 @@ from .errors import MeasurementError
 from .json_file import save_json
 from .measurement import column_unit, with_units
 from .outlines import pixel_on_the_left, signed_area, simple_rings, trace_outlines
+from .paths import expand_home
 
 
 def write_xlsx(analysis: GrainAnalysis, path: str | os.PathLike) -> None:
@@ -166,7 +167,7 @@ def export_grains(
         raise MeasurementError(
             f"The formats {', '.join(unknown)} are unknown; {', '.join(FORMATS)} are expected. Correct the names."
         )
-    folder = Path(folder)
+    folder = expand_home(folder)
     folder.mkdir(parents=True, exist_ok=True)
     paths = {}
     for name in formats:

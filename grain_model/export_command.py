@@ -11,6 +11,7 @@ from .errors import printable
 from .export import FORMATS, export_grains
 from .fields import write_table
 from .json_file import save_json
+from .paths import expand_home
 from .result_folder import EXPORT_COLUMNS, EXPORT_LIST, SUMMARY
 
 
@@ -19,7 +20,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     add_image_arguments(parser)
     parser.add_argument(
         "--out",
-        type=Path,
+        type=expand_home,
         required=True,
         metavar="DIR",
         help="files go to DIR/<image name>/; DIR/export.csv says which image is in which folder",

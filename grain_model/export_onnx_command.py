@@ -5,7 +5,8 @@ from __future__ import annotations
 import argparse
 from pathlib import Path
 
-from .batch import EXIT_DONE, load_quietly
+from .batch import load_quietly
+from .cli import EXIT_DONE
 from .errors import UsageError
 
 

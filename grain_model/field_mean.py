@@ -38,12 +38,16 @@ def average_fields(results: Sequence[GrainSize], names: Sequence[str] | None = N
         The averages; `.fields` holds the single fields. One field gives itself.
 
     Raises:
-        MeasurementError: No field.
+        MeasurementError: No field, or one that is no `GrainSize`.
         ScaleError: Some fields have a scale and some have none.
     """
     results = tuple(results)
     if not results:
         raise MeasurementError("There is no field to average; one at least is expected. Count some images first.")
+    if wrong := [type(result).__name__ for result in results if not isinstance(result, GrainSize)]:
+        raise MeasurementError(
+            f"A field is a {wrong[0]}. The grain size of each field is expected. Pass `analysis.grain_size`."
+        )
     names = names or [f"field {number}" for number in range(1, len(results) + 1)]
     without_scale = [name for name, result in zip(names, results, strict=True) if result.um_per_pixel is None]
     if 0 < len(without_scale) < len(results):

@@ -18,6 +18,7 @@ from .field_mean import average_fields
 from .grain_size_result import FRAME_COLUMNS, GrainSize
 from .image_listing import ImagePage
 from .json_file import save_json
+from .paths import replacing
 from .result_folder import GRAIN_SIZE_TABLE, SUMMARY, SUMMARY_TABLE, clear_results, prepare_folder
 
 if TYPE_CHECKING:
@@ -213,7 +214,7 @@ def write_table(path: Path, columns: Sequence[str], rows: Iterable[Sequence[Any]
     A path that a spreadsheet would take for a formula, such as `=1+1.png`, begins with `./`, which names the same file.
     """
     cells = ([_no_formula(cell) for cell in row] for row in rows)
-    with path.open("w", newline="", encoding="utf-8") as stream:
+    with replacing(path) as part, part.open("w", newline="", encoding="utf-8") as stream:
         csv.writer(stream).writerows([columns, *cells])
 
 

@@ -16,6 +16,7 @@ import numpy as np
 from PIL import ExifTags, Image, UnidentifiedImageError
 
 from .errors import ImageError
+from .paths import expand_home
 from .pixels import from_pil, turn_upright
 from .scale_metadata import PixelSize, read_pixel_size
 from .tiff_bounds import check_unpacked
@@ -48,6 +49,8 @@ _SUPPORTED = (
 
 _ALPHA = (1, 2)
 _PHOTOMETRIC_WHITE_IS_ZERO, _PHOTOMETRIC_PALETTE, _PHOTOMETRIC_CMYK, _PHOTOMETRIC_LAB = 0, 3, 5, (8, 9, 10)
+# Decoders of JPEG give RGB; what is packed as numbers stays as it is. None, LZW, deflate (both numbers), PackBits.
+_PHOTOMETRIC_YCBCR, _LOSSLESS = 6, (1, 5, 8, 32946, 32773)
 
 
 @dataclass(frozen=True)
@@ -111,7 +114,15 @@ def open_image(source: str | os.PathLike | Image.Image | np.ndarray, page: int |
         return _open_file(Path(source), page, max_pixels)
     if isinstance(source, Image.Image):
         check_size(source.size, max_pixels)
-        return _read_pil(source, Path(getattr(source, "filename", "") or "image").name, page)
+        try:
+            return _read_pil(source, Path(getattr(source, "filename", "") or "image").name, page)
+        except ImageError:
+            raise
+        except (OSError, ValueError) as error:  # it is decoded only now
+            raise ImageError(
+                f"The PIL image cannot be decoded: {error}. A complete image, whose file is still open, is expected. "
+                "Open the file again, or pass its path."
+            ) from error
     if isinstance(source, np.ndarray):
         _check_page(page, 1)
         if np.ma.is_masked(source):
@@ -127,7 +138,7 @@ def open_image(source: str | os.PathLike | Image.Image | np.ndarray, page: int |
 
 
 def _open_file(path: Path, page: int | None, max_pixels: int) -> DecodedImage:
-    path = path.expanduser()
+    path = expand_home(path)
     try:
         is_folder, is_there = path.is_dir(), path.exists()
     except OSError as error:
@@ -248,6 +259,7 @@ def _read_tiff(path: Path, page: int | None, max_pixels: int) -> DecodedImage:
         check_size((chosen.imagelength, chosen.imagewidth), max_pixels)
         if chosen.samplesperpixel > 4 or chosen.imagedepth > 1:
             raise _no_one_picture(chosen.shape)
+        _check_complete(chosen)
         check_unpacked(chosen, max_pixels)
         try:
             pixels = _tiff_pixels(chosen)
@@ -262,7 +274,7 @@ def _read_tiff(path: Path, page: int | None, max_pixels: int) -> DecodedImage:
             turn_upright(pixels, chosen.tags.valueof(int(ExifTags.Base.Orientation), 1)),
             path.name,
             page or 0,
-            notes=_page_notes(page, len(pages), "pages"),
+            notes=(*_page_notes(page, len(pages), "pages"), *_plane_notes(tiff, chosen)),
         )
         return _with_scale(source, chosen.imagewidth, path, tiff, chosen)
 
@@ -276,12 +288,34 @@ def _full_pages(tiff: TiffFile) -> list[TiffPage]:
     return [page for page in tiff.pages if not page.is_reduced] or list(tiff.pages)
 
 
+def _check_complete(page: TiffPage) -> None:
+    """Refuse a page whose data the end of the file cuts off; decoders of JPEG fill in what is missing."""
+    size = page.parent.filehandle.size
+    if any(offset + count > size for offset, count in zip(page.dataoffsets, page.databytecounts, strict=False)):
+        raise ValueError("it ends before its pixels do")
+
+
+def _plane_notes(tiff: TiffFile, page: TiffPage) -> tuple[str, ...]:
+    """Of what a page holds besides the picture that is read."""
+    planes = 1
+    if len(tiff.pages) == 1 and (tiff.is_stk or tiff.is_imagej):  # ImageJ's stacks of over 4 GB
+        planes = math.prod(tiff.series[0].shape) // (page.imagelength * page.imagewidth * page.samplesperpixel)
+    if planes > 1:
+        return (
+            f"The file has {planes} planes in one page; the first was read. Save them as pages of their own to read "
+            "others.",
+        )
+    if page.samplesperpixel == 2 and not (page.extrasamples and page.extrasamples[0] in _ALPHA):
+        return ("The file has two channels of grey levels; the first was read. Save them as pages of their own.",)
+    return ()
+
+
 def count_pages(path: Path) -> int:
     """How many pages or frames a file has; 1 for one that cannot be read, which reading it will tell."""
     from tifffile import TiffFile
 
     try:
-        path = path.expanduser()
+        path = expand_home(path)
         if _read_start(path).startswith(_TIFF_STARTS):
             with TiffFile(path) as tiff:
                 return max(len(_full_pages(tiff)), 1)
@@ -323,6 +357,10 @@ def _tiff_pixels(page: TiffPage) -> np.ndarray:
         if page.photometric == _PHOTOMETRIC_WHITE_IS_ZERO:
             return ~pixels if pixels.dtype.kind in "bu" else pixels.max() - (pixels - pixels.min())
         return pixels
+    if page.photometric == _PHOTOMETRIC_YCBCR and page.compression in _LOSSLESS:
+        if pixels.dtype != np.uint8 or pixels.shape[2:] != (3,):
+            raise ImageError("The colours of the TIFF are YCbCr. Grey levels or RGB are expected. Save it as RGB.")
+        return np.asarray(Image.fromarray(pixels, "YCbCr").convert("RGB"))
     if page.photometric == _PHOTOMETRIC_CMYK and pixels.ndim == 3 and pixels.shape[2] == 4:
         ink = pixels if pixels.dtype == np.uint8 else (pixels >> 8).astype(np.uint8)
         return np.asarray(Image.fromarray(ink, "CMYK").convert("RGB"))

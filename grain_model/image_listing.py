@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import re
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -10,6 +11,7 @@ from pathlib import Path
 from .errors import printable
 from .failures import Failure
 from .image_file import count_pages, name_page
+from .result_folder import RESULT_PICTURES, SUMMARY
 from .scale_metadata import sidecar_names
 
 IMAGE_SUFFIXES = (
@@ -29,6 +31,11 @@ _NAMED_AFTER_IMAGE = re.compile(rf"({'|'.join(map(re.escape, IMAGE_SUFFIXES))})(
 NO_IMAGES = (
     f"There is no image in this folder. Files ending in {', '.join(IMAGE_SUFFIXES)} are expected. "
     "Check the path, or name the files themselves."
+)
+
+IS_RESULT = (
+    "An earlier run wrote this, beside its other results. A micrograph is expected. Leave it out, or name the folder, "
+    "in which results are passed over."
 )
 
 NOT_READ = "Pictures of this format cannot be read. A TIFF or PNG is expected. Export it as TIFF beside this file."
@@ -73,45 +80,66 @@ def images_of_paths(paths: Sequence[Path]) -> tuple[list[Path], list[Failure]]:
 
     Returns:
         The images, without the texts that a microscope wrote beside them; and what is not among them: folders that
-        hold none, and pictures in formats that cannot be read.
+        hold none or cannot be opened, pictures in formats that cannot be read, and those that an earlier run wrote, if
+        they are named themselves.
     """
-    found = {path: images_below(path) for path in paths}
-    images = list({image.resolve(): image for listed in found.values() for image in listed}.values())
+    listed, failures = {}, []
+    for path in dict.fromkeys(paths):
+        if not os.path.isdir(path):
+            listed[path] = [path]
+            continue
+        files, not_opened = _files_below(path)
+        listed[path] = _of_suffixes(files, IMAGE_SUFFIXES)
+        failures += not_opened
+        if not listed[path] and not not_opened:
+            failures.append(Failure(printable(path), NO_IMAGES))
+        # A copy that can be read may lie beside a picture that cannot.
+        read = {image.with_suffix("") for image in listed[path]}
+        unread = [file for file in _of_suffixes(files, UNREAD_SUFFIXES) if file.with_suffix("") not in read]
+        failures += [Failure(printable(file), NOT_READ) for file in unread]
+    images = list({os.path.realpath(image): image for found in listed.values() for image in found}.values())
     # `pictures/*` also names the texts beside the pictures, which are read with them.
     pictures = [image for image in images if image.suffix.lower() in IMAGE_SUFFIXES]
     sidecars = {image.with_name(name) for image in pictures for name in sidecar_names(image.name)}
-    images = [image for image in images if image not in sidecars]
-    failures = [Failure(printable(path), NO_IMAGES) for path, listed in found.items() if not listed]
-    # A copy that can be read may lie beside a picture that cannot.
-    stems = {image.with_suffix("") for image in pictures}
-    unread = [path for folder in paths if folder.is_dir() for path in _find(folder, UNREAD_SUFFIXES)]
-    failures += [Failure(printable(path), NOT_READ) for path in unread if path.with_suffix("") not in stems]
-    return images, failures
+    results = {image for image in images if _is_result(image)}
+    failures += [Failure(printable(image), IS_RESULT) for image in images if image in results]
+    return [image for image in images if image not in sidecars | results], failures
 
 
-def images_below(path: Path) -> list[Path]:
-    """List the images that a path of the command line stands for.
+def images_below(folder: Path) -> list[Path]:
+    """List all images in a folder and in those below it, sorted.
 
-    Args:
-        path: A file, existing or not, stands for itself; a folder for all images in it and in the folders below,
-            without what is hidden and without the pictures that an earlier run wrote.
-
-    Returns:
-        Paths as given, or below the folder that was given, sorted.
+    What is hidden is left out, and so are the pictures that an earlier run wrote.
     """
-    return _find(path, IMAGE_SUFFIXES) if path.is_dir() else [path]
+    return _of_suffixes(_files_below(folder)[0], IMAGE_SUFFIXES)
 
 
-def _find(folder: Path, suffixes: Sequence[str]) -> list[Path]:
-    """Files of these suffixes below a folder, without what is hidden and what an earlier run wrote, sorted."""
-    return sorted(
-        path
-        for path in folder.rglob("*")
-        if path.suffix.lower() in suffixes
-        and path.is_file()
-        and not any(part.startswith(".") for part in path.relative_to(folder).parts)
-        and not _is_result(path.parent)
-    )
+def _files_below(folder: Path) -> tuple[list[Path], list[Failure]]:
+    """Files below a folder, without what is hidden and what an earlier run wrote, and folders that cannot be opened.
+
+    Links are followed. One that leads nowhere is among the files, so that it is told of.
+    """
+    files: list[Path] = []
+    failures: list[Failure] = []
+
+    def tell(error: OSError) -> None:
+        reason = f"It cannot be opened: {error.strerror}. A folder with the right to read is expected. Change that."
+        failures.append(Failure(printable(error.filename), reason))
+
+    been = set()
+    for place, folders, names in os.walk(folder, onerror=tell, followlinks=True):
+        real = os.path.realpath(place)
+        if real in been:  # a link leads back
+            folders.clear()
+            continue
+        been.add(real)
+        folders[:] = [name for name in folders if not name.startswith(".")]
+        files += [Path(place, name) for name in names if not name.startswith(".")]
+    return [file for file in files if not _is_result(file)], failures
+
+
+def _of_suffixes(files: Sequence[Path], suffixes: Sequence[str]) -> list[Path]:
+    return sorted(file for file in files if file.suffix.lower() in suffixes)
 
 
 def name_folders(images: Sequence[str]) -> list[str]:
@@ -134,8 +162,10 @@ def name_folders(images: Sequence[str]) -> list[str]:
     return names
 
 
-def _is_result(folder: Path) -> bool:
-    """Whether `count` or `export` wrote this folder, which they name after the image, or the page did."""
-    return (folder / "labels.tif").exists() and (
-        (folder / "summary.json").exists() or _NAMED_AFTER_IMAGE.search(folder.name) is not None
-    )
+def _is_result(file: Path) -> bool:
+    """Whether an earlier run wrote this picture, in whole or, where it was ended, in part."""
+    if file.name not in RESULT_PICTURES:
+        return False
+    # `count` and `export` name their folders after the image.
+    is_named = _NAMED_AFTER_IMAGE.search(file.parent.name) is not None
+    return is_named or all(os.path.exists(file.with_name(name)) for name in ("labels.tif", SUMMARY))

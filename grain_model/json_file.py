@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import json
 import os
-from pathlib import Path
 from typing import Any
+
+from .paths import replacing
 
 
 def save_json(content: Any, path: str | os.PathLike) -> None:
@@ -15,4 +16,5 @@ def save_json(content: Any, path: str | os.PathLike) -> None:
         ValueError: If a number is NaN or infinite, which JSON does not have.
     """
     text = json.dumps(content, indent=2, ensure_ascii=False, allow_nan=False)
-    Path(path).write_text(text + "\n", encoding="utf-8")
+    with replacing(path) as part:
+        part.write_text(text + "\n", encoding="utf-8")

@@ -44,6 +44,9 @@ class LabelSettings:
                 f"The smallest grain is {area!r} px^2: expected an area of 0 or more. Leave it out to "
                 "follow the image's own grains."
             )
+        # Numbers of NumPy and others are written to JSON as Python's own.
+        object.__setattr__(self, "boundary_sensitivity", float(self.boundary_sensitivity))
+        object.__setattr__(self, "min_grain_area", None if area is None else float(area))
 
 
 DEFAULT_SETTINGS = LabelSettings()

@@ -11,6 +11,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 from .errors import MeasurementError
+from .paths import expand_home, replacing
 from .report_content import Report
 from .report_html import write_html
 from .report_pdf import write_pdf
@@ -26,8 +27,11 @@ def write_report(report: Report, path: str | os.PathLike) -> None:
 
     Raises:
         MeasurementError: The ending is neither .pdf nor .html.
+        OSError: It cannot be written; a report that was there stays.
     """
-    find_writer(path)(report, path)
+    write = find_writer(path)
+    with replacing(expand_home(path)) as part:
+        write(report, part)
 
 
 def find_writer(path: str | os.PathLike) -> Writer:

@@ -14,12 +14,14 @@ from dataclasses import replace
 from functools import partial
 from pathlib import Path
 
-from .batch import EXIT_SOME_FAILED, Batch, add_image_arguments, make_counter
+from .batch import Batch, add_image_arguments, make_counter
+from .cli import EXIT_SOME_FAILED
 from .errors import GrainError, UsageError, printable
 from .failures import Failure, attempt
 from .image_file import name_page
 from .image_listing import ImagePage
 from .micrograph import read_micrograph
+from .paths import expand_home
 from .report import find_writer, write_report
 from .report_content import ReportField, compose_field, compose_report
 
@@ -27,7 +29,7 @@ from .report_content import ReportField, compose_field, compose_report
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Declare the options of `python -m grain_model report`."""
     add_image_arguments(parser)
-    parser.add_argument("--out", type=Path, required=True, metavar="FILE", help="report.pdf or report.html")
+    parser.add_argument("--out", type=expand_home, required=True, metavar="FILE", help="report.pdf or report.html")
     parser.add_argument("--specimen", default="", help="name of the specimen, of which each image is one field")
     parser.add_argument("--operator", default="", help="name of the person who reports")
 
@@ -71,8 +73,15 @@ def run(options: argparse.Namespace) -> int:
         report = compose_report(fields, left_out=left_out, specimen=options.specimen, operator=options.operator)
         with _telling_what_no_font_has():
             write_report(report, options.out)
-    except (GrainError, OSError) as error:
+    except GrainError as error:
         print(error, file=sys.stderr)
+        return batch.exit_code or EXIT_SOME_FAILED
+    except OSError as error:
+        print(
+            f"{printable(options.out)} cannot be written: {error.strerror or error}. Room on the disk, and a file that "
+            "no other program holds, are expected. Make room or close it, and report again.",
+            file=sys.stderr,
+        )
         return batch.exit_code or EXIT_SOME_FAILED
     batch.tell(printable(options.out))
     return batch.exit_code
@@ -131,8 +140,8 @@ def _check_writable(path: Path) -> None:
         path.parent.mkdir(parents=True, exist_ok=True)
         if path.exists():
             path.open("r+b").close()
-        else:
-            tempfile.TemporaryFile(dir=path.parent).close()
+        # It is written beside the old one, whose place it takes.
+        tempfile.TemporaryFile(dir=path.parent).close()
     except OSError as error:
         raise UsageError(
             f"--out {path} cannot be written: {error.strerror}. A file that no other program holds, in a folder with "

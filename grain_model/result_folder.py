@@ -16,8 +16,13 @@ SUMMARY_TABLE, GRAIN_SIZE_TABLE = "summary.csv", "grain_size.csv"
 BATCH_FILES = (SUMMARY_TABLE, GRAIN_SIZE_TABLE, SUMMARY)
 """What `count` writes about all images, beside the folders of each."""
 
+RESULT_PICTURES = ("mask.png", "overlay.png", "labels.tif")
+"""What of an image's results looks like a picture to be counted."""
+
 EXPORT_LIST = "export.csv"
 """Where `export` lists the folder of each image, beside those folders."""
+
+_LIST_STARTS = {SUMMARY_TABLE: "file,folder,count,", GRAIN_SIZE_TABLE: "file,rule,"}
 
 EXPORT_COLUMNS = ("file", "folder", "error")
 
@@ -53,6 +58,37 @@ def prepare_folder(folder: Path, summary: dict[str, Any]) -> None:
 def has_lists(folder: Path) -> bool:
     """Whether a run has written about all its images into a folder."""
     return any((folder / name).exists() for name in (*BATCH_FILES, EXPORT_LIST))
+
+
+def foreign_lists(folder: Path) -> list[str]:
+    """Names of files in a folder that have the names of lists that `count` writes, and are something else."""
+    names = [name for name, start in _LIST_STARTS.items() if not _starts(folder / name, start)]
+    path = folder / SUMMARY
+    if path.is_file() and path.stat().st_size:  # a full disk may have left an empty one
+        document = _read_json(path)
+        # Of several images, or of one that was saved there.
+        if not isinstance(document, dict) or document.keys().isdisjoint({"results", "count"}):
+            names.append(SUMMARY)
+    return names
+
+
+def source_of(folder: Path) -> str | None:
+    """SHA-256 of the file whose results are in a folder, as far as that is known."""
+    document = _read_json(folder / SUMMARY)
+    image = document.get("image") if isinstance(document, dict) else None
+    return image.get("sha256") if isinstance(image, dict) else None
+
+
+def _starts(path: Path, start: str) -> bool:
+    """Whether a text file begins so; one that is empty or not there does."""
+    if not path.is_file():
+        return True
+    try:
+        with path.open("rb") as stream:
+            read = stream.read(len(start))
+    except OSError:  # or is open elsewhere, which is told when it is written
+        return True
+    return not read or read == start.encode()
 
 
 def _lists_of(folder: Path) -> Iterator[Path]:

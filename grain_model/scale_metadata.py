@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import codecs
+import glob
 import math
+import os
 import re
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from configparser import ConfigParser
@@ -16,6 +18,7 @@ from typing import TYPE_CHECKING
 from xml.etree import ElementTree
 
 import numpy as np
+from PIL import Image
 
 if TYPE_CHECKING:
     from tifffile import TiffFile, TiffPage
@@ -144,7 +147,7 @@ def read_pixel_size(
         "Phenom": partial(_read_phenom, path, page),
         "JEOL": lambda: _read_jeol(texts()),
         "Hitachi": lambda: _read_hitachi(texts()),
-        "Tescan": lambda: _read_tescan(texts()),
+        "Tescan": lambda: _read_tescan(texts(), path),
     }
     if tiff is not None and page is not None:
         readers = {
@@ -298,10 +301,12 @@ def _read_hitachi(texts: Sequence[str]) -> PixelSize | None:
     return None
 
 
-def _read_tescan(texts: Sequence[str]) -> PixelSize | None:
-    """The header that a Tescan microscope writes beside its picture, in m."""
+def _read_tescan(texts: Sequence[str], picture: Path) -> PixelSize | None:
+    """The header that a Tescan microscope writes beside its picture, in m, but not of how many pixels."""
     for _, values in _sections(texts):
         if "PixelSizeX" in values:
+            if len(_sizes_of_name(picture)) > 1:
+                raise ValueError("pictures of several sizes share its header, which states none")
             return _pixel_size(*(in_um(values.get(f"PixelSize{axis}"), "m") for axis in "XY"), "Tescan")
     return None
 
@@ -309,17 +314,26 @@ def _read_tescan(texts: Sequence[str]) -> PixelSize | None:
 def sidecar_names(picture: str) -> tuple[str, ...]:
     """Names of the files in which microscopes write of a picture, whose own name is given: a.txt, a.hdr, a-tif.hdr."""
     path = Path(picture)
-    return tuple(path.stem + ending for ending in (".txt", ".TXT", ".Txt", ".hdr", f"-{path.suffix[1:]}.hdr"))
+    return tuple(path.stem + ending for ending in (".txt", ".TXT", ".Txt", ".hdr", ".HDR", f"-{path.suffix[1:]}.hdr"))
 
 
 def _texts_beside(picture: Path) -> Iterator[str]:
     for name in sidecar_names(picture.name):
         file = picture.with_name(name)
-        if file.is_file() and file.stat().st_size <= _SIDECAR_BYTES:
+        if os.path.isfile(file) and file.stat().st_size <= _SIDECAR_BYTES:  # also of names too long for a file
             content = file.read_bytes()
             is_wide = content.startswith((codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE)) or b"\0" in content[:64]
             text = content.decode("utf-16" if is_wide else "utf-8", errors="replace")
             yield text.removeprefix("\ufeff")
+
+
+def _sizes_of_name(picture: Path) -> set[tuple[int, int]]:
+    """Widths and heights of the pictures beside this one that have its name, whatever their format, it included."""
+    sizes = set()
+    for file in picture.parent.glob(f"{glob.escape(picture.stem)}.*"):
+        with suppress(OSError, Image.DecompressionBombError), Image.open(file) as image:
+            sizes.add(image.size)
+    return sizes
 
 
 def _sections(texts: Sequence[str]) -> Iterator[tuple[str, Mapping[str, str]]]:

@@ -10,15 +10,18 @@ import tifffile
 from PIL import Image
 
 from grain_model import analysis as analysis_module
-from grain_model.analysis import GrainAnalysis
+from grain_model.analysis import SAVED_FILES, GrainAnalysis
 from grain_model.correction import Edit
 from grain_model.counting import count_grains
 from grain_model.errors import ImageError, MeasurementError, ModelError, ScaleError
+from grain_model.export import FORMATS
+from grain_model.image_listing import IMAGE_SUFFIXES
 from grain_model.label_settings import LabelSettings
 from grain_model.label_tiff import write_label_tiff
 from grain_model.loading import EMBEDDED_WEIGHTS
 from grain_model.margins import Margins
 from grain_model.micrograph import read_micrograph
+from grain_model.result_folder import RESULT_PICTURES
 from tests.drawn import draw_grid, predict_drawn
 
 needs_weights = pytest.mark.skipif(
@@ -319,3 +322,13 @@ def test_embedded_weights_separate_grains_that_components_merge():
     merged = separated.relabel(method="components")
     assert separated.count > merged.count
     assert separated.labels[20, 20] != separated.labels[20, 63] and merged.labels[20, 20] == merged.labels[20, 63] > 0
+
+
+def test_settings_may_be_numbers_of_numpy(grid, tmp_path):
+    grid.relabel(min_grain_area=np.int64(40), boundary_sensitivity=np.float32(0.5)).save(tmp_path)
+    assert json.loads((tmp_path / "summary.json").read_text())["settings"]["min_grain_area"] == 40
+
+
+def test_what_looks_like_a_picture_among_the_results_is_known():
+    names = [*SAVED_FILES, *(name for name, _ in FORMATS.values())]
+    assert {name for name in names if name.endswith(IMAGE_SUFFIXES)} == set(RESULT_PICTURES)

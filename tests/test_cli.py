@@ -6,6 +6,7 @@ import os
 import re
 import runpy
 import shutil
+import signal
 import subprocess
 import sys
 from pathlib import Path
@@ -18,7 +19,8 @@ from PIL import Image
 
 from grain_model import analysis as analysis_module
 from grain_model import batch as batch_module
-from grain_model import result_folder
+from grain_model import count_grains, result_folder
+from grain_model import report as report_module
 from grain_model.cli import main
 from grain_model.failures import attempt
 from grain_model.grain_size_result import RULES
@@ -212,8 +214,93 @@ def interrupted(tmp_path, monkeypatch):
 
 def test_what_was_counted_before_an_interrupt_is_summed_up(interrupted, model, tmp_path, capsys):
     assert main(["count", str(interrupted), "--out", str(tmp_path / "out"), *model]) == 130
-    assert [Path(row["file"]).name for row in read_rows(tmp_path / "out")] == ["a.png", "b.png"]
-    assert "Interrupted after 2 of 4 images" in capsys.readouterr().err
+    rows = read_rows(tmp_path / "out")
+    assert [(Path(row["file"]).name, bool(row["error"])) for row in rows] == [
+        ("a.png", False),
+        ("b.png", False),
+        ("c.png", True),
+        ("d.png", True),
+    ]
+    assert "was ended before that" in rows[-1]["error"]
+    printed = capsys.readouterr().err
+    assert "Interrupted after 2 of 4 images" in printed and "was ended" not in printed
+
+
+@pytest.mark.skipif(not hasattr(signal, "SIGHUP"), reason="Windows ends programs in other ways")
+@pytest.mark.parametrize("name", ["SIGTERM", "SIGHUP"])
+def test_what_ends_a_program_ends_it_as_ctrl_c_does(model, tmp_path, monkeypatch, name):
+    images = [str(write_grid(tmp_path / f"{letter}.png", 2, 2)) for letter in "abc"]
+    read = batch_module.read_micrograph
+
+    def read_first(path, *given, **options):
+        if path.name == "b.png":
+            signal.raise_signal(getattr(signal, name))
+        return read(path, *given, **options)
+
+    monkeypatch.setattr(batch_module, "read_micrograph", read_first)
+    assert main(["count", *images, "--out", str(tmp_path / "out"), *model]) == 130
+    assert [bool(row["error"]) for row in read_rows(tmp_path / "out")] == [False, True, True]
+    assert signal.getsignal(getattr(signal, name)) is signal.SIG_DFL
+
+
+def test_a_report_that_cannot_be_finished_leaves_the_old_one(model, tmp_path, monkeypatch, capsys):
+    def fail(report, path):
+        Path(path).write_text("half")
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setitem(report_module.WRITERS, ".html", fail)
+    old = tmp_path / "report.html"
+    old.write_text("old")
+    assert main(["report", str(write_grid(tmp_path / "a.png", 2, 2)), "--out", str(old), *model]) == 1
+    assert old.read_text() == "old" and not old.with_name("report.html.part").exists()
+    assert "report.html cannot be written: No space left on device. Room on the disk" in capsys.readouterr().err
+
+
+def test_what_is_left_out_of_a_folder_is_told(model, tmp_path, capsys):
+    write_grid(tmp_path / "in" / "a.png", 2, 2)
+    write_grid(tmp_path / "store" / "b.png", 2, 3)
+    (tmp_path / "in" / "linked").symlink_to(tmp_path / "store")
+    (tmp_path / "in" / "back").symlink_to(tmp_path / "in")
+    (tmp_path / "in" / "gone.tif").symlink_to("nowhere.tif")
+    (tmp_path / "in" / "round.tif").symlink_to("round.tif")
+    assert main(["count", str(tmp_path / "in"), "x" * 300 + ".tif", "--quiet", *model]) == 1
+    printed = capsys.readouterr()
+    assert printed.out.count("grains") == 2 and "linked" in printed.out
+    assert "gone.tif: There is no file" in printed.err
+    assert "round.tif" in printed.err and "xxx" in printed.err
+
+
+def test_pictures_beside_results_are_counted_and_the_results_are_not(model, tmp_path, capsys):
+    folder = tmp_path / "pictures"
+    image = write_grid(folder / "steel.png", 3, 4)
+    count_grains(image, model=model[1]).save(folder)
+    assert images_below(folder) == [image]
+    assert main(["count", *map(str, sorted(folder.glob("*.png"))), "--quiet", *model]) == 1
+    printed = capsys.readouterr()
+    assert printed.out.count("grains") == 1 and "mask.png: An earlier run wrote this" in printed.err
+    # Where the disk was full, or the run was ended.
+    write_grid(tmp_path / "out" / "steel.png" / "mask.png", 2, 2)
+    assert images_below(tmp_path / "out") == []
+
+
+def test_results_of_another_picture_of_the_name_are_not_replaced_without_a_word(model, tmp_path, capsys):
+    out = ["--out", str(tmp_path / "out"), "--quiet", *model]
+    for day, columns in (("monday", 3), ("tuesday", 4)):
+        image = write_grid(tmp_path / day / "1.png", 2, columns)
+        assert main(["count", str(image), *out]) == 0
+        assert ("held the results of another picture" in capsys.readouterr().err) == (day == "tuesday")
+    assert main(["count", str(image), *out]) == 0
+    assert "another picture" not in capsys.readouterr().err
+
+
+def test_the_home_folder_is_found_and_names_may_begin_like_it(model, tmp_path, monkeypatch):
+    monkeypatch.setenv("HOME", str(tmp_path / "home"))
+    monkeypatch.setenv("USERPROFILE", str(tmp_path / "home"))
+    monkeypatch.chdir(tmp_path)
+    image = write_grid(tmp_path / "~steel.png", 2, 2)
+    assert main(["count", image.name, "--out=~/results", *model]) == 0
+    assert results(tmp_path / "home" / "results" / "~steel.png") == RESULT_FILES
+    assert not (tmp_path / "~").exists()
 
 
 def test_an_interrupt_before_the_first_image_leaves_the_summary_of_an_earlier_run(model, tmp_path, monkeypatch):
@@ -238,14 +325,15 @@ def test_an_interrupt_after_a_bad_file_whose_results_went_names_that_file(model,
 
     monkeypatch.setattr(batch_module, "read_micrograph", read_first)
     assert main(arguments) == 130
-    assert [Path(row["file"]).name for row in read_rows(out)] == ["a.png"]
+    assert [Path(row["file"]).name for row in read_rows(out)] == ["a.png", "b.png"]
 
 
 def test_what_was_counted_before_an_interrupt_is_reported_and_exported(interrupted, model, tmp_path, capsys):
     report = tmp_path / "report.html"
     given = ["--um-per-pixel", "0.5", *model]
     assert main(["report", str(interrupted), "--out", str(report), *given]) == 130
-    assert "2: a.png, b.png" in report.read_text(encoding="utf-8")
+    written = report.read_text(encoding="utf-8")
+    assert "2: a.png, b.png" in written and "d.png: It was not counted" in written
     assert "Interrupted after 2 of 4 images" in capsys.readouterr().err
     assert main(["export", str(interrupted), "--out", str(tmp_path / "out"), "--formats", "csv", *given]) == 130
     assert {path.name for path in (tmp_path / "out").iterdir() if path.is_dir()} == {"a.png", "b.png"}
@@ -664,7 +752,10 @@ def test_a_folder_never_holds_results_of_two_runs_that_differ(model, tmp_path):
     for name, content in mine.items():
         (folder.parent / name).write_text(content)
     result_folder.prepare_folder(folder, {"count": 3})
+    assert run("count", "0.5") == 2
     assert {name: (folder.parent / name).read_text() for name in mine} == mine, "not ours"
+    for name in mine:
+        (folder.parent / name).unlink()
     run("count", "0.5")
     content = image.read_bytes()
     image.unlink()

@@ -657,3 +657,8 @@ def test_wrong_fields_are_refused():
         average_fields([grain_size(labels, 1.0), grain_size(labels)])
     with pytest.raises(ScaleError):
         grain_size(labels, 0)
+
+
+def test_fields_that_are_no_grain_sizes_are_refused():
+    with pytest.raises(MeasurementError, match="Pass `analysis.grain_size`"):
+        average_fields([np.ones((9, 9), int)])

@@ -18,6 +18,7 @@ from grain_model.errors import ImageError
 from grain_model.image_file import count_pages
 from grain_model.micrograph import Micrograph, read_micrograph
 from grain_model.pixels import to_rgb
+from tests.drawn import draw_grid
 
 RNG = np.random.default_rng(0)
 RGB = np.repeat(np.repeat(RNG.integers(0, 256, (12, 16, 3), dtype=np.uint8), 8, axis=0), 8, axis=1)
@@ -584,3 +585,52 @@ def test_a_file_is_told_from_others_by_its_bytes(tmp_path):
     Image.fromarray(GREY).save(path)
     assert read_micrograph(path).sha256 == hashlib.sha256(path.read_bytes()).hexdigest()
     assert read_micrograph(GREY).sha256 is None
+
+
+@pytest.mark.parametrize("share", [0.5, 0.97])
+def test_a_tiff_that_is_cut_off_inside_of_a_jpeg_is_refused(tmp_path, share):
+    path = tmp_path / "steel.tif"
+    tifffile.imwrite(path, draw_grid(6, 8), compression="jpeg", rowsperstrip=512)
+    content = path.read_bytes()
+    with tifffile.TiffFile(path) as tiff:
+        (start,), (length,) = tiff.pages.first.dataoffsets, tiff.pages.first.databytecounts
+    assert start + length == len(content)
+    path.write_bytes(content[: start + int(share * length)])
+    with pytest.raises(ImageError, match="damaged or cut off"):
+        read_micrograph(path)
+
+
+def test_planes_behind_one_page_are_told(tmp_path):
+    path = tmp_path / "stack.tif"
+    stack = {"imagej": True, "truncate": True, "photometric": "minisblack"}
+    tifffile.imwrite(path, np.stack([GREY] * 5), **stack)
+    assert "5 planes in one page; the first was read" in read_micrograph(path).warnings[0]
+    tifffile.imwrite(path, GREY, **stack)
+    assert read_micrograph(path).warnings == ()
+
+
+def test_a_second_channel_of_grey_levels_is_told(tmp_path):
+    path = tmp_path / "two.tif"
+    tifffile.imwrite(path, np.dstack([GREY, GREY]), photometric="minisblack", planarconfig="contig")
+    assert "two channels of grey levels" in read_micrograph(path).warnings[0]
+
+
+def test_ycbcr_without_jpeg(tmp_path):
+    path, rgb = tmp_path / "steel.tif", np.dstack([GREY, GREY[::-1], GREY[:, ::-1]])
+    tifffile.imwrite(path, np.asarray(Image.fromarray(rgb).convert("YCbCr")), photometric="ycbcr")
+    difference = np.abs(read_micrograph(path).pixels.astype(int) - rgb)
+    assert difference.max() <= 3
+
+
+def test_a_pil_image_that_cannot_be_decoded(tmp_path):
+    path = tmp_path / "steel.png"
+    Image.fromarray(np.random.default_rng(0).integers(0, 255, (64, 64), np.uint8)).save(path)
+    path.write_bytes(path.read_bytes()[:1000])
+    with Image.open(path) as image, pytest.raises(ImageError, match="PIL image cannot be decoded"):
+        read_micrograph(image)
+
+
+def test_a_name_that_is_as_long_as_can_be_has_no_texts_beside_it(tmp_path):
+    path = tmp_path / ("x" * 251 + ".png")
+    Image.fromarray(GREY).save(path)
+    assert read_micrograph(path).warnings == ()

@@ -466,3 +466,8 @@ def test_tescan_header(tmp_path, name):
     text = "[MAIN]\nDevice=VEGA3\nPixelSizeX=2.5e-007\nPixelSizeY=2.5e-007\n[SEM]\nHV=20000.0\n"
     (tmp_path / name).write_text(text)
     assert scale_of(tmp_path / "a.png") == (pytest.approx(0.25), "Tescan")
+    Image.open(tmp_path / "a.png").save(tmp_path / "a.bmp")
+    assert scale_of(tmp_path / "a.png") == (pytest.approx(0.25), "Tescan")
+    Image.open(tmp_path / "a.png").reduce(2).save(tmp_path / "a.jpg")
+    micrograph = read_micrograph(tmp_path / "a.png")
+    assert micrograph.um_per_pixel is None and "pictures of several sizes share" in micrograph.warnings[0]
