@@ -19,7 +19,9 @@ import pandas as pd
 from skimage.measure import label as connected_components
 from tqdm import tqdm
 
+from grain_model.arguments import positive_integer
 from grain_model.counting import count_grains
+from grain_model.errors import GrainError
 from grain_model.loading import load_model
 from train.markdown import markdown_table
 from train.matching import match_labels, prepare_labels
@@ -196,11 +198,20 @@ def main(arguments: list[str] | None = None) -> int:
         Exit code: 0.
     """
     parser = argparse.ArgumentParser(prog="python -m benchmarks.disturbances", description=__doc__.partition("\n")[0])
-    parser.add_argument("--pictures", type=int, default=25, help="default: 25")
+    parser.add_argument("--pictures", type=positive_integer, default=25, help="default: 25")
     parser.add_argument("--model", help="folder or Hub id; default: the embedded weights")
     parser.add_argument("--out", type=Path, help="file that the table is written to as well")
     options = parser.parse_args(arguments)
-    model, rows = load_model(options.model), []
+    try:
+        model = load_model(options.model)
+        if options.out:
+            # Told before the counting, which takes long.
+            options.out.open("a").close()
+    except GrainError as error:
+        parser.error(str(error))
+    except OSError as error:
+        parser.error(f"--out {options.out} cannot be written to: {error.strerror}. Name another file.")
+    rows = []
     pictures = itertools.islice(undisturbed_pictures(), options.pictures)
     for seed, drawn in tqdm(pictures, total=options.pictures, unit="picture", disable=None):
         for name, disturb in DISTURBANCES.items():

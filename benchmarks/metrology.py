@@ -13,12 +13,15 @@ from collections.abc import Sequence
 import numpy as np
 import pandas as pd
 
+from grain_model.arguments import natural_number, positive_integer
 from grain_model.grain_size import grain_size
 from grain_model.grain_size_result import RULES, g_from_area, g_from_density, g_from_intercept
 from grain_model.measurement import measure_grains
 from train.synthesis import polycrystal
 
 UM_PER_PIXEL = 0.5
+# Side of a field in px that holds a few of the largest grains.
+SMALLEST_SIDE = 100
 # Directions in which the true boundary length is counted, as whole-pixel vectors (down, right).
 DIRECTIONS = ((0, 1), (1, 2), (1, 1), (2, 1), (1, 0), (2, -1), (1, -1), (1, -2))
 NAIVE = "naive mean ECD"
@@ -114,10 +117,14 @@ def bias_table(count: int = 30, side: int = 1000, diameter: float = 36.0, seed: 
 def main(arguments: Sequence[str] | None = None) -> None:
     """Print the table."""
     parser = argparse.ArgumentParser(prog="python -m benchmarks.metrology", description=__doc__.splitlines()[0])
-    parser.add_argument("--count", type=int, default=30, help="polycrystals (default 30)")
-    parser.add_argument("--side", type=int, default=1000, help="their height and width in px (default 1000)")
-    parser.add_argument("--seed", type=int, default=0)
+    parser.add_argument("--count", type=positive_integer, default=30, help="polycrystals (default 30)")
+    parser.add_argument(
+        "--side", type=positive_integer, default=1000, help="their height and width in px (default 1000)"
+    )
+    parser.add_argument("--seed", type=natural_number, default=0)
     options = parser.parse_args(arguments)
+    if options.side < SMALLEST_SIDE:
+        parser.error(f"--side {options.side} holds too few grains. At least {SMALLEST_SIDE} px are expected.")
     table = bias_table(options.count, options.side, seed=options.seed)
     print(f"Error in G over {options.count} synthetic polycrystals of {options.side} x {options.side} px\n")
     print(table.to_string(float_format=lambda value: f"{value:+.3f}"))

@@ -21,9 +21,10 @@ from PIL import Image
 from torch.nn import functional as F
 from transformers import PreTrainedModel
 
+from grain_model.arguments import positive_integer
 from grain_model.canonical_scale import predict_at_canonical_scale
 from grain_model.counting import count_grains
-from grain_model.errors import ModelError
+from grain_model.errors import GrainError, ModelError
 from grain_model.grain_size import grain_size
 from grain_model.image_processing_grain import standardize
 from grain_model.instances import BOUNDARY, label_grains
@@ -53,13 +54,15 @@ def main(arguments: list[str] | None = None) -> int:
     parser = argparse.ArgumentParser(prog="python -m benchmarks.speed", description=__doc__.partition("\n")[0])
     parser.add_argument("--image", type=Path, help="default: the first example of 400x300")
     parser.add_argument("--model", help="folder or Hub id; default: the embedded weights")
-    parser.add_argument("--repeats", type=int, default=15, help="default: 15")
+    parser.add_argument("--repeats", type=positive_integer, default=15, help="default: 15")
     options = parser.parse_args(arguments)
     path = options.image or find_example()
-    model = load_model(options.model)
-    loaded = peak_memory()
-
-    stages = stages_of(path, model)
+    try:
+        model = load_model(options.model)
+        loaded = peak_memory()
+        stages = stages_of(path, model)
+    except GrainError as error:
+        parser.error(str(error))
     whole = {
         "count_grains": lambda: count_grains(path, model=model),
         "backbone": backbone_pass(path, model),

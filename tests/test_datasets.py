@@ -130,9 +130,11 @@ def test_crop_keeps_picture_and_labels_together():
     for _ in range(20):
         pixels, ids, _ = crop_square(rng, RealMicrograph(image, labels), 64)
         assert pixels.shape == (64, 64, 3) and ids.shape == (64, 64)
+        assert np.unique(ids).tolist() == list(range(1, ids.max() + 1))
+        grey = np.array([np.median(pixels[ids == i, 0]) for i in range(1, ids.max() + 1)])
+        assert len(set(grey)) == len(grey)
         # Interpolation blurs the edges only.
-        assert (pixels[..., 0] == ids * 10).mean() > 0.8
-        assert set(np.unique(ids)) <= set(range(1, 17))
+        assert (pixels[..., 0] == grey[ids - 1]).mean() > 0.8
 
 
 def test_crop_of_a_small_picture_is_enlarged():
@@ -182,6 +184,27 @@ def test_missing_files_are_named(tiles, tmp_path):
             load(tmp_path / "nowhere")
 
 
+def test_a_split_without_a_tile_to_train_on_is_refused(tiles):
+    (tiles / "split.csv").write_text("tile,micrograph,seed_split\ntest,A,test\n")
+    with pytest.raises(LabelledDataError, match="no tile of train or val"):
+        load_316l(tiles)
+
+
+def test_masks_and_drawn_boundaries_fit_their_pictures(tiles, lines):
+    (tiles / "boundaries").mkdir()
+    cv2.imwrite(str(tiles / "boundaries" / "other.png"), 255 * lines)
+    with pytest.raises(LabelledDataError, match="boundaries drawn"):
+        load_tbm(tiles)
+    (tiles / "boundaries" / "other.png").rename(tiles / "boundaries" / "train.png")
+    with pytest.raises(LabelledDataError, match="90x90, its micrograph train.png is 60x60"):
+        load_tbm(tiles)
+    cv2.imwrite(str(tiles / "boundaries" / "train.png"), 255 * lines[:60, :60])
+    assert len(load_tbm(tiles)) == 1
+    cv2.imwrite(str(tiles / "pseudo_masks" / "val.png"), 255 * lines)
+    with pytest.raises(LabelledDataError, match="90x90, its micrograph val.png is 60x60"):
+        load_316l(tiles)
+
+
 def test_stored_65535_comes_back_as_unknown(tmp_path):
     for folder in ("images", "instances"):
         (tmp_path / folder).mkdir()
@@ -192,14 +215,14 @@ def test_stored_65535_comes_back_as_unknown(tmp_path):
     assert micrograph.labels[0, 0] == 0 and micrograph.labels[-1, -1] == UNKNOWN and micrograph.labels.dtype == np.int32
 
 
-def test_ids_of_any_size_stay_apart_and_labels_fit_their_picture(tmp_path):
+def test_ids_of_any_size_stay_apart_in_samples_and_labels_fit_their_picture(tmp_path):
     for folder in ("images", "instances"):
         (tmp_path / folder).mkdir()
     ids = np.array([[1, 40_000], [65_537, 0]], np.uint32).repeat(20, 0).repeat(20, 1)
     tifffile.imwrite(tmp_path / "instances" / "a.tif", ids)
     cv2.imwrite(str(tmp_path / "images" / "a.png"), np.zeros((40, 40, 3), np.uint8))
-    (micrograph,) = load_instances(tmp_path)
-    assert micrograph.labels[::20, ::20].tolist() == [[1, 2], [3, 0]]
+    _, labels, _ = TrainingSamples(0, 40, Mixture({"real": load_instances(tmp_path)}, {"real": 1.0}, zoom=0.0))[0]
+    assert labels[::20, ::20].tolist() == [[1, 2], [3, 0]]
     cv2.imwrite(str(tmp_path / "images" / "a.png"), np.zeros((40, 60, 3), np.uint8))
     with pytest.raises(LabelledDataError, match="40x40"):
         load_instances(tmp_path)
@@ -217,3 +240,13 @@ def test_samples_depend_on_seed_and_index_alone():
     assert not torch.equal(samples[4][0], TrainingSamples(4, 48, mixture)[4][0])
     share = np.mean([bool((samples[i][0] == 7).all()) for i in range(40)])
     assert 0.25 < share < 0.75
+
+
+def test_more_grains_than_16_bits_hold_stay_grains():
+    labels = np.arange(1, 90_001, dtype=np.int32).reshape(300, 300)
+    labels[:, ::10] = UNKNOWN
+    real = RealMicrograph(np.zeros((300, 300, 3), np.uint8), labels)
+    samples = TrainingSamples(0, 40, Mixture({"real": [real]}, {"real": 1.0}, zoom=0.0))
+    for index in range(5):
+        _, ids, _ = samples[index]
+        assert ids.unique().tolist() == [UNKNOWN, *range(1, 40 * 36 + 1)]

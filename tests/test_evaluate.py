@@ -8,6 +8,7 @@ import cv2
 import numpy as np
 import pandas as pd
 import pytest
+import tifffile
 
 from tests.drawn import squares
 from train import evaluate
@@ -18,11 +19,11 @@ from train.distributions import TRUTH, compare_distributions, measure_shapes
 from train.enlargement import measure_count_changes
 from train.gallery import ERROR_COLOURS, render_errors
 from train.instance_protocol import ALL_PICTURES, MEAN_OF_MATERIALS, score_labels, score_pictures, summarize
-from train.labelled import UNKNOWN, LabelledDataError, find_labelled_micrographs, read_labels
+from train.labelled import UNKNOWN, LabelledDataError, find_labelled_micrographs, read_ids, read_labels
 from train.matching import match_labels, prepare_labels
 from train.model_card import PAGES, fill_tables
 from train.paths import ROOT
-from train.reliability import bin_confidence, calibration_error
+from train.reliability import bin_confidence, calibration_error, draw_reliability
 from train.seed_protocol import AS_THE_SEED, FULL_SIZE, SEED_ROW, compare_masks, summarize_tiles
 
 
@@ -174,6 +175,38 @@ def test_label_images_keep_their_ids(tmp_path, suffix):
     assert set(np.unique(read_labels(path))) == {0, 40000}
 
 
+@pytest.mark.parametrize(
+    "ids, complaint",
+    [
+        (np.array([[1, -2]], np.int32), "from -2 to 1"),
+        (np.array([[1, 2**31]], np.uint32), "to 2147483648"),
+        (np.array([[1, 2**40]], np.uint64), "to 1099511627776"),
+    ],
+)
+def test_ids_that_cannot_be_held_are_refused(tmp_path, ids, complaint):
+    tifffile.imwrite(tmp_path / "ids.tif", ids)
+    with pytest.raises(LabelledDataError, match=complaint):
+        read_ids(tmp_path / "ids.tif")
+
+
+def test_both_ways_of_writing_that_it_is_not_known_are_read(tmp_path):
+    tifffile.imwrite(tmp_path / "ids.tif", np.array([[-1, 65535, 0, 2**31 - 1]], np.int32))
+    assert read_ids(tmp_path / "ids.tif").tolist() == [[UNKNOWN, UNKNOWN, 0, 2**31 - 1]]
+
+
+def test_label_files_that_are_damaged_or_lossy_are_refused(tmp_path):
+    path, lossy = tmp_path / "ids.tif", tmp_path / "ids.jpg"
+    tifffile.imwrite(path, squares(2, 2).astype(np.uint16), compression="zlib")
+    whole = path.read_bytes()
+    cv2.imwrite(str(lossy), np.ones((40, 40), np.uint8))
+    for damaged in (whole[:9], whole[:-20], whole[:-20] + bytes(20)):
+        path.write_bytes(damaged)
+        with pytest.raises(LabelledDataError, match="no label image"):
+            read_labels(path)
+    with pytest.raises(LabelledDataError, match="PNG or TIFF"):
+        read_labels(lossy)
+
+
 def test_incomplete_folders_are_refused(tmp_path):
     with pytest.raises(LabelledDataError, match="does not exist"):
         find_labelled_micrographs(tmp_path / "nowhere")
@@ -246,6 +279,12 @@ def test_calibration_error_is_the_gap_between_confidence_and_truth():
     assert binned["grains"].tolist() == [4]
     assert calibration_error(binned)["calibration_error"].tolist() == pytest.approx([0.2])
     assert bin_confidence(grains.assign(confidence=1.0))["bin"].tolist() == [9]
+
+
+def test_too_few_grains_are_drawn_without_a_legend(tmp_path):
+    grains = pd.DataFrame({"method": "m", "material": "steel", "confidence": 0.95, "matched": [True]})
+    draw_reliability(bin_confidence(grains), tmp_path / "drawn.png")
+    assert (tmp_path / "drawn.png").is_file()
 
 
 def test_masks_are_compared_in_both_views():
@@ -322,6 +361,37 @@ def test_data_that_are_missing_are_told_before_a_model_is_loaded(tmp_path, monke
     assert not (tmp_path / "out").exists()
 
 
+@pytest.mark.parametrize(
+    "value, shape, options, complaint",
+    [
+        (65535, (92, 92), [], "No grain is labelled in 1 label images"),
+        (0, (92, 92), [], "a.png"),
+        (1, (90, 92), [], "92x90"),
+        (1, (92, 92), ["--enlarge", "0.7", "0.3"], "--enlarge 0.3"),
+        (1, (92, 92), ["--enlarge", "1000"], "--enlarge 1000"),
+    ],
+)
+def test_what_cannot_be_scored_is_told_before_a_model_is_loaded(
+    tmp_path, monkeypatch, capsys, value, shape, options, complaint
+):
+    monkeypatch.setattr(evaluate, "model_contender", lambda *model: pytest.fail("loaded"))
+    pixels, _ = draw_squares(2, 2)
+    data = write_material(tmp_path / "steel", a=(pixels, np.full(shape, value)))
+    arguments = ["evaluate", "--protocol", "instances", "--data", str(data), "--out", str(tmp_path / "out")]
+    assert main([*arguments, *options]) == 1
+    assert complaint in capsys.readouterr().err
+    assert not (tmp_path / "out").exists()
+
+
+def test_a_report_is_written_where_there_is_no_grain_to_draw(tmp_path, with_fake_models):
+    labels = np.zeros((92, 92), int)
+    labels[:5, :5] = 1  # too small to be scored
+    data = write_material(tmp_path / "blank", a=(np.full((92, 92, 3), 20, np.uint8), labels))
+    arguments = ["evaluate", "--protocol", "instances", "--data", str(data), "--out", str(tmp_path / "out")]
+    assert main([*arguments, "--baselines", "--enlarge", "2"]) == 0
+    assert "distributions.png" not in (tmp_path / "out" / "instances.md").read_text()
+
+
 def test_a_mask_is_not_matched_grain_by_grain(materials, tmp_path, with_fake_models, capsys):
     arguments = ["evaluate", "--protocol", "instances", "--out", str(tmp_path / "out"), "--method", "mask"]
     assert main([*arguments, "--data", str(materials[0])]) == 1
@@ -374,6 +444,13 @@ def test_command_repeats_the_seeds_evaluation(tmp_path, with_fake_models, capsys
         assert summary[view][SEED_ROW]["count_mae"] == pytest.approx(12)
         assert summary[view]["this model"]["mask_iou"] > 0.99
         assert summary[view]["this model"]["count_mae"] == 0
+
+    cv2.imwrite(str(tmp_path / "pseudo_masks" / "A_1.png"), mask[1:])
+    assert main(["evaluate", "--protocol", "seed", "--data", str(tmp_path), "--out", str(tmp_path / "out")]) == 1
+    assert "at the micrograph's own size" in capsys.readouterr().err
+    (tmp_path / "split.csv").write_text("\n".join(split).replace(",test", ",train"))
+    assert main(["evaluate", "--protocol", "seed", "--data", str(tmp_path), "--out", str(tmp_path / "out")]) == 1
+    assert "no tile of test" in capsys.readouterr().err
 
 
 def test_model_runs_once_for_all_its_rows(monkeypatch):

@@ -7,6 +7,7 @@ import numpy as np
 import pandas as pd
 import pytest
 
+from train import examples, expected_accuracy, model_card
 from train.examples import EXAMPLES, FOLDER, draw_examples
 from train.matching import prepare_labels
 from train.paths import REPORTS
@@ -37,3 +38,11 @@ def test_reported_true_counts_are_those_that_are_drawn():
     for seed in (5000000, 5000007, 5000019):
         true = prepare_labels(synthesize_micrograph(seed, 320).labels)
         assert synthetic.loc[str(seed), "n_true"] == pytest.approx(np.unique(true[true > 0]).size, abs=2)
+
+
+@pytest.mark.parametrize("module", [examples, expected_accuracy, model_card])
+def test_help_rewrites_nothing(module, capsys):
+    with pytest.raises(SystemExit) as stopped:
+        module.main(["--help"])
+    assert stopped.value.code == 0
+    assert module.__name__ in capsys.readouterr().out

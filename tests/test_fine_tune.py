@@ -1,6 +1,7 @@
 """Fine-tuning on a labelled folder: how it is read, what is kept back, when it stops and what it reports."""
 
 import json
+import signal
 from dataclasses import replace
 from pathlib import Path
 
@@ -265,6 +266,7 @@ def test_the_last_step_is_looked_at(options, monkeypatch):
     [
         (["--backbone-lr", "0.1"], "--train-backbone beside it"),
         (["--stop-at", "2"], "Leave out --stop-at"),
+        (["--save-minutes", "1"], "Leave out --save-minutes"),
         (["--no-detail"], "Leave out --no-detail"),
         (["--device", "abacus"], "'abacus'"),
     ],
@@ -287,26 +289,44 @@ def test_ones_own_micrographs_start_from_the_embedded_weights(options, monkeypat
     ]
 
 
-def test_an_interrupt_keeps_the_best_step(options, monkeypatch, capsys):
+def break_at_once():
+    raise KeyboardInterrupt
+
+
+@pytest.mark.parametrize(
+    ("happens", "raised", "told"),
+    [
+        (break_at_once, KeyboardInterrupt, "Interrupted at step 5"),
+        (lambda: signal.raise_signal(signal.SIGINT), KeyboardInterrupt, "Interrupted at step 6"),
+        (lambda: torch.tensor(float("nan")), FitError, "Stopped at step 6"),
+    ],
+    ids=["two Ctrl-C", "Ctrl-C", "no loss"],
+)
+def test_a_training_that_breaks_off_keeps_the_best_step(options, monkeypatch, capsys, happens, raised, told):
     step = Trainer._step
 
-    def interrupt(trainer, *batch):
-        if trainer.progress.step == 5:
-            raise KeyboardInterrupt
-        return step(trainer, *batch)
+    def break_off(trainer, *batch):
+        loss = happens() if trainer.progress.step == 5 else None
+        return step(trainer, *batch) if loss is None else loss
 
-    monkeypatch.setattr(Trainer, "_step", interrupt)
+    monkeypatch.setattr(Trainer, "_step", break_off)
     give_scores(monkeypatch, range(10))
-    with pytest.raises(KeyboardInterrupt):
+    with pytest.raises(raised):
         fine_tune(replace(options, steps=20, check_every=2))
     printed = capsys.readouterr()
-    assert "Interrupted at step 5" in printed.err and "model of step 4 saved" in printed.out
+    assert told in printed.err and "model of step 4 saved" in printed.out
     assert (options.out / "model" / "config.json").exists() and (options.out / "fine_tuning.csv").exists()
+
+
+def test_curves_are_written_and_no_checkpoint_ever(options, monkeypatch):
+    monkeypatch.delattr("torch.save")
+    give_scores(monkeypatch, range(10))
+    fine_tune(options)
+    assert (options.out / "curves.csv").exists() and not (options.out / "checkpoint.pt").exists()
 
 
 def test_a_used_folder_of_ones_own_micrographs_is_not_offered_to_be_resumed(options, capsys):
     fine_tune(options)
-    assert not (options.out / "checkpoint.pt").exists()
     arguments = ["fit", "--data", str(options.data), "--init", str(options.init), "--out", str(options.out)]
     assert main(arguments) == 1
     told = capsys.readouterr().err

@@ -2,6 +2,10 @@
 
 import csv
 import json
+import multiprocessing
+import os
+import signal
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 from pathlib import Path
 
@@ -12,11 +16,13 @@ import torch
 from transformers import Dinov2Config, Dinov2Model
 
 from grain_model.modeling_grain import GrainForInstanceSegmentation
+from tests.conftest import make_tiny_config
 from tests.drawn import squares
 from train.cli import main
 from train.fit import Trainer, build_mixture, build_model, fit
 from train.fit_options import FitError, FitOptions, parse_config, read_config
 from train.sample_pool import SamplePool
+from train.saving import save_trained_model
 
 TINY = {"batch": 3, "reuse": 2, "pool": 12, "side": 48, "sizes": (28, 42), "steps": 6, "warmup": 2, "workers": 0}
 
@@ -70,6 +76,102 @@ def test_stopped_and_resumed_run_is_the_uninterrupted_one(options, tmp_path, mon
     assert len(resumed.rows) == 3
     for ours, theirs in zip(whole.average.parameters(), resumed.average.parameters(), strict=True):
         assert torch.equal(ours, theirs)
+
+
+def press_ctrl_c_at(monkeypatch, number: int) -> None:
+    """Ctrl-C is pressed in the midst of the step after this many."""
+    step = Trainer._step
+
+    def interrupt(trainer, *batch):
+        if trainer.progress.step == number:
+            signal.raise_signal(signal.SIGINT)
+        return step(trainer, *batch)
+
+    monkeypatch.setattr(Trainer, "_step", interrupt)
+
+
+def test_ctrl_c_ends_the_step_and_the_resumed_run_is_the_uninterrupted_one(start, tmp_path, monkeypatch, capsys):
+    config, out = tmp_path / "config.json", tmp_path / "run"
+    config.write_text(json.dumps({**TINY, "init": str(start), "device": "cpu"}))
+    assert run_fit("--config", config, "--out", tmp_path / "whole") == 0
+    with monkeypatch.context() as patch:
+        press_ctrl_c_at(patch, 2)
+        assert run_fit("--config", config, "--out", out) == 130
+    assert "stopped at step 3 of 6: go on with --resume" in capsys.readouterr().out
+    assert not (out / "model").exists()
+    assert signal.getsignal(signal.SIGINT) is signal.default_int_handler
+    assert run_fit("--out", out, "--resume") == 0
+    assert read_losses(out) == read_losses(tmp_path / "whole")
+
+
+def test_a_second_ctrl_c_breaks_off_at_once(options, monkeypatch):
+    press_ctrl_c_at(monkeypatch, 2)
+    press_ctrl_c_at(monkeypatch, 2)
+    with pytest.raises(KeyboardInterrupt):
+        fit(options)
+    assert not (options.out / "checkpoint.pt").exists()
+    assert signal.getsignal(signal.SIGINT) is signal.default_int_handler
+
+
+def test_another_thread_may_train(options):
+    with ThreadPoolExecutor(1) as pool:
+        assert pool.submit(fit, options).result().progress.step == 6
+
+
+@pytest.mark.parametrize("row_every", [1, 100])
+def test_a_loss_that_is_no_number_ends_the_run_and_is_not_saved(options, monkeypatch, row_every):
+    monkeypatch.setattr("train.fit.DENSE_ROWS", 0)
+    monkeypatch.setattr("train.fit.ROW_EVERY", row_every)
+    fit(replace(options, stop_at=3))
+    kept = (options.out / "checkpoint.pt").read_bytes()
+    monkeypatch.setattr("train.fit.border_loss", lambda logits, labels: logits.mean() * np.nan)
+    with pytest.raises(FitError, match="loss is nan at step .* --lr"):
+        fit(replace(options, resume=True, border_weight=1.0))
+    assert (options.out / "checkpoint.pt").read_bytes() == kept
+    assert not (options.out / "model").exists()
+
+
+@pytest.mark.skipif(not Path("/dev/full").exists(), reason="a disk that is always full is needed")
+def test_a_full_disk_is_told_and_leaves_the_old_checkpoint(options):
+    fit(replace(options, stop_at=3))
+    kept = (options.out / "checkpoint.pt").read_bytes()
+    part = options.out / "checkpoint.part"
+    part.symlink_to("/dev/full")
+    with pytest.raises(FitError, match="--resume"):
+        fit(replace(options, resume=True))
+    assert (options.out / "checkpoint.pt").read_bytes() == kept
+    assert not os.path.lexists(part)
+
+
+@pytest.mark.parametrize("content", [b"", b"text", "half", {"step": 1}])
+def test_a_checkpoint_that_is_not_whole_is_told(options, content):
+    fit(replace(options, stop_at=1))
+    path = options.out / "checkpoint.pt"
+    if isinstance(content, dict):
+        torch.save(content, path)
+    else:
+        path.write_bytes(path.read_bytes()[:100_000] if content == "half" else content)
+    with pytest.raises(FitError, match="checkpoint.pt"):
+        fit(replace(options, resume=True))
+
+
+def test_a_run_goes_on_with_no_other_model(options, tmp_path):
+    fit(replace(options, stop_at=1))
+    GrainForInstanceSegmentation(make_tiny_config(token_channels=8)).save_pretrained(tmp_path / "other")
+    with pytest.raises(FitError, match="Leave out --init"):
+        fit(replace(options, resume=True, init=str(tmp_path / "other")))
+
+
+def test_a_model_is_there_only_when_it_is_whole(tiny_model, tmp_path, monkeypatch):
+    def save_half(model, folder):
+        folder.mkdir()
+        (folder / "config.json").write_text("{}")
+        raise OSError("No space left on device")
+
+    monkeypatch.setattr("train.saving.save_model", save_half)
+    with pytest.raises(FitError, match="No space left"):
+        save_trained_model(tiny_model, tmp_path / "model")
+    assert not (tmp_path / "model").exists()
 
 
 @pytest.mark.parametrize("batch, reuse, pool", [(5, 2, 21), (14, 4, 60), (4, 8, 16)])
@@ -261,6 +363,23 @@ def test_stages_follow_one_another(start, tmp_path):
     assert (out / "two" / "curves.csv").stat().st_mtime_ns == written
 
 
+def test_a_stage_whose_model_is_not_whole_is_gone_on_with(start, tmp_path, monkeypatch):
+    def save_half(model, folder):
+        folder.mkdir()
+        (folder / "config.json").write_text("{}")
+        raise KeyboardInterrupt
+
+    config, out = tmp_path / "config.json", tmp_path / "run"
+    stages = [{"name": "one", "init": str(start)}, {"name": "two", "start_from": "one"}]
+    config.write_text(json.dumps({**TINY, "steps": 2, "device": "cpu", "stages": stages}))
+    with monkeypatch.context() as patch:
+        patch.setattr("train.saving.save_model", save_half)
+        assert run_fit("--config", config, "--out", out) == 130
+    assert run_fit("--config", config, "--out", out, "--resume") == 0
+    assert {path.name for path in (out / "one").iterdir() if path.is_dir()} == {"model"}
+    assert GrainForInstanceSegmentation.from_pretrained(out / "two" / "model")
+
+
 def test_a_used_folder_is_gone_on_with_or_left_alone(start, tmp_path, capsys):
     config, out = tmp_path / "config.json", tmp_path / "run"
     stage = {"name": "one", "init": str(start), "steps": 2}
@@ -303,6 +422,35 @@ def test_what_is_to_be_labelled_has_to_be_said(start, tmp_path, capsys):
     )
     assert run_fit("--config", config, "--out", tmp_path / "run") == 1
     assert '"sources"' in capsys.readouterr().err
+
+
+@pytest.mark.parametrize(
+    "stages, complaint",
+    [
+        ([], "the stages are no list"),
+        ({"name": "one"}, "the stages are no list"),
+        (["one"], "the stages are no list"),
+        ([{"steps": 2}], "no name"),
+        ([{"name": 1}], "no name"),
+        ([{"name": "one", "self_label": "316l"}], '"sources"'),
+        ([{"name": "one", "self_label": {"model": "zero", "sources": {"316l": "half"}}}], '"sources"'),
+    ],
+)
+def test_stages_that_are_none_are_told(stages, complaint, tmp_path, capsys):
+    config = tmp_path / "config.json"
+    config.write_text(json.dumps({"stages": stages}))
+    assert run_fit("--config", config, "--out", tmp_path / "run") == 1
+    printed = capsys.readouterr().err
+    assert complaint in printed and str(config) in printed
+    assert not (tmp_path / "run").exists()
+
+
+def test_stages_do_not_train_on_ones_own_micrographs(start, tmp_path, capsys):
+    config = tmp_path / "config.json"
+    config.write_text(json.dumps({"stages": [{"name": "one", "init": str(start)}]}))
+    data = write_instances(tmp_path / "mine")
+    assert run_fit("--config", config, "--out", tmp_path / "run", "--data", data) == 1
+    assert "Leave out --config" in capsys.readouterr().err
 
 
 @pytest.mark.parametrize(
@@ -416,6 +564,23 @@ def test_run_that_cannot_start_says_why(arguments, complaint, start, tmp_path, c
     assert not (tmp_path / "run").exists()
 
 
+@pytest.mark.parametrize("place", [".", "run"])
+def test_an_output_folder_that_is_a_file_is_told_before_the_model_is_loaded(place, tmp_path, capsys):
+    (tmp_path / "file").touch()
+    assert run_fit("--out", tmp_path / "file" / place, "--init", "nowhere/at/all") == 1
+    assert "file is a file" in capsys.readouterr().err
+
+
+def test_an_output_folder_without_the_right_to_write_is_told(tmp_path, monkeypatch, capsys):
+    monkeypatch.setattr("os.access", lambda path, mode: path != tmp_path)
+    assert run_fit("--out", tmp_path / "run" / "first", "--init", "nowhere/at/all") == 1
+    assert f"no right to write to {tmp_path}." in capsys.readouterr().err
+
+
+def test_a_seed_may_have_any_length(options):
+    assert fit(replace(options, seed=10**30, steps=1)).progress.step == 1
+
+
 @pytest.mark.parametrize("typed", [("--weak-share", "1.5"), ("--ema", "2"), ("--border-weight", "-1")])
 def test_shares_and_weights_have_to_be_such(typed, tmp_path, capsys):
     with pytest.raises(SystemExit):
@@ -426,7 +591,8 @@ def test_shares_and_weights_have_to_be_such(typed, tmp_path, capsys):
 def test_help_tells_the_defaults_for_ones_own_micrographs(capsys):
     with pytest.raises(SystemExit):
         run_fit("--help")
-    assert "--init embedded, --steps 300," in " ".join(capsys.readouterr().out.split())
+    told = " ".join(capsys.readouterr().out.split())
+    assert "--init embedded, --steps 300," in told and "--pool 24" in told
 
 
 def test_shares_that_are_more_than_everything_are_refused(options, tmp_path):
@@ -457,3 +623,20 @@ def test_processes_that_draw_give_the_same_samples(options):
         batches.append(pool.next(0, chosen.batch))
         pool.close()
     assert all(torch.equal(a, b) for a, b in zip(*batches, strict=True))
+
+
+def test_processes_that_draw_outlive_ctrl_c(options):
+    pool = SamplePool(Trainer(options).samples, replace(options, workers=1), torch.device("cpu"))
+    pool.start(0)
+    for process in multiprocessing.active_children():
+        os.kill(process.pid, signal.SIGINT)
+    for step in range(12):
+        pool.next(step, options.batch)
+    pool.close()
+
+
+def test_processes_are_refused_where_they_cannot_be_copied(options, monkeypatch):
+    monkeypatch.setattr("multiprocessing.get_all_start_methods", lambda: ["spawn"])
+    with pytest.raises(FitError, match="Add --workers 0"):
+        fit(replace(options, workers=2))
+    assert fit(options).progress.step == 6

@@ -1,12 +1,15 @@
 """The pipeline of pseudo labels on drawn micrographs, and its command."""
 
 import csv
+import errno
+import os
 
 import cv2
 import numpy as np
 import pytest
 
 from tests.drawn import squares
+from train import pseudo_label
 from train.cli import main
 from train.pseudo_label import PseudoLabelSettings, count_components, pseudo_label_steps
 
@@ -130,7 +133,27 @@ def test_folder_without_images_is_an_error(tmp_path, capsys):
     assert "is no folder" in capsys.readouterr().err
 
 
-@pytest.mark.parametrize("setting", [("--blur", "4"), ("--window", "1"), ("--closing", "0"), ("--threshold", "magic")])
+def test_a_used_folder_or_a_file_is_not_written_to(folder, tmp_path, capsys):
+    assert run_command(folder, "--out", tmp_path / "out") == 0
+    assert run_command(folder, "--out", tmp_path / "out") == 1
+    assert "masks holds files already" in capsys.readouterr().err
+    assert run_command(folder, "--out", tmp_path / "out" / "counts.csv") == 1
+    assert "counts.csv is a file" in capsys.readouterr().err
+
+
+def test_a_full_disk_is_told_in_one_line(folder, tmp_path, monkeypatch, capsys):
+    def write_png(path, picture):
+        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+
+    monkeypatch.setattr(pseudo_label, "write_png", write_png)
+    assert run_command(folder, "--out", tmp_path / "out") == 1
+    assert f"error: [Errno {errno.ENOSPC}] No space left on device. Files" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize(
+    "setting",
+    [("--blur", "4"), ("--window", "1"), ("--closing", "0"), ("--closing", "100000"), ("--threshold", "magic")],
+)
 def test_wrong_usage_exits_with_2(folder, tmp_path, setting):
     with pytest.raises(SystemExit) as stopped:
         run_command(folder, "--out", tmp_path / "out", *setting)

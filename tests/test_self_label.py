@@ -41,6 +41,17 @@ def test_a_tile_without_a_picture_is_named(data, tiny_model, tmp_path):
         label_micrographs(tmp_path / "model", data, "316l", tmp_path / "out")
 
 
+def test_what_cannot_be_labelled_or_written_is_told(data, tmp_path, capsys):
+    arguments = ["self-label", "--model", "embedded", "--data", str(data), "--source", "steel-optical"]
+    (tmp_path / "taken").touch()
+    assert main([*arguments, "--out", str(tmp_path / "taken")]) == 1
+    assert "taken is a file" in capsys.readouterr().err
+    (data / "steel-optical" / "images" / "SUS304_200_2.png").unlink()
+    assert main([*arguments, "--out", str(tmp_path / "out")]) == 1
+    assert "held out" in capsys.readouterr().err
+    assert not (tmp_path / "out").exists()
+
+
 def test_unsure_grains_are_unknown_and_drawn_lines_are_no_gaps(data, tiny_model, tmp_path, monkeypatch):
     tiny_model.save_pretrained(tmp_path / "model")
     labels = np.zeros((40, 56), np.int32)

@@ -400,11 +400,20 @@ def test_command_writes_pictures_truth_parameters_and_contact_sheet(tmp_path):
     assert not np.array_equal(sheet[:200, :200], sheet[200:, :200])
 
 
+def test_command_does_not_mix_two_sets(tmp_path, capsys):
+    (tmp_path / "images").mkdir()
+    (tmp_path / "images" / "000000.png").touch()
+    assert main(["synthesize", "--n", "1", "--seed", "7", "--out", str(tmp_path), "--workers", "1"]) == 1
+    assert "images holds files already" in capsys.readouterr().err
+    assert [path.name for path in tmp_path.iterdir()] == ["images"]
+
+
 @pytest.mark.parametrize(
     "options, complaint",
     [
         (["--size", "10"], "At least 32 px"),
         (["--diameter", "50", "10"], "--diameter 50 10"),
+        (["--diameter", "5", "10"], "--diameter 5 is too small"),
         (["--out", "taken.png"], "taken.png is a file"),
     ],
 )

@@ -51,6 +51,13 @@ def main(arguments: Sequence[str] | None = None) -> int:
     except GrainError as error:
         print(f"error: {error}", file=sys.stderr)
         return 1
+    except OSError as error:
+        print(
+            f"error: {error}. Files that can be read, and a disk with room and the right to write, are expected. "
+            "Check the paths and the disk.",
+            file=sys.stderr,
+        )
+        return 1
     except KeyboardInterrupt:
         print("interrupted", file=sys.stderr)
         return 130

@@ -12,7 +12,6 @@ from skimage.measure import regionprops
 from skimage.segmentation import expand_labels, relabel_sequential
 from torch.utils.data import Dataset
 
-from grain_model.micrograph import read_micrograph
 from grain_model.segmentation_loss import grain_depth
 from train.labelled import (
     UNKNOWN,
@@ -20,6 +19,7 @@ from train.labelled import (
     files_by_stem,
     find_labelled_micrographs,
     read_mask,
+    read_pair,
     read_split,
 )
 from train.synthesis import synthesize_micrograph
@@ -98,7 +98,7 @@ def load_316l(root: Path) -> list[RealMicrograph]:
         root: Folder with `split.csv`, `images/` and `pseudo_masks/`.
 
     Raises:
-        LabelledDataError: If the folder is not laid out so.
+        LabelledDataError: If the folder is not laid out so, or a mask differs from its tile in size.
     """
     return _load_pseudo_masks(root, PARTS_TO_TRAIN_ON, labels_from_pseudo_mask, PSEUDO_SHIFT)
 
@@ -124,10 +124,8 @@ def _load_pseudo_masks(
             f"{len(missing)} tiles of {root / 'split.csv'} have no files, the first is {missing[0]!r}. Every tile "
             "needs one in images/ and one in pseudo_masks/. Copy the data again."
         )
-    return [
-        RealMicrograph(read_micrograph(pictures[tile]).pixels, labels_from(read_mask(masks[tile])), shrunk)
-        for tile in tiles
-    ]
+    read = (read_pair(pictures[tile], masks[tile], read_mask) for tile in tiles)
+    return [RealMicrograph(pixels, labels_from(mask), shrunk) for pixels, mask in read]
 
 
 def training_tiles(root: Path, parts: tuple[str, ...] = PARTS_TO_TRAIN_ON) -> list[str]:
@@ -135,28 +133,31 @@ def training_tiles(root: Path, parts: tuple[str, ...] = PARTS_TO_TRAIN_ON) -> li
 
     Raises:
         ValueError: If the seed's test tiles are asked for: they are for evaluation only.
-        LabelledDataError: If the file is missing or has other columns.
+        LabelledDataError: If the file is missing, has other columns or no tile of these parts.
     """
     if not set(parts) <= set(PARTS_TO_TRAIN_ON):
         raise ValueError(
             "The seed's test tiles are for evaluation only: expected parts among train, val. Leave test out."
         )
-    split = read_split(root)
-    return split.loc[split["seed_split"].isin(parts), "tile"].tolist()
+    return read_split(root, parts)["tile"].tolist()
 
 
 def load_tbm(root: Path) -> list[RealMicrograph]:
     """Tinted alloy with boundaries drawn by hand; lines without a picture are passed over.
 
     Raises:
-        LabelledDataError: If `images/` or `boundaries/` is missing or empty.
+        LabelledDataError: If `images/` or `boundaries/` is missing or empty, no two files of theirs share a stem, or
+            two that do differ in size.
     """
     lines, pictures = files_by_stem(root / "boundaries"), files_by_stem(root / "images")
-    return [
-        RealMicrograph(read_micrograph(pictures[stem]).pixels, labels_from_boundaries(read_mask(path)))
-        for stem, path in lines.items()
-        if stem in pictures
-    ]
+    pairs = [(pictures[stem], path) for stem, path in lines.items() if stem in pictures]
+    if not pairs:
+        raise LabelledDataError(
+            f"No picture in {root / 'images'} has its boundaries drawn. Expected is a drawing of the same stem in "
+            "boundaries/. Rename the files."
+        )
+    read = (read_pair(*pair, read_mask) for pair in pairs)
+    return [RealMicrograph(pixels, labels_from_boundaries(drawn)) for pixels, drawn in read]
 
 
 def load_instances(root: Path) -> list[RealMicrograph]:
@@ -166,11 +167,11 @@ def load_instances(root: Path) -> list[RealMicrograph]:
         LabelledDataError: If the folder is not laid out as `find_labelled_micrographs` expects.
     """
     read = (source.read() for source in find_labelled_micrographs(root))
-    return [RealMicrograph(pixels, count_ids_through(labels)) for pixels, labels in read]
+    return [RealMicrograph(pixels, labels) for pixels, labels in read]
 
 
 def count_ids_through(labels: np.ndarray) -> np.ndarray:
-    """Number grains 1, 2, 3 ...: ids of other tools may run into the millions, and samples hold 16 bits.
+    """Number grains 1, 2, 3 ...: ids of large pictures and other tools are higher than the 16 bits of samples hold.
 
     Args:
         labels: Integer (H, W): 0 = not a grain, 1.. = ids, -1 = not known.
@@ -262,7 +263,8 @@ def crop_square(
         zoom: As in `Mixture`; the cut is smaller where the picture does not allow it.
 
     Returns:
-        Image uint8 (side, side, 3), labels int32 (side, side), and px of the result for one px of the source.
+        Image uint8 (side, side, 3), labels int32 (side, side) with ids counted through, and px of the result for one
+        px of the source.
     """
     height, width = source.labels.shape
     cut = int(min(side * np.exp(rng.uniform(-zoom, zoom)), height, width))
@@ -271,4 +273,4 @@ def crop_square(
     method = cv2.INTER_AREA if cut > side else cv2.INTER_CUBIC
     image = cv2.resize(source.image[window], (side, side), interpolation=method)
     labels = cv2.resize(source.labels[window], (side, side), interpolation=cv2.INTER_NEAREST_EXACT)
-    return image, labels, side / cut
+    return image, count_ids_through(labels), side / cut

@@ -11,11 +11,12 @@ import pandas as pd
 
 from grain_model.arguments import natural_number, positive_integer, positive_number
 from grain_model.batch import make_output
+from grain_model.image_file import MAX_PIXELS, MIN_SIDE
 from grain_model.label_settings import METHODS
 from train.baselines import BASELINES
 from train.contenders import DEFAULT_LABEL_METHOD, MASK_METHOD, MODEL_ROW, Contender, baseline, model_contender
 from train.instance_protocol import ScoredPicture, score_pictures, summarize
-from train.labelled import LabelledDataError, find_labelled_micrographs
+from train.labelled import LabelledDataError, LabelledMicrograph, find_labelled_micrographs
 
 EMBEDDED = "embedded"
 # Options that say something of models alone; and those of the protocol of instances, and what it does without them.
@@ -90,7 +91,8 @@ def run(args: argparse.Namespace) -> int:
     """Evaluate by the chosen protocol, print the tables and write the report.
 
     Raises:
-        LabelledDataError: If the data are not laid out as the protocol expects, or have no use for an option.
+        LabelledDataError: If the data are not laid out as the protocol expects, have no labelled grain, or have no use
+            for an option.
         ModelError: If a model cannot be loaded.
         UsageError: If `--out` is a file or cannot be written to.
     """
@@ -162,6 +164,7 @@ def _run_instances(args: argparse.Namespace) -> int:
             "needs a name of its own. Rename one, or name it once."
         )
     pictures = [each for folder in args.data for each in find_labelled_micrographs(folder)[: args.limit]]
+    _check_pictures(pictures, args.enlarge)
     models = _load_models(args)
     contenders = [*(baseline(name) for name in dict.fromkeys(baselines)), *models]
     make_output(args.out, ())
@@ -176,8 +179,10 @@ def _run_instances(args: argparse.Namespace) -> int:
         print(f"\n{count_change_table(changes)}", flush=True)
 
     shapes = _measure_all_shapes(scored)
-    figures = {"Distributions of area, perimeter and aspect ratio": "instances_distributions.png"}
-    draw_distributions(shapes, args.out / "instances_distributions.png")
+    figures = {}
+    if not shapes.empty:
+        draw_distributions(shapes, args.out / "instances_distributions.png")
+        figures["Distributions of area, perimeter and aspect ratio"] = "instances_distributions.png"
     grains = pd.DataFrame([grain for picture in scored for grain in picture.reliability])
     calibration = pd.DataFrame()
     if not grains.empty:
@@ -200,6 +205,26 @@ def _run_instances(args: argparse.Namespace) -> int:
     )
     print(f"\nReport: {write_instance_report(report, args.out)}")
     return 0
+
+
+def _check_pictures(pictures: Sequence[LabelledMicrograph], factors: Sequence[float]) -> None:
+    """Raise a LabelledDataError, before anything is scored, where pictures or factors do not allow it."""
+    has_grains = False
+    for picture in pictures:
+        _, labels = picture.read()
+        has_grains |= bool(labels.max() > 0)
+        for factor in factors:
+            height, width = (round(side * factor) for side in labels.shape)
+            if min(height, width) < MIN_SIDE or height * width > MAX_PIXELS:
+                raise LabelledDataError(
+                    f"--enlarge {factor:g} makes {picture.image_path} {width}x{height}. At least {MIN_SIDE} px on the "
+                    f"shorter side and at most {MAX_PIXELS / 1e6:g} million pixels are expected. Choose another factor."
+                )
+    if not has_grains:
+        raise LabelledDataError(
+            f"No grain is labelled in {len(pictures)} label images, the first is {pictures[0].label_path}. Expected is "
+            "an id from 1 up for every grain. Label some, or name another folder."
+        )
 
 
 def _run_seed(args: argparse.Namespace) -> int:

@@ -1,10 +1,13 @@
 """`python -m train.examples`: draw the pictures of examples/ with their true counts."""
 
+import argparse
 import csv
+from collections.abc import Sequence
 from pathlib import Path
 
 from grain_model.png_file import write_png
 
+from .single_thread import use_one_thread
 from .synthesis import SyntheticMicrograph, synthesize_micrograph
 
 FOLDER = Path(__file__).parent.parent / "examples"
@@ -29,8 +32,11 @@ def draw_examples() -> dict[str, SyntheticMicrograph]:
     }
 
 
-def main() -> None:
+def main(arguments: Sequence[str] | None = None) -> None:
     """Write every example as PNG and `counts.csv` beside them."""
+    argparse.ArgumentParser(prog="python -m train.examples", description=__doc__).parse_args(arguments)
+    # As `synthesize` draws them: the number of threads decides over the last bit.
+    use_one_thread()
     FOLDER.mkdir(exist_ok=True)
     with (FOLDER / "counts.csv").open("w", newline="") as file:
         rows = csv.writer(file, lineterminator="\n")

@@ -7,7 +7,9 @@ before `python -m train.model_card`.
 
 from __future__ import annotations
 
+import argparse
 import json
+from collections.abc import Sequence
 from pathlib import Path
 
 import matplotlib
@@ -80,8 +82,9 @@ def draw_curves(scores: pd.DataFrame, curves: dict[str, list[float]], path: Path
         figure.savefig(path, dpi=130)
 
 
-def main() -> None:
+def main(arguments: Sequence[str] | None = None) -> None:
     """Write the curves beside the embedded weights, the table to the reports and the picture of both to assets/."""
+    argparse.ArgumentParser(prog="python -m train.expected_accuracy", description=__doc__).parse_args(arguments)
     scores = pd.read_csv(REPORTS / "instances.csv")
     scores = scores[scores["method"] == MODEL_ROW].dropna(subset="confidence")
     curves = fit_curves(scores[scores["material"] == FITTED_ON])

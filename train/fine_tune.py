@@ -28,7 +28,7 @@ from train.fit_options import FitError, FitOptions
 from train.instance_protocol import score_labels
 from train.labelled import UNKNOWN, find_labelled_micrographs
 from train.markdown import markdown_table
-from train.saving import save_model
+from train.saving import save_trained_model, writing_run
 
 # What differs from training from scratch: a short schedule that starts from a model that knows grains already.
 DEFAULTS = {
@@ -36,7 +36,7 @@ DEFAULTS = {
     "batch": 6,
     "sizes": (224,),
     "reuse": 1,
-    "pool": 1,
+    "pool": 24,
     "lr": 5e-4,
     "backbone_lr": 5e-5,
     "warmup": 10,
@@ -45,7 +45,8 @@ DEFAULTS = {
 }
 # Options without effect here: only the labelled folder is trained on, and a run is too short to be resumed.
 FOR_OTHER_RUNS = (
-    *("start_share", "self_trained", "weak_share", "pseudo_only", "real_only", "no_detail", "stop_at", "resume"),
+    *("start_share", "self_trained", "weak_share", "pseudo_only", "real_only", "no_detail"),
+    *("save_minutes", "stop_at", "resume"),
 )
 SHARE_KEPT_BACK, MOST_KEPT_BACK = 0.2, 6
 COUNTS, SCORES = ("grains", "count_before", "count_after"), ("f1_before", "f1_after")
@@ -90,7 +91,8 @@ def fine_tune(options: FitOptions) -> pd.DataFrame:
     """Train on the labelled micrographs in `options.data`, save the best step's model and a table of what it gained.
 
     The folder of the run gets `model/`, `fine_tuning.csv`, the curves and the options. Where no step is better than the
-    model at the start, that one is saved.
+    model at the start, that one is saved. Where the training breaks off, the best step until then is saved all the
+    same.
 
     Args:
         options: As for every run; `data` holds `images/` beside `instances/` or `masks/`.
@@ -99,11 +101,13 @@ def fine_tune(options: FitOptions) -> pd.DataFrame:
         One row a kept-back micrograph: `picture`, `grains`, `count_before`, `count_after`, `f1_before`, `f1_after`.
 
     Raises:
-        FitError: If there are fewer than two labelled micrographs, or an option is for another kind of run.
+        FitError: If there are fewer than two labelled micrographs, an option is for another kind of run, the loss is no
+            number any more, or the run's folder cannot be written to.
+        KeyboardInterrupt: After Ctrl-C.
         LabelledDataError: If the folder is not laid out so.
         ModelError: If the model to start from cannot be loaded.
     """
-    if ignored := [name for name in FOR_OTHER_RUNS if getattr(options, name)]:
+    if ignored := [name for name in FOR_OTHER_RUNS if getattr(options, name) != getattr(FitOptions, name)]:
         flags = " and ".join("--" + name.replace("_", "-") for name in ignored)
         raise FitError(
             f"{flags} would be ignored: with your own micrographs in {options.data}, training is on them alone, is "
@@ -125,21 +129,24 @@ def fine_tune(options: FitOptions) -> pd.DataFrame:
     side = min(options.side, *(min(micrograph.labels.shape) for micrograph in at_its_scale))
     sizes = tuple(min(size, side) for size in options.sizes)
     mixture = Mixture({"own": at_its_scale}, {"own": 1.0})
-    trainer = Trainer(replace(options, side=side, sizes=sizes), start, mixture)
-    options.out.mkdir(parents=True, exist_ok=True)
-    options.save()
-    is_interrupted = False
+    trainer = Trainer(replace(options, side=side, sizes=sizes), start, mixture, keeps_checkpoints=False)
+    with writing_run(options.out):
+        options.out.mkdir(parents=True, exist_ok=True)
+        options.save()
+    broken_off = None
     try:
         trainer.train(watch=best)
-    except KeyboardInterrupt:
-        is_interrupted = True
-        print(f"Interrupted at step {trainer.progress.step}: the best one until then is saved.", file=sys.stderr)
-    # A run on one's own micrographs is too short to go on with.
-    (options.out / "checkpoint.pt").unlink(missing_ok=True)
+        if trainer.is_interrupted:
+            raise KeyboardInterrupt
+    except (KeyboardInterrupt, FitError) as error:
+        broken_off = error
+        how = "Stopped" if isinstance(error, FitError) else "Interrupted"
+        print(f"{how} at step {trainer.progress.step}: the best one until then is saved.", file=sys.stderr)
     best.model.config.freeze_backbone = was_frozen
-    save_model(best.model, options.out / "model")
+    save_trained_model(best.model, options.out / "model")
     table = compare(before, best.scores)
-    table.to_csv(options.out / "fine_tuning.csv", index=False)
+    with writing_run(options.out):
+        table.to_csv(options.out / "fine_tuning.csv", index=False)
     print(
         f"trained on {len(training)} micrographs; kept back {len(kept_back)}, by which the step was chosen, which "
         f"flatters a little:\n\n{as_text(table)}\n"
@@ -147,8 +154,8 @@ def fine_tune(options: FitOptions) -> pd.DataFrame:
     if best.step == 0:
         print("No step was better than the model at the start, which is what was saved.")
     print(f"model of step {best.step} saved to {options.out / 'model'}")
-    if is_interrupted:
-        raise KeyboardInterrupt
+    if broken_off:
+        raise broken_off
     return table
 
 

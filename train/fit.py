@@ -3,10 +3,15 @@
 from __future__ import annotations
 
 import math
+import os
+import signal
+import threading
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, suppress
 from copy import deepcopy
 from dataclasses import dataclass
+from pickle import UnpicklingError
 
 import torch
 from tqdm import tqdm
@@ -23,29 +28,41 @@ from train.device import computes_in_bfloat16, find_device
 from train.fit_options import FitError, FitOptions
 from train.mask_loss import mask_loss
 from train.sample_pool import SamplePool
-from train.saving import save_model
+from train.saving import save_trained_model, writing_run
 
 # The curves have a row for each of the first DENSE_ROWS steps, then one every ROW_EVERY.
 DENSE_ROWS = ROW_EVERY = 50
 
 
 def fit(options: FitOptions) -> Trainer:
-    """Train once, or go on with a run, and save the averaged model where the schedule is over."""
+    """Train once, or go on with a run, and save the averaged model where the schedule is over.
+
+    On a CPU the same options give the same losses, on the same machine with as many threads.
+
+    Raises:
+        FitError: If the run cannot start or go on, its loss is no number any more, or its folder cannot be written to.
+        KeyboardInterrupt: After Ctrl-C, when the step in progress has ended and is saved.
+        LabelledDataError: If the data are not laid out as expected.
+        ModelError: If the model to start from cannot be loaded.
+    """
     # Before anything is written: a run that cannot start leaves no folder.
     trainer = Trainer(options)
     refuse_rate_of_frozen_backbone(trainer.model, options, FitOptions.backbone_lr)
     if options.resume:
         trainer.load()
-    options.out.mkdir(parents=True, exist_ok=True)
-    options.save()
+    with writing_run(options.out):
+        options.out.mkdir(parents=True, exist_ok=True)
+        options.save()
     if trainer.train():
         model = trainer.averaged_model()
         if options.start_share:
             model = mix_weights(model, build_model(options), options.start_share)
-        save_model(model, options.out / "model")
+        save_trained_model(model, options.out / "model")
         print(f"model saved to {options.out / 'model'}")
     else:
         print(f"stopped at step {trainer.progress.step} of {options.steps}: go on with --resume")
+    if trainer.is_interrupted:
+        raise KeyboardInterrupt
     return trainer
 
 
@@ -64,7 +81,7 @@ def build_model(options: FitOptions) -> GrainForInstanceSegmentation:
     Raises:
         ModelError: If a model to start from cannot be loaded.
     """
-    torch.manual_seed(options.seed)
+    torch.manual_seed(options.seed % 2**63)
     if options.init:
         # A copy, because loaded models are kept for the next caller.
         model = deepcopy(load_model(options.init))
@@ -133,16 +150,23 @@ class Trainer:
         options: What the run depends on.
         model: What it starts from; made from the options if left out.
         mixture: The real micrographs; read as the options say if left out.
+        keeps_checkpoints: Whether the run can be gone on with, or its curves are all that it saves.
     """
 
     def __init__(
-        self, options: FitOptions, model: GrainForInstanceSegmentation | None = None, mixture: Mixture | None = None
+        self,
+        options: FitOptions,
+        model: GrainForInstanceSegmentation | None = None,
+        mixture: Mixture | None = None,
+        *,
+        keeps_checkpoints: bool = True,
     ) -> None:
-        torch.manual_seed(options.seed)
-        self.options = options
+        torch.manual_seed(options.seed % 2**63)
+        self.options, self.keeps_checkpoints = options, keeps_checkpoints
+        self.is_interrupted = False
         self.device = find_device(options.device)
         if self.device.type == "cpu":
-            # A loss that can be repeated to the last bit.
+            # A loss that can be repeated to the last bit, on the same machine with as many threads.
             torch.backends.mkldnn.deterministic = True
             torch.use_deterministic_algorithms(True, warn_only=True)
             # Every step writes its memory before it reads it; filling it first takes an eighth of the time.
@@ -167,36 +191,65 @@ class Trainer:
         self.unwritten: list[torch.Tensor] = []
 
     def train(self, watch: Callable[[Trainer], bool] | None = None) -> bool:
-        """Run until the schedule ends, or until `stop_at`.
+        """Run until the schedule ends, until `stop_at`, or until Ctrl-C, which sets `is_interrupted`; then save.
 
         Args:
             watch: Called after every step; says whether to stop here.
 
         Returns:
             Whether the schedule is over.
+
+        Raises:
+            FitError: If the loss is no number any more, or the run's folder cannot be written to.
         """
         options, progress = self.options, self.progress
         pool = SamplePool(self.samples, options, self.device)
         pool.start(progress.step)
         before, last_save = progress.seconds, progress.seconds
         started = time.monotonic()
-        with tqdm(initial=progress.step, total=options.steps, desc="fit", unit="step", mininterval=2) as bar:
+        bar = tqdm(initial=progress.step, total=options.steps, desc="fit", unit="step", mininterval=2)
+        with bar, self._noting_interrupts():
             while not self.is_over():
                 self.unwritten.append(self._step(*pool.next(progress.step, options.batch)))
                 progress.step += 1
                 progress.seconds = before + time.monotonic() - started
-                bar.update()
                 if progress.step <= DENSE_ROWS or progress.step % ROW_EVERY == 0:
                     self._add_row()
-                    bar.set_postfix(loss=f"{self.rows[-1]['loss']:.4f}")
+                    bar.set_postfix(loss=f"{self.rows[-1]['loss']:.4f}", refresh=False)
                 if progress.seconds - last_save > 60 * options.save_minutes:
                     last_save = progress.seconds
                     self.save()
+                # Before the bar is drawn, which fails where Ctrl-C has ended its reader, such as `| tee`, as well.
+                if self.is_interrupted:
+                    break
+                bar.update()
                 if watch and watch(self):
                     break
-        pool.close()
-        self.save()
+            pool.close()
+            self.save()
         return self.share_done >= 1
+
+    @contextmanager
+    def _noting_interrupts(self) -> Iterator[None]:
+        """Take note of Ctrl-C instead of breaking off in the midst of a step; the second one breaks off."""
+
+        def note(*_: object) -> None:
+            self.is_interrupted = True
+            signal.signal(signal.SIGINT, signal.default_int_handler)
+            # Not `print`, which may be what was interrupted; and Ctrl-C may have ended the reader.
+            with suppress(OSError):
+                os.write(2, b"\nstopping after this step; Ctrl-C again breaks off at once\n")
+
+        # Where Ctrl-C is not heeded, as in the background, that stays so; only the main thread may change it.
+        is_main = threading.current_thread() is threading.main_thread()
+        is_heeded = is_main and signal.getsignal(signal.SIGINT) is signal.default_int_handler
+        if is_heeded:
+            signal.signal(signal.SIGINT, note)
+        try:
+            yield
+        finally:
+            if is_heeded:
+                signal.signal(signal.SIGINT, signal.default_int_handler)
 
     def is_over(self) -> bool:
         """Whether this run goes no further: the schedule is over, or `stop_at` is reached."""
@@ -204,11 +257,24 @@ class Trainer:
         return self.share_done >= 1 or (stop_at is not None and self.progress.step >= stop_at)
 
     def _add_row(self) -> None:
-        loss = float(torch.stack(self.unwritten).mean())
+        loss = self._finite(torch.stack(self.unwritten).mean())
         self.unwritten = []
         rate = self.optimizer.param_groups[0]["lr"]
         seconds = round(self.progress.seconds, 2)
         self.rows.append({"step": self.progress.step, "seconds": seconds, "loss": loss, "lr": rate})
+
+    def _finite(self, loss: torch.Tensor) -> float:
+        """Give a loss as a number.
+
+        Raises:
+            FitError: If it is none: the model is dead then, and not to be saved.
+        """
+        if not math.isfinite(number := float(loss)):
+            raise FitError(
+                f"The loss is {number} at step {self.progress.step}, and the model will not recover. Expected is a "
+                "finite number. Take a lower --lr: with --resume where there is a checkpoint.pt, else from the start."
+            )
+        return number
 
     @property
     def share_done(self) -> float:
@@ -259,7 +325,18 @@ class Trainer:
         return self.average.eval()
 
     def save(self) -> None:
-        """Write the checkpoint and the curves; a crash while writing leaves the old ones."""
+        """Write the checkpoint, if the run keeps any, and the curves; a crash while writing leaves the old checkpoint.
+
+        Raises:
+            FitError: If a loss is no number, which leaves the old checkpoint, too, or they cannot be written.
+        """
+        unwritten = [self._finite(loss) for loss in self.unwritten]
+        with writing_run(self.options.out):
+            if self.keeps_checkpoints:
+                self._write_checkpoint(unwritten)
+            write_curves(self.rows, self.options.out)
+
+    def _write_checkpoint(self, unwritten: list[float]) -> None:
         state = {
             "model": self.model.state_dict(),
             "average": self.average.state_dict(),
@@ -267,26 +344,43 @@ class Trainer:
             "step": self.progress.step,
             "seconds": self.progress.seconds,
             "rows": self.rows,
-            "unwritten": [float(loss) for loss in self.unwritten],
+            "unwritten": unwritten,
         }
         part = self.options.out / "checkpoint.part"
-        torch.save(state, part)
-        part.replace(self.options.out / "checkpoint.pt")
-        write_curves(self.rows, self.options.out)
+        try:
+            torch.save(state, part)
+            part.replace(self.options.out / "checkpoint.pt")
+        finally:
+            part.unlink(missing_ok=True)
 
     def load(self) -> None:
         """Go on from the checkpoint in the run's folder.
 
         Raises:
-            FitError: If there is none.
+            FitError: If there is none, it cannot be read, or it is of another model.
         """
         path = self.options.out / "checkpoint.pt"
         if not path.is_file():
             raise FitError(f"There is no {path} to go on from. --resume expects a run's folder. Check --out.")
-        state = torch.load(path, map_location=self.device, weights_only=True)
-        self.model.load_state_dict(state["model"])
-        self.average.load_state_dict(state["average"])
-        self.optimizer.load_state_dict(state["optimizer"])
+        try:
+            state = torch.load(path, map_location=self.device, weights_only=True)
+        except (OSError, EOFError, RuntimeError, ValueError, LookupError, UnpicklingError) as error:
+            # What the others say is about pickles.
+            told = isinstance(error, OSError | RuntimeError)
+            reason = f" ({error})".replace("\n", " ") if told else ""
+            raise FitError(
+                f"{path} cannot be read{reason}. Expected is the whole checkpoint of a run. Copy it again, or train "
+                "anew with another --out."
+            ) from error
+        try:
+            self.model.load_state_dict(state["model"])
+            self.average.load_state_dict(state["average"])
+            self.optimizer.load_state_dict(state["optimizer"])
+        except (RuntimeError, ValueError, LookupError, TypeError) as error:
+            raise FitError(
+                f"{path} is of another model than this run's. Expected is the one that the run began with. Leave out "
+                "--init, --backbone, --no-detail and --train-backbone, which the run's options say."
+            ) from error
         # Rates and decay are options, and those of today hold.
         for group, own in zip(self.optimizer.param_groups, parameter_groups(self.model, self.options), strict=True):
             group.update(peak=own["peak"], weight_decay=own["weight_decay"])

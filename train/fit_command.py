@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import os
 import shutil
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
@@ -20,6 +21,7 @@ from train.fit_options import (
     read_config,
     write_config,
 )
+from train.saving import writing_run
 from train.self_label import SOURCES, label_micrographs
 
 # Options of `fine_tune` alone.
@@ -36,7 +38,11 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     )
     add_options(parser)
     own = ", ".join(f"--{name.replace('_', '-')} {as_typed(value)}" for name, value in DEFAULTS.items())
-    parser.epilog = f"With your own micrographs the defaults are --init embedded, {own}."
+    parser.epilog = (
+        "A step takes --batch / --reuse new samples, rounded down, but one at least: --reuse 20 and 40 both cut a "
+        "sample 32 times where --batch is 32. A --pool under 4 times --batch is raised to that. With your own "
+        f"micrographs the defaults are --init embedded, {own}."
+    )
 
 
 def run(args: argparse.Namespace) -> int:
@@ -45,28 +51,31 @@ def run(args: argparse.Namespace) -> int:
     A run keeps its options in `options.json`, and `--resume` reads them there; what is typed wins.
 
     Raises:
-        FitError: If the options do not fit together, a file of theirs cannot be used, or the folder holds another run.
+        FitError: If the options do not fit together, a file of theirs cannot be used, the folder cannot be written to
+            or holds another run, or the loss is no number any more.
+        KeyboardInterrupt: After Ctrl-C, when the step in progress has ended and is saved.
         LabelledDataError: If the data are not laid out as expected.
         ModelError: If the model to start from cannot be loaded.
     """
     typed = {k: v for k, v in vars(args).items() if k not in ("run", "command", "config")}
+    refuse_unwritable_folder(args.out)
     saved = args.out / "options.json"
     source = args.config
     if "resume" in typed and (saved.exists() or source is None):
         source = saved
     config = read_config(source) if source else {}
-    if "resume" not in typed:
-        data = {**config, **typed}.get("data")
-        refuse_used_folder(args.out, can_resume=not is_labelled_folder(data and Path(data)))
     config.pop("about", None)
-    if "stages" in config:
-        run_stages(config, typed, source)
-        return 0
     if source == saved:
         # Where the run was told to stop is no option to keep.
         config.pop("stop_at", None)
-    given = {**parse_config(config, source), **typed}
-    if not is_labelled_folder(given.get("data")):
+    has_stages = "stages" in config
+    given = {} if has_stages else {**parse_config(config, source), **typed}
+    is_own = is_labelled_folder(given.get("data"))
+    if "resume" not in typed:
+        refuse_used_folder(args.out, can_resume=not is_own)
+    if has_stages:
+        run_stages(config, typed, source)
+    elif not is_own:
         _refuse_of_fine_tuning(given)
         options = FitOptions(**given)
         _check_layout(options.data)
@@ -79,10 +88,28 @@ def run(args: argparse.Namespace) -> int:
 
 def _check_layout(data: Path | None) -> None:
     """Raise a FitError where there is a folder of data that holds nothing to train on."""
-    if data is not None and not any((data / name).is_dir() for name in ("316l", "tbm")):
+    if data is None or any((data / name).is_dir() for name in ("316l", "tbm")):
+        return
+    if is_labelled_folder(data):
         raise FitError(
-            f"{data} {'is laid out otherwise' if data.is_dir() else 'does not exist'}. Expected is a folder of your "
-            "own micrographs, in images/ beside instances/ or masks/, or one with 316l/ and tbm/. Check the path."
+            f"{data} holds your own micrographs, which a configuration with stages does not train on. Expected is a "
+            "folder with 316l/ and tbm/, or no stages. Leave out --config, or name another --data."
+        )
+    raise FitError(
+        f"{data} {'is laid out otherwise' if data.is_dir() else 'does not exist'}. Expected is a folder of your own "
+        "micrographs, in images/ beside instances/ or masks/, or one with 316l/ and tbm/. Check the path."
+    )
+
+
+def refuse_unwritable_folder(out: Path) -> None:
+    """Raise a FitError where a run's folder cannot be made or written to; it is not made yet."""
+    nearest = next(path for path in (out, *out.absolute().parents) if os.path.lexists(path))
+    if not nearest.is_dir():
+        raise FitError(f"--out {out} cannot be used: {nearest} is a file. A folder is expected. Name another one.")
+    if not os.access(nearest, os.W_OK | os.X_OK):
+        raise FitError(
+            f"--out {out} cannot be used: there is no right to write to {nearest}. A folder with that right is "
+            "expected. Name another one."
         )
 
 
@@ -125,7 +152,7 @@ class Stage:
     @property
     def is_finished(self) -> bool:
         """Whether its model is saved, and the run goes on."""
-        return self.options.resume and (self.options.out / "model" / "config.json").exists()
+        return self.options.resume and (self.options.out / "model").is_dir()
 
     def label(self) -> None:
         """Label the real micrographs that it trains on, unless a run that goes on has done so."""
@@ -160,19 +187,28 @@ def run_stages(config: dict, typed: dict, source: Path) -> None:
         config: Options of all stages, and `stages`, whose options win over those; see `read_stage`.
         typed: Options that win over both. They are kept in the run's folder with the others.
         source: The configuration's file, for error messages.
+
+    Raises:
+        FitError: If a stage cannot start or go on; see `fit`.
     """
-    out = typed["out"]
+    out, described = typed["out"], config["stages"]
+    if not (isinstance(described, list) and described and all(isinstance(stage, dict) for stage in described)):
+        raise FitError(
+            f'{source}: the stages are no list of objects. Expected is at least one, such as [{{"name": "one", '
+            '"steps": 1000}]. Correct "stages", or leave it out to train once.'
+        )
     common = {name: value for name, value in config.items() if name != "stages"}
     stages: dict[str, Stage] = {}
-    for described in config["stages"]:
-        name, stage = read_stage(described, common, typed, source, earlier=list(stages))
+    for own in described:
+        name, stage = read_stage(own, common, typed, source, earlier=list(stages))
         stages[name] = stage
     for stage in stages.values():
         _check_layout(stage.options.data)
     kept = {name: value for name, value in typed.items() if name not in ("out", "resume", "stop_at")}
-    saved = {**common, "stages": [{**stage, **kept} for stage in config["stages"]]}
-    out.mkdir(parents=True, exist_ok=True)
-    write_config(saved, out / "options.json")
+    saved = {**common, "stages": [{**own, **kept} for own in described]}
+    with writing_run(out):
+        out.mkdir(parents=True, exist_ok=True)
+        write_config(saved, out / "options.json")
     for stage in stages.values():
         if stage.is_finished:
             continue
@@ -200,22 +236,26 @@ def read_stage(stage: dict, common: dict, typed: dict, source: Path, earlier: Se
         FitError: If something is missing or does not fit.
     """
     own, out = dict(stage), typed["out"]
-    if "name" not in own:
-        raise FitError(f'{source}: a stage has no name. Expected is one for its folder. Add "name" to the stage.')
-    name, start, labelling = own.pop("name"), own.pop("start_from", None), own.pop("self_label", None)
+    name, start, labelling = own.pop("name", None), own.pop("start_from", None), own.pop("self_label", None)
+    if not (isinstance(name, str) and name):
+        raise FitError(
+            f"{source}: a stage has no name that is text. Expected is one for its folder. Give the stage a "
+            '"name", such as "one".'
+        )
     if name in earlier:
         raise FitError(f"{source}: two stages are called {name!r}. Expected is a name for each. Rename one.")
     options = {**parse_config({**common, **own}, source), **typed, "out": out / name}
     _refuse_of_fine_tuning(options)
     if start:
         options["init"] = _model_of(start, name, earlier, out, source)
-    if not labelling:
+    if labelling is None:
         return name, Stage(FitOptions(**options))
-    sources = labelling.get("sources")
-    if not ("model" in labelling and isinstance(sources, dict)):
+    sources = labelling.get("sources") if isinstance(labelling, dict) else None
+    has_sources = isinstance(sources, dict) and sources and all(isinstance(s, int | float) for s in sources.values())
+    if not (has_sources and "model" in labelling):
         raise FitError(
-            f'{source}: self_label of stage {name!r} is incomplete. Expected are "model" and "sources", the latter '
-            'with a boundary sensitivity each, such as {"316l": 0.5}. Add them.'
+            f'{source}: self_label of stage {name!r} is incomplete. Expected is an object with "model" and "sources", '
+            'the latter with a boundary sensitivity each, such as {"316l": 0.5}. Add them.'
         )
     if unknown := [kind for kind in sources if kind not in SOURCES]:
         raise FitError(

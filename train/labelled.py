@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable, Collection
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -11,7 +12,7 @@ import pandas as pd
 import tifffile
 from skimage.measure import label as connected_components
 
-from grain_model.errors import GrainError
+from grain_model.errors import GrainError, UsageError
 from grain_model.image_listing import IMAGE_SUFFIXES, images_in
 from grain_model.micrograph import read_micrograph
 
@@ -20,6 +21,7 @@ UNKNOWN = -1
 UNKNOWN_STORED = 65535
 # Components of a mask below this many px are specks; they say nothing about which phase the grains are.
 SPECK_PX = 25
+LARGEST_ID = np.iinfo(np.int32).max
 
 
 class LabelledDataError(GrainError, ValueError):
@@ -51,15 +53,29 @@ class LabelledMicrograph:
             LabelledDataError: If the labels cannot be read or differ from the micrograph in size.
             ImageError: If the micrograph cannot be read.
         """
-        pixels = read_micrograph(self.image_path).pixels
-        labels = labels_from_mask(_read_two_values(self.label_path)) if self.is_mask else read_ids(self.label_path)
-        if pixels.shape[:2] != labels.shape:
-            raise LabelledDataError(
-                f"{self.label_path} is {labels.shape[1]}x{labels.shape[0]}, its micrograph {self.image_path.name} is "
-                f"{pixels.shape[1]}x{pixels.shape[0]}. Labels are expected at the micrograph's own size. Label it "
-                "again, or resize the labels with nearest-neighbour interpolation."
-            )
-        return pixels, labels
+        return read_pair(self.image_path, self.label_path, _read_grains_of_mask if self.is_mask else read_ids)
+
+
+def read_pair(image_path: Path, label_path: Path, read: Callable[[Path], np.ndarray]) -> tuple[np.ndarray, np.ndarray]:
+    """Read a micrograph, uint8 (H, W, 3) RGB, and its labels or mask, (H, W).
+
+    Args:
+        image_path: The micrograph.
+        label_path: Its labels or mask.
+        read: Reads the latter, for instance `read_ids`.
+
+    Raises:
+        LabelledDataError: If the labels cannot be read or differ from the micrograph in size.
+        ImageError: If the micrograph cannot be read.
+    """
+    pixels, labels = read_micrograph(image_path).pixels, read(label_path)
+    if pixels.shape[:2] != labels.shape:
+        raise LabelledDataError(
+            f"{label_path} is {labels.shape[1]}x{labels.shape[0]}, its micrograph {image_path.name} is "
+            f"{pixels.shape[1]}x{pixels.shape[0]}. Labels are expected at the micrograph's own size. Label it "
+            "again, or resize the labels with nearest-neighbour interpolation."
+        )
+    return pixels, labels
 
 
 def find_labelled_micrographs(folder: Path) -> list[LabelledMicrograph]:
@@ -105,20 +121,29 @@ def files_by_stem(folder: Path) -> dict[str, Path]:
 
 
 def read_labels(path: Path) -> np.ndarray:
-    """Read a label image (PNG or TIFF, up to 32 bits) as int32 (H, W).
+    """Read a label image as int32 (H, W).
 
     Raises:
-        LabelledDataError: If the file is no image with one integer channel.
+        LabelledDataError: If the file is no PNG or TIFF with one channel of integers from -1 to `LARGEST_ID`.
     """
+    labels, suffix = None, path.suffix.lower()
     try:
-        is_tiff = path.suffix.lower() in {".tif", ".tiff"}
-        labels = tifffile.imread(path) if is_tiff else cv2.imread(str(path), cv2.IMREAD_UNCHANGED)
-    except (OSError, ValueError, tifffile.TiffFileError):
+        if suffix == ".png":
+            labels = cv2.imread(str(path), cv2.IMREAD_UNCHANGED)
+        elif suffix in (".tif", ".tiff"):
+            labels = tifffile.imread(path)
+    except Exception:  # A damaged file can make a decoder raise nearly anything.
         labels = None
     if labels is None or labels.ndim != 2 or not np.issubdtype(labels.dtype, np.integer):
         raise LabelledDataError(
             f"{path} is no label image. Expected is a readable PNG or TIFF with one channel of integers. "
             "Save the labels as 16-bit PNG or as TIFF."
+        )
+    lowest, highest = int(labels.min(initial=0)), int(labels.max(initial=0))
+    if lowest < UNKNOWN or highest > LARGEST_ID:
+        raise LabelledDataError(
+            f"{path} holds values from {lowest} to {highest}. Expected are ids from 1 to {LARGEST_ID}, 0 where there "
+            f"is no grain and {UNKNOWN} or {UNKNOWN_STORED} where it is not known. Number the grains anew."
         )
     return labels.astype(np.int32)
 
@@ -127,7 +152,7 @@ def read_ids(path: Path) -> np.ndarray:
     """Read instance ids as int32 (H, W); 65535 means not known and comes back as -1.
 
     Raises:
-        LabelledDataError: If the file is no image with one integer channel.
+        LabelledDataError: As `read_labels`.
     """
     ids = read_labels(path)
     return np.where(ids == UNKNOWN_STORED, UNKNOWN, ids).astype(np.int32)
@@ -137,25 +162,39 @@ def read_mask(path: Path) -> np.ndarray:
     """Read a drawn or computed mask as bool (H, W), True = white.
 
     Raises:
-        LabelledDataError: If the file is no image with one integer channel.
+        LabelledDataError: As `read_labels`.
     """
     return read_labels(path) > 127
 
 
-def read_split(folder: Path) -> pd.DataFrame:
-    """Read `split.csv` of the 316L tiles: the columns `tile`, `micrograph` and `seed_split` (train, val or test).
+def read_split(folder: Path, parts: Collection[str]) -> pd.DataFrame:
+    """Read the rows of `split.csv` of the 316L tiles that belong to the named parts of the seed's split.
+
+    Args:
+        folder: Holds `split.csv`.
+        parts: Of train, val and test.
+
+    Returns:
+        The columns `tile`, `micrograph` and `seed_split`.
 
     Raises:
-        LabelledDataError: If the file is missing or has other columns.
+        LabelledDataError: If the file is missing, has other columns or no tile of these parts.
     """
     path = folder / "split.csv"
     try:
-        return pd.read_csv(path, dtype=str)[["tile", "micrograph", "seed_split"]]
+        split = pd.read_csv(path, dtype=str)[["tile", "micrograph", "seed_split"]]
     except (OSError, KeyError, ValueError) as error:
         raise LabelledDataError(
             f"{path} could not be used ({error}). Expected is a table with the columns tile, micrograph and "
             "seed_split. Name the folder of the 316L tiles."
         ) from error
+    chosen = split[split["seed_split"].isin(parts)]
+    if chosen.empty:
+        raise LabelledDataError(
+            f"{path} has no tile of {' or '.join(parts)}. Expected is at least one with that in the column seed_split. "
+            "Check the column, or copy the data again."
+        )
+    return chosen
 
 
 def labels_from_mask(mask: np.ndarray) -> np.ndarray:
@@ -172,6 +211,19 @@ def labels_from_mask(mask: np.ndarray) -> np.ndarray:
     phases = [connected_components(phase, connectivity=1) for phase in (mask, ~mask)]
     pieces = [(np.bincount(phase.ravel())[1:] >= SPECK_PX).sum() for phase in phases]
     return phases[int(pieces[1] > pieces[0])].astype(np.int32)
+
+
+def refuse_filled_folder(folder: Path) -> None:
+    """Raise a UsageError where a folder for pictures holds some already, which new ones would be mixed with."""
+    if any(folder.glob("*")):
+        raise UsageError(
+            f"{folder} holds files already, which the new ones would be mixed with. Expected is a new or an empty "
+            "folder. Name another one with --out, or empty it."
+        )
+
+
+def _read_grains_of_mask(path: Path) -> np.ndarray:
+    return labels_from_mask(_read_two_values(path))
 
 
 def _read_two_values(path: Path) -> np.ndarray:

@@ -6,8 +6,10 @@ components --baselines otsu adaptive distance --gallery 0 --data` with the four 
 would bring pictures of others into the tree.
 """
 
+import argparse
 import json
 import re
+from collections.abc import Sequence
 from pathlib import Path
 
 from .instance_protocol import ALL_PICTURES, MEAN_OF_MATERIALS
@@ -69,8 +71,9 @@ def draw_best_and_worst(path: Path) -> None:
     draw_gallery([*ranked[:2], *ranked[-2:]], path)
 
 
-def main() -> None:
+def main(arguments: Sequence[str] | None = None) -> None:
     """Rewrite the tables of both pages and the picture."""
+    argparse.ArgumentParser(prog="python -m train.model_card", description=__doc__).parse_args(arguments)
     draw_best_and_worst(ROOT / "assets" / "best_and_worst.jpg")
     for name in PAGES:
         page = ROOT / name

@@ -10,7 +10,7 @@ import argparse
 import csv
 import sys
 from collections import Counter
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
@@ -19,11 +19,16 @@ import numpy as np
 from tqdm import tqdm
 
 from grain_model.arguments import kernel_side, natural_number, positive_integer, positive_number
+from grain_model.batch import make_output
 from grain_model.errors import GrainError, ImageError
 from grain_model.image_listing import IMAGE_SUFFIXES, images_in
 from grain_model.micrograph import read_micrograph
 from grain_model.png_file import write_png
 from train.contenders import to_grey
+from train.labelled import refuse_filled_folder
+
+# Larger disks and windows would take minutes a picture, or more memory than there is.
+MOST_PX = 999
 
 
 @dataclass(frozen=True)
@@ -111,13 +116,13 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--dark-grains", action="store_true", help="grains are darker than what separates them")
     numbers = {
         "clip_limit": (positive_number, "contrast limit of the equalisation"),
-        "tiles": (positive_integer, "tiles of the equalisation along each side"),
-        "blur": (kernel_side, "side of the Gaussian kernel in px, odd"),
-        "window": (kernel_side, "neighbourhood of the adaptive threshold in px, odd"),
+        "tiles": (_bounded(positive_integer), "tiles of the equalisation along each side"),
+        "blur": (_bounded(kernel_side), "side of the Gaussian kernel in px, odd"),
+        "window": (_bounded(kernel_side), "neighbourhood of the adaptive threshold in px, odd"),
         "offset": (float, "grey levels that a grain may lie under the local mean, for the adaptive threshold"),
-        "closing": (positive_integer, "diameter of the closing in px, 1 for none"),
-        "dilation": (positive_integer, "diameter of the dilation in px, 1 for none"),
-        "opening": (positive_integer, "diameter of the opening in px, 1 for none"),
+        "closing": (_bounded(positive_integer), "diameter of the closing in px, 1 for none"),
+        "dilation": (_bounded(positive_integer), "diameter of the dilation in px, 1 for none"),
+        "opening": (_bounded(positive_integer), "diameter of the opening in px, 1 for none"),
         "min_area": (natural_number, "smallest component kept in px"),
     }
     for name, (kind, text) in numbers.items():
@@ -135,10 +140,13 @@ def run(args: argparse.Namespace) -> int:
 
     Raises:
         ImageError: If the folder has no image.
+        UsageError: If `--out` is a file, cannot be written to or holds the masks of another run.
     """
     settings = PseudoLabelSettings(**{name: getattr(args, name) for name in asdict(PseudoLabelSettings())})
     names = _output_names(args.folder)
-    (args.out / "masks").mkdir(parents=True, exist_ok=True)
+    make_output(args.out, ())
+    refuse_filled_folder(args.out / "masks")
+    (args.out / "masks").mkdir(exist_ok=True)
     rows, failed = [], 0
     for path, name in tqdm(names.items(), desc="labelling", unit="picture"):
         try:
@@ -156,6 +164,18 @@ def run(args: argparse.Namespace) -> int:
         csv.writer(file).writerows([("file", "components", "grain_fraction"), *rows])
     print(f"{len(rows)} masks and their counts: {args.out}")
     return 1 if failed else 0
+
+
+def _bounded(kind: Callable[[str], int]) -> Callable[[str], int]:
+    """Make a kind of argument that is at most `MOST_PX`."""
+
+    def read(text: str) -> int:
+        number = kind(text)
+        if number > MOST_PX:
+            raise argparse.ArgumentTypeError(f"{text} is too large, at most {MOST_PX} is expected")
+        return number
+
+    return read
 
 
 def _output_names(folder: Path) -> dict[Path, str]:

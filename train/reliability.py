@@ -52,5 +52,6 @@ def draw_reliability(binned: pd.DataFrame, path: Path) -> None:
                 panel.plot(line["confidence"], line["matched"], marker="o", markersize=3, label=material)
             panel.set(xlabel="confidence", ylabel="share of grains that are right", xlim=(0, 1), ylim=(0, 1), aspect=1)
             panel.set_title(method, loc="left")
-            panel.legend(frameon=False)
+            if not drawn.empty:
+                panel.legend(frameon=False)
         figure.savefig(path, dpi=130)

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import itertools
+import multiprocessing
+import signal
 
 import cv2
 import torch
@@ -10,16 +12,24 @@ from threadpoolctl import threadpool_limits
 from torch.utils.data import DataLoader
 
 from train.datasets import TrainingSamples
-from train.fit_options import FitOptions
+from train.fit_options import FitError, FitOptions
 
 
 class SamplePool:
     """A ring of the latest samples on the training device; drawing is slower than training, so each is cut often.
 
     The content at a step depends only on the step, so that a resumed run sees the same batches.
+
+    Raises:
+        FitError: If there are to be processes that draw, and the system cannot copy its own.
     """
 
     def __init__(self, samples: TrainingSamples, options: FitOptions, device: torch.device) -> None:
+        if options.workers and "fork" not in multiprocessing.get_all_start_methods():
+            raise FitError(
+                f"--workers {options.workers} asks for processes that are copied (fork), which this system cannot do. "
+                "Expected is 0 here: samples are then drawn between the steps. Add --workers 0."
+            )
         self.samples, self.device = samples, device
         self.seed, self.workers = options.seed, options.workers
         self.fresh = max(options.batch // options.reuse, 1)
@@ -75,6 +85,8 @@ class SamplePool:
 
 
 def _start_worker(_: int) -> None:
+    # Ctrl-C reaches every process of a terminal; these are needed until the run has ended its step.
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
     # Not `use_one_thread`, whose libraries would wait for threads that a copied process does not have.
     torch.set_num_threads(1)
     cv2.setNumThreads(0)

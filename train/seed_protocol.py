@@ -16,10 +16,9 @@ from sklearn.metrics import mean_absolute_error, r2_score
 from sklearn.model_selection import GroupKFold
 from tqdm import tqdm
 
-from grain_model.micrograph import read_micrograph
 from train.baselines import otsu_mask
 from train.contenders import Contender, Prediction, to_grey
-from train.labelled import LabelledDataError, files_by_stem, read_mask, read_split
+from train.labelled import LabelledDataError, files_by_stem, read_mask, read_pair, read_split
 from train.matching import mask_iou
 from train.pseudo_label import drop_components
 
@@ -57,10 +56,10 @@ def read_test_tiles(folder: Path) -> list[SeedTile]:
     """Read the seed's test tiles from a folder with `split.csv`, `images/`, `pseudo_masks/` and `seed_predictions/`.
 
     Raises:
-        LabelledDataError: If the folder is not laid out so or a file is missing.
+        LabelledDataError: If the folder is not laid out so, there is no test tile, a file is missing, or a pseudo mask
+            differs from its tile in size.
     """
-    split = read_split(folder)
-    test = split[split["seed_split"] == "test"]
+    test = read_split(folder, ("test",))
     images, masks, predictions = (
         files_by_stem(folder / part) for part in ("images", "pseudo_masks", "seed_predictions")
     )
@@ -70,9 +69,7 @@ def read_test_tiles(folder: Path) -> list[SeedTile]:
             "images/, pseudo_masks/ and seed_predictions/. Copy the data again."
         )
     return [
-        SeedTile(
-            tile, letter, read_micrograph(images[tile]).pixels, read_mask(masks[tile]), read_mask(predictions[tile])
-        )
+        SeedTile(tile, letter, *read_pair(images[tile], masks[tile], read_mask), read_mask(predictions[tile]))
         for tile, letter in zip(test["tile"], test["micrograph"], strict=True)
     ]
 

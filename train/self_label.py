@@ -9,6 +9,7 @@ from skimage.segmentation import expand_labels
 from tqdm import tqdm
 
 from grain_model.arguments import share
+from grain_model.batch import make_output
 from grain_model.counting import count_grains
 from grain_model.loading import load_model
 from grain_model.png_file import write_png
@@ -66,8 +67,9 @@ def label_micrographs(
         device: `"cpu"`, `"cuda"` or `"auto"`.
 
     Raises:
-        LabelledDataError: If the data are not laid out as expected.
+        LabelledDataError: If the data are not laid out as expected, or all pictures are held out.
         ModelError: If the model cannot be loaded.
+        UsageError: If `out` is a file or cannot be written to.
     """
     pictures = files_by_stem(data / source / "images")
     stems = training_tiles(data / source) if source == "316l" else sorted(pictures)
@@ -77,6 +79,12 @@ def label_micrographs(
             f"{missing[0]!r}. Every tile needs one. Copy the data again."
         )
     pictures = [pictures[stem] for stem in stems if stem not in HELD_OUT]
+    if not pictures:
+        raise LabelledDataError(
+            f"All pictures in {data / source / 'images'} are held out for validation. Expected is at least one other. "
+            "Add pictures to label."
+        )
+    make_output(out, ())
     # A copy, because loaded models are kept for the next caller.
     network = deepcopy(load_model(model))
     network = network if device == "auto" else network.to(find_device(device))

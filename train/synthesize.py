@@ -16,7 +16,7 @@ from grain_model.arguments import natural_number, positive_integer, positive_num
 from grain_model.batch import make_output
 from grain_model.image_file import MIN_SIDE
 from grain_model.png_file import write_png
-from train.labelled import UNKNOWN_STORED, LabelledDataError
+from train.labelled import UNKNOWN_STORED, LabelledDataError, refuse_filled_folder
 from train.single_thread import use_one_thread
 from train.synthesis import SyntheticMicrograph, synthesize_micrograph
 from train.synthesis.recipe import FAMILIES
@@ -24,6 +24,8 @@ from train.synthesis.recipe import FAMILIES
 SHEET_COLUMNS = 8
 SHEET_PICTURES = 40
 SHEET_SIDE = 200
+# Smallest mean diameter in px; see `train.synthesis.polycrystal`.
+SMALLEST_DIAMETER = 6
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -51,9 +53,9 @@ def run(args: argparse.Namespace) -> int:
     `parameters.jsonl` with a line a micrograph in the same order, and `contact_sheet.png`.
 
     Raises:
-        LabelledDataError: If the pictures would be too small, the diameters are in the wrong order, or a picture gets
-            more grains than its label image can hold.
-        UsageError: If `--out` is a file or cannot be written to.
+        LabelledDataError: If the pictures or grains would be too small, the diameters are in the wrong order, or a
+            picture gets more grains than its label image can hold.
+        UsageError: If `--out` is a file, cannot be written to or holds the pictures of another run.
     """
     if args.size < MIN_SIDE:
         raise LabelledDataError(
@@ -66,7 +68,13 @@ def run(args: argparse.Namespace) -> int:
             f"--diameter {smallest:g} {largest:g} starts with the larger one. The smallest mean diameter is expected "
             "first, then the largest. Swap them."
         )
+    if smallest < SMALLEST_DIAMETER:
+        raise LabelledDataError(
+            f"--diameter {smallest:g} is too small for exact labels. Mean diameters of at least {SMALLEST_DIAMETER} px "
+            "are expected. Make it larger."
+        )
     make_output(args.out, ())
+    refuse_filled_folder(args.out / "images")
     for name in ("images", "instances", "boundaries"):
         (args.out / name).mkdir(parents=True, exist_ok=True)
     draw = partial(_draw_and_write, args.out, args.size, args.family, tuple(args.diameter))

@@ -18,8 +18,6 @@ from train.publishing import PublishError
 from train.publishing.cards import local_links
 from train.saving import save_model
 
-"""The project's own folder, from which the Space is made."""
-
 GIT_ATTRIBUTES = "".join(f"*.{kind} filter=lfs diff=lfs merge=lfs -text\n" for kind in ("safetensors", "png", "jpg"))
 """On the Hub binary files are stored beside git."""
 

@@ -40,7 +40,7 @@ def synthesize_micrograph(
     family: str | None = None,
     diameter: tuple[float, float] = (12.0, 120.0),
 ) -> SyntheticMicrograph:
-    """Draw one micrograph; the same arguments always give the same pixels.
+    """Draw one micrograph; the same arguments give the same pixels on the same machine with as many threads.
 
     Args:
         seed: Seed of every random choice.
