@@ -380,7 +380,7 @@ SAVED_FILES: dict[str, Callable[[GrainAnalysis, Path], object]] = {
     "mask.png": lambda analysis, path: write_png(path, render_mask(analysis.labels)),
     "overlay.png": lambda analysis, path: write_png(path, analysis.overlay()),
     "labels.tif": lambda analysis, path: write_label_tiff(path, analysis.labels, analysis.um_per_pixel),
-    "grains.csv": lambda analysis, path: path.write_text(with_units(analysis.table).to_csv(index=False), "utf-8"),
+    "grains.csv": lambda analysis, path: path.write_bytes(with_units(analysis.table).to_csv(index=False).encode()),
     "summary.json": lambda analysis, path: save_json(analysis.summary(), path),
 }
 """What `GrainAnalysis.save` writes: the name of each file and what writes it."""

@@ -172,8 +172,14 @@ class Batch:
         for remark in field.remarks:
             tqdm.write(f"{field.file}: {remark}", file=sys.stderr)
 
-    def count(self, write: Callable[[GrainAnalysis, Path], object] | None = None) -> Iterator[CountedField]:
+    def count(
+        self, lists: Sequence[str], write: Callable[[GrainAnalysis, Path], object] | None = None
+    ) -> Iterator[CountedField]:
         """Count every image, and write its results where the options have an output folder; see `count_field`.
+
+        Args:
+            lists: Names of what the command will write about all images.
+            write: See `count_field`.
 
         Raises:
             UsageError: If the results cannot be written there.
@@ -181,7 +187,7 @@ class Batch:
         """
         out = self.options.out
         if out:
-            make_output(out, self.folders.values())
+            make_output(out, self.folders.values(), lists)
         count = make_counter(self.options)
 
         def count_one(image: ImagePage) -> CountedField:
@@ -226,12 +232,13 @@ class Batch:
         return EXIT_SOME_FAILED if self.failures or self.is_unheard else EXIT_DONE
 
 
-def make_output(folder: Path, names: Iterable[str]) -> None:
+def make_output(folder: Path, names: Iterable[str], lists: Iterable[str] = ()) -> None:
     """Make the folder for the results, before the first image is counted.
 
     Args:
         folder: Where to.
         names: Of the folders that will be made in it.
+        lists: Names of what will be written beside them.
 
     Raises:
         UsageError: If `folder` is a file, holds a file of one of the names or a list that no run of ours wrote, or
@@ -244,7 +251,7 @@ def make_output(folder: Path, names: Iterable[str]) -> None:
             f"--out {folder} holds a file {taken[0]!r}, and the results of an image go to a folder of its name. "
             "Another folder than that of the images is expected. Name one."
         )
-    if foreign := foreign_lists(folder):
+    if foreign := foreign_lists(folder, lists):
         raise UsageError(
             f"--out {folder} holds {foreign[0]}, which is not of this program, and which its own of that name would "
             "replace. Another folder is expected. Name one."

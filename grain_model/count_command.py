@@ -11,6 +11,7 @@ from .errors import GrainError
 from .fields import CountedField, describe_fields, mean_of_counted, write_fields
 from .image_listing import IMAGE_SUFFIXES
 from .paths import expand_home
+from .result_folder import BATCH_FILES
 from .words import interval_text, merge_alike, plural
 
 
@@ -48,7 +49,7 @@ def run(options: argparse.Namespace) -> int:
     """
     batch, fields = Batch(options), []
     with batch.until_interrupted():
-        for field in batch.count():
+        for field in batch.count(BATCH_FILES):
             fields.append(field)
             if not options.json:
                 batch.tell(_line(field))

@@ -52,7 +52,7 @@ def run(options: argparse.Namespace) -> int:
         save_json(analysis.summary(), folder / SUMMARY)
 
     with batch.until_interrupted():
-        for field in batch.count(write):
+        for field in batch.count([EXPORT_LIST], write):
             fields.append(field)
             batch.tell_remarks(field)
     rows = [(field.file, field.folder, "") for field in fields]

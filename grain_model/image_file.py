@@ -15,11 +15,12 @@ from typing import TYPE_CHECKING
 import numpy as np
 from PIL import ExifTags, Image, UnidentifiedImageError
 
+from .digest import digest_files
 from .errors import ImageError
 from .paths import expand_home
 from .pixels import from_pil, turn_upright
 from .scale_metadata import PixelSize, read_pixel_size
-from .tiff_bounds import check_unpacked
+from .tiff_bounds import BOUNDED, check_unpacked
 
 if TYPE_CHECKING:
     from tifffile import TiffFile, TiffPage
@@ -49,8 +50,8 @@ _SUPPORTED = (
 
 _ALPHA = (1, 2)
 _PHOTOMETRIC_WHITE_IS_ZERO, _PHOTOMETRIC_PALETTE, _PHOTOMETRIC_CMYK, _PHOTOMETRIC_LAB = 0, 3, 5, (8, 9, 10)
-# Decoders of JPEG give RGB; what is packed as numbers stays as it is. None, LZW, deflate (both numbers), PackBits.
-_PHOTOMETRIC_YCBCR, _LOSSLESS = 6, (1, 5, 8, 32946, 32773)
+# Decoders of JPEG give RGB; what is packed as numbers stays as it is.
+_PHOTOMETRIC_YCBCR = 6
 
 
 @dataclass(frozen=True)
@@ -83,6 +84,7 @@ class DecodedImage:
         misfit: Size of the pixels that the file states for a picture of another width, or None.
         notes: What a reader of the result has to know about the file, in sentences.
         not_understood: What the file states of its scale that is not understood, or "".
+        sha256: Of the file's bytes, in hexadecimal; None for what is no file.
     """
 
     pixels: np.ndarray
@@ -92,6 +94,7 @@ class DecodedImage:
     misfit: Misfit | None = None
     notes: tuple[str, ...] = ()
     not_understood: str = ""
+    sha256: str | None = None
 
 
 def open_image(source: str | os.PathLike | Image.Image | np.ndarray, page: int | None, max_pixels: int) -> DecodedImage:
@@ -111,7 +114,12 @@ def open_image(source: str | os.PathLike | Image.Image | np.ndarray, page: int |
             "Download it first."
         )
     if isinstance(source, (str, os.PathLike)):
-        return _open_file(Path(source), page, max_pixels)
+        path = expand_home(source)
+        opened = _open_file(path, page, max_pixels)
+        try:
+            return replace(opened, sha256=digest_files(path))
+        except OSError as error:
+            raise _not_opened(path, error) from error
     if isinstance(source, Image.Image):
         check_size(source.size, max_pixels)
         try:
@@ -138,7 +146,6 @@ def open_image(source: str | os.PathLike | Image.Image | np.ndarray, page: int |
 
 
 def _open_file(path: Path, page: int | None, max_pixels: int) -> DecodedImage:
-    path = expand_home(path)
     try:
         is_folder, is_there = path.is_dir(), path.exists()
     except OSError as error:
@@ -155,9 +162,7 @@ def _open_file(path: Path, page: int | None, max_pixels: int) -> DecodedImage:
     try:
         start = _read_start(path)
     except OSError as error:
-        raise ImageError(
-            f"{path} cannot be opened: {error.strerror}. A readable file is expected. Check its permissions."
-        ) from error
+        raise _not_opened(path, error) from error
     if not start:
         raise ImageError(f"{path} is empty. An image file is expected. Copy or export it again.")
     try:
@@ -186,6 +191,10 @@ def _open_file(path: Path, page: int | None, max_pixels: int) -> DecodedImage:
             f"{path} is damaged or cut off: {type(error).__name__}: {error}. A complete image file is expected. "
             "Copy or export it again."
         ) from error
+
+
+def _not_opened(path: Path, error: OSError) -> ImageError:
+    return ImageError(f"{path} cannot be opened: {error.strerror}. A readable file is expected. Check its permissions.")
 
 
 @contextmanager
@@ -289,16 +298,19 @@ def _full_pages(tiff: TiffFile) -> list[TiffPage]:
 
 
 def _check_complete(page: TiffPage) -> None:
-    """Refuse a page whose data the end of the file cuts off; decoders of JPEG fill in what is missing."""
+    """Refuse a page of packed pictures that the end of the file cuts off: decoders of JPEG fill in what is missing."""
     size = page.parent.filehandle.size
-    if any(offset + count > size for offset, count in zip(page.dataoffsets, page.databytecounts, strict=False)):
+    # Of all else the reading fails by itself where pixels are missing, and some programs state too large counts.
+    if page.compression not in BOUNDED and any(
+        offset + count > size for offset, count in zip(page.dataoffsets, page.databytecounts, strict=False)
+    ):
         raise ValueError("it ends before its pixels do")
 
 
 def _plane_notes(tiff: TiffFile, page: TiffPage) -> tuple[str, ...]:
     """Of what a page holds besides the picture that is read."""
     planes = 1
-    if len(tiff.pages) == 1 and (tiff.is_stk or tiff.is_imagej):  # ImageJ's stacks of over 4 GB
+    if len(tiff.pages) == 1 and (tiff.is_stk or tiff.is_imagej or tiff.is_shaped):  # as ImageJ's stacks of over 4 GB
         planes = math.prod(tiff.series[0].shape) // (page.imagelength * page.imagewidth * page.samplesperpixel)
     if planes > 1:
         return (
@@ -357,7 +369,7 @@ def _tiff_pixels(page: TiffPage) -> np.ndarray:
         if page.photometric == _PHOTOMETRIC_WHITE_IS_ZERO:
             return ~pixels if pixels.dtype.kind in "bu" else pixels.max() - (pixels - pixels.min())
         return pixels
-    if page.photometric == _PHOTOMETRIC_YCBCR and page.compression in _LOSSLESS:
+    if page.photometric == _PHOTOMETRIC_YCBCR and page.compression in BOUNDED:
         if pixels.dtype != np.uint8 or pixels.shape[2:] != (3,):
             raise ImageError("The colours of the TIFF are YCbCr. Grey levels or RGB are expected. Save it as RGB.")
         return np.asarray(Image.fromarray(pixels, "YCbCr").convert("RGB"))

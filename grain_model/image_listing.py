@@ -34,8 +34,8 @@ NO_IMAGES = (
 )
 
 IS_RESULT = (
-    "An earlier run wrote this, beside its other results. A micrograph is expected. Leave it out, or name the folder, "
-    "in which results are passed over."
+    "An earlier run wrote this, as its name and its folder say. A micrograph is expected. Leave it out, or name the "
+    "folder, in which results are passed over; rename it if it is none."
 )
 
 NOT_READ = "Pictures of this format cannot be read. A TIFF or PNG is expected. Export it as TIFF beside this file."
@@ -133,8 +133,10 @@ def _files_below(folder: Path) -> tuple[list[Path], list[Failure]]:
             folders.clear()
             continue
         been.add(real)
-        folders[:] = [name for name in folders if not name.startswith(".")]
-        files += [Path(place, name) for name in names if not name.startswith(".")]
+        folders[:] = sorted(name for name in folders if not name.startswith("."))
+        found = (os.path.join(place, name) for name in names if not name.startswith("."))
+        # No pipes and devices; but links that lead nowhere.
+        files += [Path(file) for file in found if os.path.isfile(file) or not os.path.exists(file)]
     return [file for file in files if not _is_result(file)], failures
 
 

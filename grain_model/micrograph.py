@@ -10,7 +10,6 @@ from typing import Any
 import numpy as np
 from PIL import Image
 
-from .digest import digest_files
 from .errors import ImageError, printable
 from .footer import MAX_FOOTER, find_footer
 from .image_file import MAX_PIXELS, MIN_SIDE, Misfit, check_size, name_page, open_image
@@ -178,7 +177,7 @@ def read_micrograph(
         misfit=opened.misfit,
         file=printable(opened.file),
         page=opened.page,
-        sha256=digest_files(source) if isinstance(source, (str, os.PathLike)) else None,
+        sha256=opened.sha256,
         notes=tuple(notes),
         not_understood=opened.not_understood,
         footer_top=footer_top,

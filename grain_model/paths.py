@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import os
+import shutil
+import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -24,16 +26,17 @@ def replacing(path: str | os.PathLike) -> Iterator[Path]:
     Raises:
         OSError: If the folder cannot be written to, or another program holds the file.
     """
-    path = Path(os.path.realpath(path))  # of a link the file that it leads to
-    if path.exists() and not path.is_file():
-        yield path
+    if os.path.exists(path) and not os.path.isfile(path):
+        yield Path(path)
         return
-    part = path.with_name(f"{path.name}.part")
+    path = Path(os.path.realpath(path))  # of a link the file that it leads to
     try:
-        yield part
-        os.replace(part, path)
+        with tempfile.TemporaryDirectory(prefix=".grain_model-", dir=path.parent, ignore_cleanup_errors=True) as folder:
+            part = Path(folder, "part")
+            yield part
+            if path.exists():
+                shutil.copymode(path, part)
+            os.replace(part, path)
     except OSError as error:
         error.filename = str(path)  # by which people know it
         raise
-    finally:
-        part.unlink(missing_ok=True)

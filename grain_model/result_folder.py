@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import csv
 import json
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from contextlib import suppress
 from pathlib import Path
 from typing import Any
@@ -22,9 +22,13 @@ RESULT_PICTURES = ("mask.png", "overlay.png", "labels.tif")
 EXPORT_LIST = "export.csv"
 """Where `export` lists the folder of each image, beside those folders."""
 
-_LIST_STARTS = {SUMMARY_TABLE: "file,folder,count,", GRAIN_SIZE_TABLE: "file,rule,"}
-
 EXPORT_COLUMNS = ("file", "folder", "error")
+
+_LIST_STARTS = {
+    SUMMARY_TABLE: "file,folder,count,",
+    GRAIN_SIZE_TABLE: "file,rule,",
+    EXPORT_LIST: ",".join(EXPORT_COLUMNS),
+}
 
 
 def clear_results(folder: Path) -> None:
@@ -60,16 +64,14 @@ def has_lists(folder: Path) -> bool:
     return any((folder / name).exists() for name in (*BATCH_FILES, EXPORT_LIST))
 
 
-def foreign_lists(folder: Path) -> list[str]:
-    """Names of files in a folder that have the names of lists that `count` writes, and are something else."""
-    names = [name for name, start in _LIST_STARTS.items() if not _starts(folder / name, start)]
-    path = folder / SUMMARY
-    if path.is_file() and path.stat().st_size:  # a full disk may have left an empty one
-        document = _read_json(path)
-        # Of several images, or of one that was saved there.
-        if not isinstance(document, dict) or document.keys().isdisjoint({"results", "count"}):
-            names.append(SUMMARY)
-    return names
+def foreign_lists(folder: Path, names: Iterable[str]) -> list[str]:
+    """Those of some lists' names under which a folder holds something else.
+
+    Args:
+        folder: Where a command is to write.
+        names: Of the lists that it writes, some of `BATCH_FILES` and `EXPORT_LIST`.
+    """
+    return [name for name in names if not _is_ours(folder / name)]
 
 
 def source_of(folder: Path) -> str | None:
@@ -79,16 +81,15 @@ def source_of(folder: Path) -> str | None:
     return image.get("sha256") if isinstance(image, dict) else None
 
 
-def _starts(path: Path, start: str) -> bool:
-    """Whether a text file begins so; one that is empty or not there does."""
-    if not path.is_file():
-        return True
+def _is_ours(path: Path) -> bool:
+    """Whether a list that is to be replaced is one of ours: in whole, in part, empty, or not there."""
     try:
-        with path.open("rb") as stream:
-            read = stream.read(len(start))
-    except OSError:  # or is open elsewhere, which is told when it is written
+        text = path.read_text(encoding="utf-8-sig", errors="replace") if path.is_file() else ""
+    except OSError:  # it is open elsewhere, which is told when it is written
         return True
-    return not read or read == start.encode()
+    if path.name == SUMMARY:  # of several images, or of one that was saved there
+        return not text or '"results"' in text or '"count"' in text
+    return not text or text.startswith(_LIST_STARTS[path.name])
 
 
 def _lists_of(folder: Path) -> Iterator[Path]:

@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from tifffile import TiffPage
 
 # None, CCITT, LZW, deflate, PackBits, LZMA, zstd: unpacked into the room that the page states, and no further.
-_BOUNDED = {1, 2, 3, 4, 5, 8, 32773, 32946, 34925, 34926, 50000, 50013}
+BOUNDED = {1, 2, 3, 4, 5, 8, 32773, 32946, 34925, 34926, 50000, 50013}
 # Pictures in the picture, which have a size of their own.
 _JPEG, _JPEG_2000, _PNG, _WEBP = {6, 7, 33007, 34892}, {33003, 33004, 33005, 34712}, {34933}, {34927, 50001}
 
@@ -43,7 +43,7 @@ def check_unpacked(page: TiffPage, max_pixels: int) -> None:
     if page.tilelength * page.tilewidth * page.tiledepth > max_pixels:
         raise _too_large(page.tilelength, page.tilewidth, max_pixels)
     # Hamamatsu's tiles have no heads; that of the file is given the tile's size.
-    if page.compression in _BOUNDED or page.jpegheader is not None:
+    if page.compression in BOUNDED or page.jpegheader is not None:
         return
     for packed, _ in page.parent.filehandle.read_segments(page.dataoffsets, page.databytecounts):
         if packed:

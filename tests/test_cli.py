@@ -226,7 +226,7 @@ def test_what_was_counted_before_an_interrupt_is_summed_up(interrupted, model, t
     assert "Interrupted after 2 of 4 images" in printed and "was ended" not in printed
 
 
-@pytest.mark.skipif(not hasattr(signal, "SIGHUP"), reason="Windows ends programs in other ways")
+@pytest.mark.skipif(not hasattr(signal, "SIGHUP"), reason="Windows ends programs in another way")
 @pytest.mark.parametrize("name", ["SIGTERM", "SIGHUP"])
 def test_what_ends_a_program_ends_it_as_ctrl_c_does(model, tmp_path, monkeypatch, name):
     images = [str(write_grid(tmp_path / f"{letter}.png", 2, 2)) for letter in "abc"]
@@ -252,7 +252,7 @@ def test_a_report_that_cannot_be_finished_leaves_the_old_one(model, tmp_path, mo
     old = tmp_path / "report.html"
     old.write_text("old")
     assert main(["report", str(write_grid(tmp_path / "a.png", 2, 2)), "--out", str(old), *model]) == 1
-    assert old.read_text() == "old" and not old.with_name("report.html.part").exists()
+    assert old.read_text() == "old" and {path.name for path in tmp_path.iterdir()} == {"report.html", "a.png"}
     assert "report.html cannot be written: No space left on device. Room on the disk" in capsys.readouterr().err
 
 
@@ -263,6 +263,7 @@ def test_what_is_left_out_of_a_folder_is_told(model, tmp_path, capsys):
     (tmp_path / "in" / "back").symlink_to(tmp_path / "in")
     (tmp_path / "in" / "gone.tif").symlink_to("nowhere.tif")
     (tmp_path / "in" / "round.tif").symlink_to("round.tif")
+    os.mkfifo(tmp_path / "in" / "pipe.png")
     assert main(["count", str(tmp_path / "in"), "x" * 300 + ".tif", "--quiet", *model]) == 1
     printed = capsys.readouterr()
     assert printed.out.count("grains") == 2 and "linked" in printed.out
@@ -301,6 +302,24 @@ def test_the_home_folder_is_found_and_names_may_begin_like_it(model, tmp_path, m
     assert main(["count", image.name, "--out=~/results", *model]) == 0
     assert results(tmp_path / "home" / "results" / "~steel.png") == RESULT_FILES
     assert not (tmp_path / "~").exists()
+    write_grid(tmp_path / "home" / "steel.png", 2, 2)
+    analysis = count_grains("~/steel.png", model=model[1])
+    analysis.save("~/saved")
+    assert results(tmp_path / "home" / "saved") == RESULT_FILES and analysis.micrograph.sha256
+
+
+def test_lists_of_others_are_not_replaced(model, tmp_path, capsys):
+    image, out = str(write_grid(tmp_path / "a.png", 2, 2)), tmp_path / "out"
+    out.mkdir()
+    (out / "export.csv").write_text("mine")
+    assert main(["export", image, "--formats", "csv", "--out", str(out), *model]) == 2
+    assert "holds export.csv, which is not of this program" in capsys.readouterr().err
+    assert main(["count", image, "--out", str(out), *model]) == 0
+    # As a spreadsheet writes it.
+    table = out / "summary.csv"
+    table.write_text(table.read_text(encoding="utf-8"), encoding="utf-8-sig")
+    assert main(["count", image, "--out", str(out), *model]) == 0
+    assert (out / "export.csv").read_text() == "mine"
 
 
 def test_an_interrupt_before_the_first_image_leaves_the_summary_of_an_earlier_run(model, tmp_path, monkeypatch):

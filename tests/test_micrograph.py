@@ -634,3 +634,12 @@ def test_a_name_that_is_as_long_as_can_be_has_no_texts_beside_it(tmp_path):
     path = tmp_path / ("x" * 251 + ".png")
     Image.fromarray(GREY).save(path)
     assert read_micrograph(path).warnings == ()
+
+
+@pytest.mark.parametrize("compression", [None, "lzw"])
+def test_a_tiff_that_states_too_large_counts_of_bytes_is_read(tmp_path, compression):
+    path = tmp_path / "steel.tif"
+    tifffile.imwrite(path, GREY, compression=compression)
+    with tifffile.TiffFile(path, mode="r+b") as tiff:
+        tiff.pages.first.tags["StripByteCounts"].overwrite(2 * GREY.size)
+    assert np.array_equal(read_micrograph(path).pixels[..., 0], GREY)

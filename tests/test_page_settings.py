@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+import sys
 import threading
 import zipfile
 from collections.abc import Iterator
@@ -23,6 +24,7 @@ from grain_model.ui.clicks import clicked_point, draw_points, enlargement
 from grain_model.ui.downloads import KINDS, REPORTS
 from grain_model.ui.scale_view import describe_suggestion, measured_scale
 from grain_model.ui.settings import PageSettings, read_link, write_link
+from grain_model.ui.visit import Stand
 from tests.browser import Site, needs_chromium, serve, visit
 from tests.drawn import LINE, STEP, draw_grid, write_grid
 from tests.page_steps import (
@@ -200,6 +202,24 @@ def test_a_decimal_comma_is_counted_as_it_is_meant(page, tmp_path):
     assert page.locator("#scale input").input_value() == "0,5"
     page.locator("#copy-link").click()
     page.wait_for_function("document.querySelector('#link textarea, #link input')?.value.endsWith('?um_per_pixel=0.5')")
+
+
+@needs_chromium
+def test_a_setting_that_waits_for_its_turn_does_not_hide_the_count_that_came_meanwhile(page, tmp_path, monkeypatch):
+    turn, of = threading.Event(), Stand.of
+
+    def wait(*stand):
+        assert sys._getframe(1).f_code.co_name != "redraw" or turn.wait(30)
+        return of(*stand)
+
+    monkeypatch.setattr(Stand, "of", wait)
+    upload(page, write_grid(tmp_path / "steel.png", 4, 5))
+    page.locator("#scale input").fill("0.5")
+    press_count(page)  # which the field, left for the button, asks to be redrawn by
+    turn.set()
+    page.wait_for_timeout(1000)
+    expect_card(page, "0.5 µm per pixel (given)")
+    assert page.locator("#results").is_visible()
 
 
 @needs_chromium

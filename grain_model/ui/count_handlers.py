@@ -199,8 +199,9 @@ class CountHandlers:
         now = Stand.of(*stand)
         counted, wanted = now.counted, now.settings
         if counted is None:
-            # Nothing is counted yet, or not any more: then the page must not show what the settings no longer fit.
-            return {self.results.panel: gr.Column(visible=False)}
+            # Not any more, after a restart of the server: the page must not show what the settings no longer fit. Or
+            # not yet: then a count may have come while this waited for its turn, as behind other visitors' pictures.
+            return {self.results.panel: gr.Column(visible=False)} if now.visit.picture is None else gr.skip()
         counted = counted.at_scale(read_scale(now.scale))
         is_relabelled = counted.analysis.settings != wanted.label_settings
         if is_relabelled and counted.analysis.edits:
