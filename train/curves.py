@@ -4,6 +4,8 @@ import csv
 from collections.abc import Sequence
 from pathlib import Path
 
+from grain_model.paths import replacing
+
 COLUMNS = ("step", "seconds", "loss", "lr")
 
 
@@ -15,7 +17,7 @@ def write_curves(rows: Sequence[dict[str, float]], folder: Path) -> None:
             `lr` (of the first group of weights).
         folder: Where the two files go.
     """
-    with (folder / "curves.csv").open("w", newline="") as file:
+    with replacing(folder / "curves.csv") as part, part.open("w", newline="") as file:
         writer = csv.DictWriter(file, COLUMNS, lineterminator="\n")
         writer.writeheader()
         writer.writerows(rows)

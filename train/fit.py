@@ -325,7 +325,7 @@ class Trainer:
         return self.average.eval()
 
     def save(self) -> None:
-        """Write the checkpoint, if the run keeps any, and the curves; a crash while writing leaves the old checkpoint.
+        """Write the checkpoint, if the run keeps any, and the curves; a crash while writing leaves the old ones.
 
         Raises:
             FitError: If a loss is no number, which leaves the old checkpoint, too, or they cannot be written.

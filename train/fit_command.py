@@ -38,11 +38,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     )
     add_options(parser)
     own = ", ".join(f"--{name.replace('_', '-')} {as_typed(value)}" for name, value in DEFAULTS.items())
-    parser.epilog = (
-        "A step takes --batch / --reuse new samples, rounded down, but one at least: --reuse 20 and 40 both cut a "
-        "sample 32 times where --batch is 32. A --pool under 4 times --batch is raised to that. With your own "
-        f"micrographs the defaults are --init embedded, {own}."
-    )
+    parser.epilog = f"With your own micrographs the defaults are --init embedded, {own}."
 
 
 def run(args: argparse.Namespace) -> int:

@@ -17,7 +17,7 @@ TBM_SHARE = 0.02
 
 
 class FitError(GrainError, ValueError):
-    """A training run cannot start with the options or data that were given."""
+    """A training run cannot start or go on with the options, data or disk that it has."""
 
 
 @dataclass(frozen=True)
@@ -168,8 +168,8 @@ def add_options(parser: argparse.ArgumentParser) -> None:
     add("--batch", "pictures a step", type=positive_integer)
     add("--sizes", "sides of the cuts in px, one drawn for each step", type=positive_integer, nargs="+")
     add("--side", "side in px of the samples that are cut", type=positive_integer)
-    add("--reuse", "how often a sample is cut on average", type=positive_integer)
-    add("--pool", "samples kept for reuse", type=positive_integer)
+    add("--reuse", "how often a sample is cut on average, at most --batch times", type=positive_integer)
+    add("--pool", "samples kept for reuse, 4 times --batch at least", type=positive_integer)
     add("--lr", "peak learning rate of the decoder", type=positive_number)
     add("--backbone-lr", "peak learning rate of the backbone", type=positive_number)
     add("--weight-decay", "decay of matrices and kernels", type=non_negative_number)
