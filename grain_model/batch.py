@@ -188,6 +188,8 @@ class Batch:
         out = self.options.out
         if out:
             make_output(out, self.folders.values(), lists)
+        if not self.images:
+            return  # for which no network need be loaded
         count = make_counter(self.options)
 
         def count_one(image: ImagePage) -> CountedField:

@@ -57,8 +57,9 @@ def run(options: argparse.Namespace) -> int:
                 f"These images have no scale and the others have one: {', '.join(unscaled)}. A scale for each, or for "
                 "none, is expected. Give one for all with --um-per-pixel, or report them apart."
             )
-        count = make_counter(options)
-        fields.extend(batch.each(lambda image: compose_field(count(image), names[image])))
+        if batch.images:
+            count = make_counter(options)
+            fields.extend(batch.each(lambda image: compose_field(count(image), names[image])))
     batch.name_failures()
     if not fields:
         print(

@@ -308,6 +308,16 @@ def test_the_home_folder_is_found_and_names_may_begin_like_it(model, tmp_path, m
     assert results(tmp_path / "home" / "saved") == RESULT_FILES and analysis.micrograph.sha256
 
 
+@pytest.mark.parametrize("command", ["count", "export", "report"])
+def test_no_network_is_loaded_for_a_folder_without_images(tmp_path, monkeypatch, capsys, command):
+    for module in ("batch", "report_command"):
+        monkeypatch.setattr(f"grain_model.{module}.make_counter", lambda options: pytest.fail("loaded"))
+    (tmp_path / "in").mkdir()
+    out = {"report": "report.html"}.get(command, "out")
+    assert main([command, str(tmp_path / "in"), "--out", str(tmp_path / out)]) == 1
+    assert "There is no image in this folder" in capsys.readouterr().err
+
+
 def test_lists_of_others_are_not_replaced(model, tmp_path, capsys):
     image, out = str(write_grid(tmp_path / "a.png", 2, 2)), tmp_path / "out"
     out.mkdir()
