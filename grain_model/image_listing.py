@@ -83,21 +83,22 @@ def images_of_paths(paths: Sequence[Path]) -> tuple[list[Path], list[Failure]]:
         hold none or cannot be opened, pictures in formats that cannot be read, and those that an earlier run wrote, if
         they are named themselves.
     """
-    listed, failures = {}, []
+    images, failures = [], []
     for path in dict.fromkeys(paths):
         if not os.path.isdir(path):
-            listed[path] = [path]
+            images.append(path)
             continue
         files, not_opened = _files_below(path)
-        listed[path] = _of_suffixes(files, IMAGE_SUFFIXES)
+        found = _of_suffixes(files, IMAGE_SUFFIXES)
+        images += found
         failures += not_opened
-        if not listed[path] and not not_opened:
+        if not found and not not_opened:
             failures.append(Failure(printable(path), NO_IMAGES))
         # A copy that can be read may lie beside a picture that cannot.
-        read = {image.with_suffix("") for image in listed[path]}
+        read = {image.with_suffix("") for image in found}
         unread = [file for file in _of_suffixes(files, UNREAD_SUFFIXES) if file.with_suffix("") not in read]
         failures += [Failure(printable(file), NOT_READ) for file in unread]
-    images = list({os.path.realpath(image): image for found in listed.values() for image in found}.values())
+    images = list({os.path.realpath(image): image for image in images}.values())
     # `pictures/*` also names the texts beside the pictures, which are read with them.
     pictures = [image for image in images if image.suffix.lower() in IMAGE_SUFFIXES]
     sidecars = {image.with_name(name) for image in pictures for name in sidecar_names(image.name)}
