@@ -33,22 +33,8 @@ def record(
         uint8 (H, W, 3), RGB; and float32 (H, W), the factor by which the light changes what is recorded of a difference
         in grey.
     """
-    shape = grey.shape
-    light = np.ones(shape, np.float32)
-    for factor in _lighting(rng, recipe, shape):
-        grey, light = grey * factor, light * factor
-    if recipe.gleam:
-        grey = grey + 0.03 * smooth_noise(rng, shape, max(shape) / 6)
-    if chroma is not None:
-        image = grey[..., None] + chroma
-    elif recipe.colour:
-        tint = 1 + rng.uniform(0.02, 0.3) * rng.standard_normal(3).astype(np.float32) * (0.6, 0.3, 0.9)
-        image = grey[..., None] * np.clip(tint, 0.5, 1.4).astype(np.float32)
-        image += np.float32(0.03) * rng.standard_normal(3).astype(np.float32)
-    else:
-        image = grey[..., None]
-    image = cv2.GaussianBlur(image, (0, 0), recipe.blur)
-    image = image.reshape(*shape, -1)
+    grey, light = _lit(rng, recipe, grey)
+    image = cv2.GaussianBlur(_coloured(rng, recipe, grey, chroma), (0, 0), recipe.blur).reshape(*grey.shape, -1)
     # What few micrographs have draws from a generator of its own, so that the others stay as they are without it.
     apart = rng.spawn(1)[0]
     if recipe.motion > 0:
@@ -58,6 +44,36 @@ def record(
     image = pivot + (image - pivot) * np.float32(recipe.contrast)
     if recipe.invert:
         image = 1 - image
+    image = _noisy(rng, apart, recipe, image)
+    image = _stored(rng, apart, recipe, image)
+    return image, np.maximum(light, 0) ** np.float32(recipe.gamma)
+
+
+def _lit(rng: np.random.Generator, recipe: Recipe, grey: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """Painted grey values in the light of the microscope, and the factor by which it changes differences."""
+    light = np.ones(grey.shape, np.float32)
+    for factor in _lighting(rng, recipe, grey.shape):
+        grey, light = grey * factor, light * factor
+    if recipe.gleam:
+        grey = grey + 0.03 * smooth_noise(rng, grey.shape, max(grey.shape) / 6)
+    return grey, light
+
+
+def _coloured(rng: np.random.Generator, recipe: Recipe, grey: np.ndarray, chroma: np.ndarray | None) -> np.ndarray:
+    """Float32 (H, W, 3) where the micrograph has colours, else (H, W, 1)."""
+    image = grey[..., None]
+    if chroma is not None:
+        return image + chroma
+    if not recipe.colour:
+        return image
+    tint = 1 + rng.uniform(0.02, 0.3) * rng.standard_normal(3).astype(np.float32) * (0.6, 0.3, 0.9)
+    image = image * np.clip(tint, 0.5, 1.4).astype(np.float32)
+    return image + np.float32(0.03) * rng.standard_normal(3).astype(np.float32)
+
+
+def _noisy(rng: np.random.Generator, apart: np.random.Generator, recipe: Recipe, image: np.ndarray) -> np.ndarray:
+    """An image, float32 (H, W, C), with the noise of the camera; noise in colour makes C three."""
+    shape = image.shape[:2]
     noise = smooth_noise(rng, shape, recipe.noise_cell)[..., None]
     if rng.random() < 0.4:
         noise = noise * np.sqrt(np.clip(image, 0.02, 1))  # shot noise grows with the signal
@@ -66,6 +82,12 @@ def record(
         image = image + np.float32(recipe.scan_lines) * rng.standard_normal((shape[0], 1, 1), dtype=np.float32)
     if recipe.colour_noise > 0:
         image = image + np.float32(recipe.colour_noise) * apart.standard_normal((*shape, 3), dtype=np.float32)
+    return image
+
+
+def _stored(rng: np.random.Generator, apart: np.random.Generator, recipe: Recipe, image: np.ndarray) -> np.ndarray:
+    """An image, float32 (H, W, C) of about 0..1, as its file gives it back: uint8 (H, W, 3)."""
+    shape = image.shape[:2]
     image = np.round(np.clip(image, 0, 1) * 255).astype(np.uint8)
     if image.shape[2] == 1:
         image = np.repeat(image, 3, axis=2)
@@ -81,7 +103,7 @@ def record(
         image = cv2.imdecode(encoded, cv2.IMREAD_COLOR)
     if recipe.reduction > 1:
         image = cv2.resize(image, shape[::-1], interpolation=int(apart.choice(ENLARGEMENTS)))
-    return np.ascontiguousarray(image), np.maximum(light, 0) ** np.float32(recipe.gamma)
+    return np.ascontiguousarray(image)
 
 
 def _lighting(rng: np.random.Generator, recipe: Recipe, shape: tuple[int, int]) -> Iterator[np.ndarray]:
