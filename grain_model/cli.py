@@ -8,14 +8,12 @@ from __future__ import annotations
 
 import argparse
 import io
-import signal
 import sys
-import threading
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Sequence
 from importlib import import_module
 
 from .errors import GrainError
+from .interrupts import ended_as_by_ctrl_c
 from .version import __version__
 
 COMMANDS = {
@@ -44,7 +42,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         sys.stdout.reconfigure(errors="backslashreplace")
     options = _parse(arguments)
     try:
-        with _ended_as_by_ctrl_c():
+        with ended_as_by_ctrl_c():
             return options.run(options)
     except GrainError as error:
         print(f"python -m grain_model: error: {error}", file=sys.stderr)
@@ -52,26 +50,6 @@ def main(arguments: Sequence[str] | None = None) -> int:
     except KeyboardInterrupt:
         print("Interrupted.", file=sys.stderr)
         return EXIT_INTERRUPTED
-
-
-@contextmanager
-def _ended_as_by_ctrl_c() -> Iterator[None]:
-    """Have the signals by which schedulers and logouts end a program keep what is done, as Ctrl-C does."""
-
-    def interrupt(*_: object) -> None:
-        raise KeyboardInterrupt
-
-    wanted = [getattr(signal, name) for name in ("SIGTERM", "SIGHUP") if hasattr(signal, name)]
-    is_main = threading.current_thread() is threading.main_thread()
-    # Not those that are ignored, as `nohup` has it.
-    taken = [number for number in wanted if is_main and signal.getsignal(number) is signal.SIG_DFL]
-    for number in taken:
-        signal.signal(number, interrupt)
-    try:
-        yield
-    finally:
-        for number in taken:
-            signal.signal(number, signal.SIG_DFL)
 
 
 def _parse(arguments: Sequence[str]) -> argparse.Namespace:

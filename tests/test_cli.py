@@ -28,6 +28,7 @@ from grain_model.image_listing import images_below, name_folders
 from grain_model.report_content import compose_field
 from tests.drawn import draw_grid, predict_drawn, write_grid
 
+ROOT = Path(__file__).parents[1]
 BATCH_FILES = {"summary.csv", "summary.json", "grain_size.csv"}
 RESULT_FILES = {"mask.png", "overlay.png", "labels.tif", "grains.csv", "summary.json"}
 
@@ -863,12 +864,13 @@ def test_wrong_usage_of_the_other_commands(arguments, capsys):
 
 def test_the_page_takes_no_unknown_options(monkeypatch, capsys):
     launched = []
+    monkeypatch.setenv("GRADIO_TEMP_DIR", "elsewhere")
     monkeypatch.setattr("grain_model.ui.build_page", lambda examples: "page")
     monkeypatch.setattr("grain_model.ui.launch_page", lambda page, examples, mcp_server: launched.append(mcp_server))
 
     def start_page(*options):
         monkeypatch.setattr(sys, "argv", ["app.py", *options])
-        runpy.run_path(str(Path(__file__).parents[1] / "app.py"), run_name="__main__")
+        runpy.run_path(str(ROOT / "app.py"), run_name="__main__")
 
     for option, code in (("--help", 0), ("--port=80", 2)):
         with pytest.raises(SystemExit) as stopped:
@@ -878,6 +880,31 @@ def test_the_page_takes_no_unknown_options(monkeypatch, capsys):
     start_page()
     start_page("--mcp")
     assert launched == [None, True]
+
+
+PAGE_THAT_IS_ENDED = """
+import os, runpy, signal, sys, types
+
+def launch(*_, **__):
+    print(os.environ["GRADIO_TEMP_DIR"], os.listdir(os.environ["TMPDIR"]))
+    os.kill(os.getpid(), signal.SIGTERM)
+
+sys.modules["grain_model.ui"] = types.SimpleNamespace(build_page=str, launch_page=launch)
+sys.argv = ["app.py"]
+runpy.run_path("app.py", run_name="__main__")
+"""
+
+
+@pytest.mark.parametrize("chosen", [None, "elsewhere"])
+def test_each_page_has_a_folder_of_its_own_for_pictures(chosen, tmp_path):
+    """Unless one is chosen; it goes with the server."""
+    environment = {**os.environ, "TMPDIR": str(tmp_path), "GRADIO_TEMP_DIR": chosen or ""}
+    run = subprocess.run(
+        [sys.executable, "-c", PAGE_THAT_IS_ENDED], cwd=ROOT, env=environment, capture_output=True, text=True
+    )
+    own = [] if chosen else [Path(run.stdout.split()[0]).name]
+    assert run.stdout == f"{chosen or tmp_path / own[0]} {own}\n" and "KeyboardInterrupt" in run.stderr
+    assert not any(tmp_path.iterdir())
 
 
 def test_runs_as_a_module():
