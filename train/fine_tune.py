@@ -107,12 +107,7 @@ def fine_tune(options: FitOptions) -> pd.DataFrame:
         LabelledDataError: If the folder is not laid out so.
         ModelError: If the model to start from cannot be loaded.
     """
-    if ignored := [name for name in FOR_OTHER_RUNS if getattr(options, name) != getattr(FitOptions, name)]:
-        flags = " and ".join("--" + name.replace("_", "-") for name in ignored)
-        raise FitError(
-            f"{flags} would be ignored: with your own micrographs in {options.data}, training is on them alone, is "
-            f"short and starts anew. Leave out {flags}."
-        )
+    _refuse_options_of_other_runs(options)
     find_device(options.device)  # before anything takes its time
     micrographs = read_labelled_folder(options.data)
     training, kept_back = keep_back(micrographs, options.seed)
@@ -124,24 +119,11 @@ def fine_tune(options: FitOptions) -> pd.DataFrame:
     best = BestStep({name: micrographs[name] for name in kept_back}, options)
     best.look(start, 0)
     before = best.scores
-    at_its_scale = [at_known_scale(micrographs[name]) for name in training]
-    # Neither samples nor cuts are larger than the smallest micrograph: they would have to be enlarged.
-    side = min(options.side, *(min(micrograph.labels.shape) for micrograph in at_its_scale))
-    sizes = tuple(min(size, side) for size in options.sizes)
-    mixture = Mixture({"own": at_its_scale}, {"own": 1.0})
-    trainer = Trainer(replace(options, side=side, sizes=sizes), start, mixture, keeps_checkpoints=False)
+    trainer = _trainer(options, start, [micrographs[name] for name in training])
     with writing_run(options.out):
         options.out.mkdir(parents=True, exist_ok=True)
         options.save()
-    broken_off = None
-    try:
-        trainer.train(watch=best)
-        if trainer.is_interrupted:
-            raise KeyboardInterrupt
-    except (KeyboardInterrupt, FitError) as error:
-        broken_off = error
-        how = "Stopped" if isinstance(error, FitError) else "Interrupted"
-        print(f"{how} at step {trainer.progress.step}: the best one until then is saved.", file=sys.stderr)
+    broken_off = _train(trainer, best)
     best.model.config.freeze_backbone = was_frozen
     save_trained_model(best.model, options.out / "model")
     table = compare(before, best.scores)
@@ -157,6 +139,39 @@ def fine_tune(options: FitOptions) -> pd.DataFrame:
     if broken_off:
         raise broken_off
     return table
+
+
+def _refuse_options_of_other_runs(options: FitOptions) -> None:
+    """Raise a FitError where an option is set that has no effect here."""
+    if ignored := [name for name in FOR_OTHER_RUNS if getattr(options, name) != getattr(FitOptions, name)]:
+        flags = " and ".join("--" + name.replace("_", "-") for name in ignored)
+        raise FitError(
+            f"{flags} would be ignored: with your own micrographs in {options.data}, training is on them alone, is "
+            f"short and starts anew. Leave out {flags}."
+        )
+
+
+def _trainer(options: FitOptions, start: GrainForInstanceSegmentation, training: list[RealMicrograph]) -> Trainer:
+    """Prepare training on micrographs, each at the scale at which the network will see it."""
+    at_its_scale = [at_known_scale(micrograph) for micrograph in training]
+    # Neither samples nor cuts are larger than the smallest micrograph: they would have to be enlarged.
+    side = min(options.side, *(min(micrograph.labels.shape) for micrograph in at_its_scale))
+    sizes = tuple(min(size, side) for size in options.sizes)
+    mixture = Mixture({"own": at_its_scale}, {"own": 1.0})
+    return Trainer(replace(options, side=side, sizes=sizes), start, mixture, keeps_checkpoints=False)
+
+
+def _train(trainer: Trainer, best: BestStep) -> KeyboardInterrupt | FitError | None:
+    """Train to the end; return what broke it off, to be raised when the best step is saved."""
+    try:
+        trainer.train(watch=best)
+        if trainer.is_interrupted:
+            raise KeyboardInterrupt
+    except (KeyboardInterrupt, FitError) as error:
+        how = "Stopped" if isinstance(error, FitError) else "Interrupted"
+        print(f"{how} at step {trainer.progress.step}: the best one until then is saved.", file=sys.stderr)
+        return error
+    return None
 
 
 def read_labelled_folder(folder: Path) -> dict[str, RealMicrograph]:
