@@ -214,20 +214,59 @@ def _merged(labels: np.ndarray, first: int, second: int) -> np.ndarray:
 
 def _split(labels: np.ndarray, points: Sequence[tuple[float, float]]) -> tuple[np.ndarray, list[np.ndarray]]:
     """The one grain that a line cuts, bool (H, W), and its two parts, likewise."""
-    line = _draw_line(labels.shape, _overshoot(points))
-    cuts = []
-    for label in np.unique(labels[line & (labels > 0)]):
-        grain = labels == label
-        parts = _parts(grain & ~line, SPECK_SHARE * float(grain.sum()))
-        if len(parts) > 1:
-            cuts.append((grain, parts))
-    if len(cuts) != 1 or len(cuts[0][1]) != 2:
+    cuts = _cuts(labels, _overshoot(points))
+    if len(cuts) > 1:
+        # What was added to the line may cut a thin neighbour.
+        meant = _cuts(labels, points) or _labels_in(labels, _draw_line(labels.shape, points))
+        cuts = {label: parts for label, parts in cuts.items() if label in meant}
+    parts = next(iter(cuts.values()), [])
+    if len(cuts) != 1 or len(parts) != 2:
         found = "no grain" if not cuts else f"{len(cuts)} grains" if len(cuts) > 1 else "a grain into several parts"
         raise CorrectionError(
             f"The line cuts {found}. A line that cuts one grain into two is expected. "
             "Begin and end it on the boundary of the same grain, and draw it through that grain once."
         )
-    return cuts[0]
+    return labels == next(iter(cuts)), parts
+
+
+def _cuts(labels: np.ndarray, points: Any) -> dict[int, list[np.ndarray]]:
+    """The grains that a line cuts, and the parts of each, bool (H, W)."""
+    line, free = _draw_line(labels.shape, points), labels == 0
+    # A line between two pieces of a grain has no pixel in it.
+    reached = cv2.dilate(line.astype(np.uint8), np.ones((2 * LEAST_REACH + 1,) * 2, np.uint8)) > 0
+    parts = {label: _cut(labels == label, line, free) for label in _labels_in(labels, reached)}
+    return {label: of_grain for label, of_grain in parts.items() if of_grain}
+
+
+def _labels_in(labels: np.ndarray, places: np.ndarray) -> list[int]:
+    """The grains that have a pixel in bool (H, W)."""
+    found = np.unique(labels[places])
+    return found[found > 0].tolist()
+
+
+def _cut(grain: np.ndarray, line: np.ndarray, free: np.ndarray) -> list[np.ndarray]:
+    """The parts of a grain that a line cuts, bool (H, W) each; none if it does not cut it.
+
+    A grain may be in several pieces, with a line or a gap between them, and is one all the same.
+    """
+    least = SPECK_SHARE * float(grain.sum())
+    pieces = _parts(grain, least)
+    parts_of_pieces = [_parts(piece & ~line, least) for piece in pieces]
+    cut = [number for number, parts in enumerate(parts_of_pieces) if len(parts) > 1]
+    if len(cut) == 1:
+        parts = parts_of_pieces[cut[0]]
+        for number, piece in enumerate(pieces):
+            if number not in cut:
+                nearest = min(parts, key=lambda part: _distance_to(part)[piece].min())
+                nearest |= piece
+        return parts
+    if len(pieces) < 2:
+        return []
+    # Cut through several of them, or along the line between them: as if they hung together.
+    disk = cv2.getStructuringElement(cv2.MORPH_ELLIPSE, (2 * LEAST_REACH + 1, 2 * LEAST_REACH + 1))
+    whole = (cv2.morphologyEx(grain.astype(np.uint8), cv2.MORPH_CLOSE, disk) > 0) & (grain | free)
+    parts = [part & grain for part in _parts(whole & ~line, least)]
+    return parts if len(parts) > len(_parts(whole, least)) else []
 
 
 def _enclosed(labels: np.ndarray, points: Sequence[tuple[float, float]]) -> np.ndarray:

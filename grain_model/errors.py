@@ -4,14 +4,19 @@ Every message has three parts: what was wrong, what is expected, how to put it r
 """
 
 import os
+import re
+
+# Of terminals and files: C0, DEL and C1.
+_CONTROL = re.compile(r"[\x00-\x1f\x7f-\x9f]")
 
 
 def printable(text: str | os.PathLike) -> str:
     """A file's name, or a message with one, as one line that can be written anywhere.
 
-    Bytes that are no UTF-8 and line breaks are escaped.
+    Bytes that are no UTF-8 and control characters, line breaks among them, are escaped.
     """
-    return os.fsencode(text).decode("utf-8", "backslashreplace").replace("\r", r"\r").replace("\n", r"\n")
+    decoded = os.fsencode(text).decode("utf-8", "backslashreplace")
+    return _CONTROL.sub(lambda control: control[0].encode("unicode_escape").decode(), decoded)
 
 
 class GrainError(Exception):

@@ -23,6 +23,9 @@ from .measurement import column_unit, with_units
 from .outlines import pixel_on_the_left, signed_area, simple_rings, trace_outlines
 from .paths import expand_home
 
+# Characters that a cell of a workbook holds; openpyxl cuts off what is longer.
+LONGEST_CELL = 32_767
+
 
 def write_xlsx(analysis: GrainAnalysis, path: str | os.PathLike) -> None:
     """A workbook with the sheets `grains` (units in the header), `grain size` and `origin`.
@@ -39,7 +42,7 @@ def write_xlsx(analysis: GrainAnalysis, path: str | os.PathLike) -> None:
         "origin": pd.DataFrame([(key, _cell(value)) for key, value in items], columns=["item", "value"]),
     }
     if edits:
-        # A cell holds 32,767 characters at most, so no cell holds them all.
+        # No cell holds them all.
         sheets["corrections"] = pd.DataFrame([{key: _cell(value) for key, value in edit.items()} for edit in edits])
     with pd.ExcelWriter(path, engine="openpyxl") as workbook:
         for name, frame in sheets.items():
@@ -210,7 +213,10 @@ def _geometry(outlines: list[np.ndarray]) -> dict[str, Any]:
 
 def _cell(value: Any) -> Any:
     """A value as a cell of a workbook can hold it."""
-    return json.dumps(value, ensure_ascii=False) if isinstance(value, dict | list) else value
+    if not isinstance(value, dict | list):
+        return value
+    text = json.dumps(value, ensure_ascii=False)
+    return text if len(text) <= LONGEST_CELL else f"{len(text)} characters, which no cell holds; they are in the JSON"
 
 
 def _records(table: pd.DataFrame) -> list[dict[str, Any]]:

@@ -29,7 +29,7 @@ from .plots import (
     plot_test_lines,
 )
 from .version import __version__
-from .words import interval_text, merge_alike, plural, scale_text, settings_text
+from .words import count_text, interval_text, merge_alike, plural, scale_text, settings_text
 
 if TYPE_CHECKING:
     from .analysis import GrainAnalysis
@@ -251,7 +251,7 @@ def _headline(sizes: GrainSize) -> str:
         return f"No scale is known: {result.value:.3g} grains per px\N{SUPERSCRIPT TWO} and no grain-size number."
     interval = "" if result.ci95 is None else f" (95 % interval {interval_text(result.ci95, 1)})"
     rule = result.title[0].lower() + result.title[1:]
-    return f"ASTM grain size number G = {result.G:.1f}{interval}, {rule}, {result.n:g} grains."
+    return f"ASTM grain size number G = {result.G:.1f}{interval}, {rule}, {plural(result.n, 'grain')}."
 
 
 def _rule_rows(sizes: GrainSize) -> list[tuple[str, ...]]:
@@ -268,7 +268,7 @@ def _rule_rows(sizes: GrainSize) -> list[tuple[str, ...]]:
                 "\N{EN DASH}" if result.G is None else f"{result.G:.2f}",
                 "\N{EN DASH}" if result.ci95 is None else interval_text(result.ci95),
                 "\N{EN DASH}" if result.relative_accuracy is None else f"{result.relative_accuracy:.1f}",
-                f"{result.n:g}",
+                count_text(result.n),
             )
         )
     return rows

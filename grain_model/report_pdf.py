@@ -132,7 +132,8 @@ class _Page:
             width = picture.aspect * height
             box = (left / PAGE[0], (self.y - height) / PAGE[1], width / PAGE[0], height / PAGE[1])
             axes = self.figure.add_axes(box)
-            axes.imshow(picture.pixels, interpolation="antialiased")
+            # As they are: any other way of showing them reduces them to the resolution of a screen.
+            axes.imshow(picture.pixels, interpolation="none")
             axes.set_axis_off()
             self.figure.text(box[0], box[1] - 0.05 / PAGE[1], picture.caption, size=7.5, color=GREY, va="top")
             left += width + GUTTER

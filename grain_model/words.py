@@ -7,9 +7,14 @@ from typing import Any
 _NUMBER = re.compile(r"(?<![\w.])-?\d+(?:\.\d+)?")
 
 
+def count_text(count: float) -> str:
+    """A count, of which halves and quarters may be part, in full: 1234567, 12345.75."""
+    return f"{count:.10g}"
+
+
 def plural(count: float, noun: str) -> str:
     """A number with its noun: 1 grain, 45.5 grains."""
-    return f"{count:.10g} {noun}" if count == 1 else f"{count:.10g} {noun}s"
+    return f"{count_text(count)} {noun}" if count == 1 else f"{count_text(count)} {noun}s"
 
 
 def interval_text(interval: tuple[float, float], digits: int = 2) -> str:

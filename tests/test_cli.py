@@ -602,6 +602,17 @@ def test_a_line_break_in_a_name_breaks_no_line(model, tmp_path, capsys):
     assert json.loads(capsys.readouterr().out)["results"][0]["file"] == str(good).replace("\n", r"\n")
 
 
+def test_control_characters_in_a_name_reach_neither_terminal_nor_workbook(model, tmp_path, capsys):
+    path = write_grid(tmp_path / "a\x1b[2J\x01.png", 2, 2)
+    assert main(["export", str(path), "--out", str(tmp_path / "out"), "--formats", "xlsx,json", "--quiet", *model]) == 0
+    assert "\x1b" not in "".join(capsys.readouterr())
+    (folder,) = (tmp_path / "out").glob("a*")
+    name = json.loads((folder / "grains.json").read_text())["name"]
+    assert name == r"a\x1b[2J\x01.png"
+    origin = pd.read_excel(folder / "grains.xlsx", sheet_name="origin").set_index("item")["value"]
+    assert origin["name"] == name
+
+
 def test_progress_goes_to_stderr_unless_quiet(model, tmp_path, capsys):
     path = str(write_grid(tmp_path / "a.png", 2, 2))
     main(["count", path, *model])

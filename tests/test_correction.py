@@ -125,6 +125,48 @@ def test_a_line_that_does_not_cut_one_grain_in_two_is_refused(points, found):
         apply(grid_labels(), split_by(*points))
 
 
+def in_two_pieces() -> np.ndarray:
+    """Grain 1 with a line inside of it, above a whole grain 2."""
+    labels = np.zeros((104, 100), np.int32)
+    labels[2:50, 2:98], labels[52:102, 2:98] = 1, 2
+    labels[2:50, 69:71] = 0
+    return labels
+
+
+@pytest.mark.parametrize(
+    "points, cut, left",
+    [
+        ([(30, 1), (30, 50)], 1, 2),  # through one of its pieces: the other one stays with the nearer part
+        ([(1, 25), (98, 25)], 1, 2),  # through both of them
+        ([(70, 1), (70, 50)], 1, 2),  # along the line between them
+        ([(50, 102), (50, 49)], 2, 1),  # through its neighbour, a little into it
+        ([(70, 102), (70, 51)], 2, 1),
+    ],
+)
+def test_a_grain_in_pieces_is_one_grain_to_a_line(points, cut, left):
+    labels = in_two_pieces()
+    after = apply(labels, split_by(*points))
+    assert set(np.unique(after)) == {0, left, 3, 4}
+    assert np.array_equal(after == left, labels == left)
+    assert ((after == 3) | (after == 4)).sum() > 0.95 * (labels == cut).sum()
+    if points[0] == (30, 1):
+        assert after[25, 10] != after[25, 50] == after[25, 90]
+
+
+def test_a_line_that_ends_inside_a_grain_does_not_part_the_pieces_of_another():
+    labels = in_two_pieces()
+    with pytest.raises(CorrectionError, match="no grain"):
+        apply(labels, split_by((50, 80), (50, 51)))
+
+
+def test_a_line_from_edge_to_edge_does_not_cut_a_thin_neighbour():
+    labels = np.zeros((120, 240), np.int32)
+    labels[:, :200], labels[:, 201:209], labels[:, 210:] = 1, 2, 3
+    after = apply(labels, split_by((0, 60), (200, 60)))
+    assert np.array_equal(np.unique(after), [0, 2, 3, 4, 5])
+    assert np.array_equal(after > 3, (labels == 1) & (np.arange(120) != 60)[:, None])
+
+
 def test_adding_fills_what_is_free_and_keeps_a_boundary():
     labels = apply(grid_labels(), Edit("delete", (middle(1, 1),)))
     around = ((30, 30), (95, 30), (95, 95), (30, 95))

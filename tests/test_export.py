@@ -121,6 +121,14 @@ def test_xlsx_keeps_every_correction_and_takes_no_name_for_a_formula(field, tmp_
     assert origin["name"] == "=1+A.png" and origin["corrections.corrected_grains"] == 2
 
 
+def test_xlsx_says_where_an_outline_is_that_no_cell_holds(field, tmp_path):
+    edit = Edit("add", tuple((x / 7, 0.5) for x in range(3000)))
+    corrected = replace(field, micrograph=replace(field.micrograph, file="a"), edits=(edit,), corrected_ids=(3,))
+    path = export_grains(corrected, tmp_path, ["xlsx"])["xlsx"]
+    (text,) = pd.read_excel(path, sheet_name="corrections")["points"]
+    assert "no cell holds" in text
+
+
 def test_json_is_strict_and_complete(written, field):
     content = json.loads(written["json"].read_text(), parse_constant=lambda text: pytest.fail(f"{text} is no JSON"))
     assert content["count"] == len(content["grains"]) == len(field.table)

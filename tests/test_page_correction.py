@@ -2,10 +2,14 @@
 
 from __future__ import annotations
 
+from types import SimpleNamespace
+
 import numpy as np
 import pytest
 
+from grain_model.correction import Edit
 from grain_model.rendering import CHOSEN_COLOUR, CORRECTED_COLOUR
+from grain_model.ui.correction_view import take_click
 from tests.browser import needs_chromium, visit
 from tests.drawn import LINE, STEP, middle, write_grid
 from tests.page_steps import (
@@ -111,6 +115,18 @@ def test_add_what_was_deleted_by_clicking_the_first_point_again(counted):
     click(counted, (near, near), (far, near), (far, far), (near, far), (near, near))
     expect_count(counted, 20)
     expect_files(counted, 20, 1)
+
+
+@pytest.mark.parametrize("side", [28, 400])
+def test_an_outline_is_closed_by_its_own_size(side):
+    """On a large picture, too, each corner of a small grain is a point; only a click at the first one closes."""
+    counted = SimpleNamespace(analysis=SimpleNamespace(labels=np.zeros((1500, 2000), np.int32)))
+    corners = [(500, 500), (500 + side, 500), (500 + side, 500 + side), (500, 500 + side)]
+    points = ()
+    for corner in corners:
+        points, edit = take_click(counted, "add", points, corner)
+        assert edit is None
+    assert take_click(counted, "add", points, (504, 503)) == (tuple(corners), Edit("add", tuple(corners)))
 
 
 def test_points_are_drawn_and_can_be_removed(counted):

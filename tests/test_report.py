@@ -108,6 +108,13 @@ def test_pdf_has_a_page_and_more_a_field(report, tmp_path):
     assert all(any(f"field <{seed}>.png" in text for text in texts[1:]) for seed in range(3))
 
 
+def test_pdf_has_its_pictures_as_they_were_drawn(report, tmp_path):
+    write_report(report, tmp_path / "r.pdf")
+    embedded = {int(width) for width in re.findall(rb"/Width (\d+)", (tmp_path / "r.pdf").read_bytes())}
+    drawn = {picture.pixels.shape[1] for field in report.fields for row in field.pictures for picture in row}
+    assert embedded == drawn
+
+
 def test_the_micrograph_stands_beside_its_grains(report, tmp_path):
     for field in report.fields:
         first, second = field.pictures[0]

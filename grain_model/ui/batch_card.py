@@ -12,7 +12,7 @@ from ..errors import GrainError
 from ..failures import Failure
 from ..fields import CountedField, mean_of_counted
 from ..grain_size_result import GrainSize, RuleResult
-from ..words import interval_text, plural, scale_text, settings_text
+from ..words import count_text, interval_text, plural, scale_text, settings_text
 from .batch_run import CountedBatch
 
 FIELD_COLUMNS = {
@@ -93,7 +93,7 @@ def _rules_table(mean: GrainSize) -> str:
                 "" if rule.G is None else f"{rule.G:.2f}",
                 _interval(rule),
                 "" if rule.relative_accuracy is None else f"{rule.relative_accuracy:.1f}",
-                f"{rule.n:g}",
+                count_text(rule.n),
             )
         )
         + "</tr>"

@@ -8,7 +8,7 @@ from ..analysis import EdgeRule, GrainAnalysis
 from ..correction import describe_edits
 from ..grain_size_result import RuleResult
 from ..measurement import grain_diameters
-from ..words import interval_text, plural, scale_text
+from ..words import count_text, interval_text, plural, scale_text
 
 
 def describe_count(analysis: GrainAnalysis, edge_rule: EdgeRule = "all", true_count: str | None = None) -> str:
@@ -42,7 +42,7 @@ def describe_count(analysis: GrainAnalysis, edge_rule: EdgeRule = "all", true_co
     remarks = analysis.remarks
     if edge_rule == "whole":  # what the other rule's flags say, the remarks say already
         remarks = [*remarks, *(f"{size.title}: {flag}." for flag in size.flags)]
-    return _card(f"{number:g}", title, rows, remarks)
+    return _card(count_text(number), title, rows, remarks)
 
 
 def _size_text(size: RuleResult, none: str) -> str:

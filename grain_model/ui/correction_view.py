@@ -28,8 +28,9 @@ HINTS = {
 CONFIRMATIONS = {"split": "Cut", "add": "Close and add"}
 """Tools that take any number of points, with the button that says that these are all."""
 
-CLOSING_SHARE = 0.02
-"""A click so near to the first point, as a share of the picture's longer side, closes an outline."""
+CLOSING_SHARE, CLOSING_PART = 0.02, 0.25
+"""A click so near to the first point, as a share of the picture's longer side, closes an outline; but no further away
+than this part of the outline's own longer side, since grains may be as small as that."""
 
 
 @dataclass(frozen=True)
@@ -144,7 +145,8 @@ def take_click(
     point = clicked_point(index, shape)
     if tool == "add" and len(pending) >= POINTS_NEEDED["add"][0]:
         away = float(np.hypot(*np.subtract(point, pending[0])))
-        if away <= CLOSING_SHARE * max(shape):
+        extent = float(np.ptp(pending, axis=0).max())
+        if away <= min(CLOSING_SHARE * max(shape), CLOSING_PART * extent):
             return tuple(pending), Edit("add", tuple(pending))
     points = (*pending, point)
     return points, Edit(tool, points) if len(points) == POINTS_NEEDED[tool][1] else None
