@@ -309,6 +309,11 @@ def _check_complete(page: TiffPage) -> None:
 
 def _plane_notes(tiff: TiffFile, page: TiffPage) -> tuple[str, ...]:
     """Of what a page holds besides the picture that is read."""
+    if page.is_reduced and page.subifds:
+        return (
+            "The pages of the file are reduced copies, of which one was read; the picture itself lies elsewhere in it. "
+            "Save the picture as a TIFF of its own.",
+        )
     planes = 1
     if len(tiff.pages) == 1 and (tiff.is_stk or tiff.is_imagej or tiff.is_shaped):  # as ImageJ's stacks of over 4 GB
         planes = math.prod(tiff.series[0].shape) // (page.imagelength * page.imagewidth * page.samplesperpixel)

@@ -22,6 +22,9 @@ from .words import scale_text
 MAX_CONTRADICTION = 0.05
 """How much a given scale and the file's own may differ, as a part of the file's, before it is a warning."""
 
+LARGEST_PIXEL_UM = 1000.0
+"""Side of a pixel, um, above which the scale that a file states is doubted: a thousand of them are a metre."""
+
 
 @dataclass(frozen=True, eq=False)
 class Micrograph:
@@ -213,6 +216,11 @@ def _scale_notes(given: float | None, stated: PixelSize | None, not_understood: 
         notes.append(
             f"The pixels are not square: {stated.x_um:.5g} x {stated.y_um:.5g} um ({stated.source}). With {used} for "
             "both directions, lengths and shapes are off. Resample the picture to square pixels to measure them."
+        )
+    if given is None and stated.um_per_pixel > LARGEST_PIXEL_UM:
+        notes.append(
+            f"The file says {stated.um_per_pixel:.5g} um per pixel ({stated.source}), which is hardly a microscope's. "
+            "Check it, or give the scale."
         )
     difference = 0.0 if given is None else given / stated.um_per_pixel - 1
     if abs(difference) > MAX_CONTRADICTION:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import codecs
 import glob
+import io
 import math
 import os
 import re
@@ -14,7 +15,7 @@ from contextlib import suppress
 from dataclasses import dataclass, replace
 from functools import cache, partial
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 from xml.etree import ElementTree
 
 import numpy as np
@@ -49,14 +50,20 @@ NO_UNIT = ("", "pixel", "pixels", "px", "reference frame", "none")
 """What programs write where there is no scale."""
 
 # A resolution in dots per inch or cm is nearly always meant for a printer or screen: 72, 96, 150, 300, even 4800 dpi
-# (5.3 um). Finer than this only a microscope can be; finer than a picometre nothing is.
-MAX_RESOLUTION_UM, MIN_RESOLUTION_UM = 5.0, 1e-6
+# (5.3 um). Finer than this only a microscope can be; finer than 10 pm nothing is.
+MAX_RESOLUTION_UM, MIN_RESOLUTION_UM = 5.0, 1e-5
+# What converters state in um where a file had one of these in dots per inch; 352.78 um are 72. Those of which a round
+# number of um comes out, as of 254, are left to be lengths.
+PRINTERS_DPI, DPI_TOLERANCE = (72, 75, 96, 120, 144, 150, 180, 240, 300, 600, 1200), 0.002
 
 # A side of a pixel may differ by this much before the picture counts as stretched.
 SQUARE_TOLERANCE = 0.01
 
 _INCH, _CENTIMETRE = 2, 3
-_JEOL_LINE = re.compile(r"^\$+(\w+)\s+(.*?)\s*$", re.MULTILINE)
+_FEI_TAGS, _ZEISS_TAG, _OLYMPUS_TAGS = (34680, 34682), 34118, (33471, 33560)
+# Columns of Zeiss' screen, for whose pixels the older of its two sizes is.
+_ZEISS_SCREEN = 1024
+_JEOL_LINE = re.compile(r"^\$+(\w+)[^\S\n]+(.*?)\s*$", re.MULTILINE)
 _LENGTH = re.compile(r"([\d.,]+(?:[eE][-+]?\d+)?)\s*(\D+)")
 _SIDECAR_BYTES = 1_000_000
 _PHENOM_TAG = 34683
@@ -152,10 +159,10 @@ def read_pixel_size(
     if tiff is not None and page is not None:
         readers = {
             "OME": partial(_read_ome, tiff, page),
-            "FEI": partial(_read_fei, tiff),
+            "FEI": partial(_read_fei, tiff, page),
             "Phenom": readers.pop("Phenom"),
-            "Zeiss": partial(_read_zeiss, tiff),
-            "Olympus": partial(_read_olympus, tiff),
+            "Zeiss": partial(_read_zeiss, tiff, page),
+            "Olympus": partial(_read_olympus, tiff, page),
             "Zeiss LSM": partial(_read_lsm, tiff),
             "MetaMorph": partial(_read_metamorph, tiff),
             "Aperio": partial(_read_aperio, tiff),
@@ -205,11 +212,28 @@ def _ome_pixel_size(pixels: ElementTree.Element) -> PixelSize | None:
         in_um(pixels.get(f"PhysicalSize{axis}"), pixels.get(f"PhysicalSize{axis}Unit", "um")) for axis in ("X", "Y")
     )
     width = pixels.get("SizeX", "")
-    return _pixel_size(x, y, "OME", int(width) if width.isdecimal() else None)
+    return _not_a_printers(_pixel_size(x, y, "OME", int(width) if width.isdecimal() else None))
 
 
-def _read_fei(tiff: TiffFile) -> PixelSize | None:
-    metadata = tiff.fei_metadata or {}
+def _maker_metadata(tiff: TiffFile, page: TiffPage, *codes: int) -> dict[str, Any]:
+    """What a maker wrote into tags of a page, or, where this one has none, of the first page."""
+    from tifffile import TIFF
+
+    found: dict[str, Any] = {}
+    for tags in (page.tags, tiff.pages.first.tags):
+        for code in codes:
+            value = tags.valueof(code, {})
+            if isinstance(value, bytes):  # text in an encoding that tifffile does not know, such as Shift-JIS
+                text = value.decode("cp1252", errors="replace").encode()
+                value = TIFF.TAG_READERS[code](io.BytesIO(text), "<", 2, -1, 4)
+            found |= value
+        if found:
+            break
+    return found
+
+
+def _read_fei(tiff: TiffFile, page: TiffPage) -> PixelSize | None:
+    metadata = _maker_metadata(tiff, page, *_FEI_TAGS)
     scan = next((metadata[name] for name in ("Scan", "EScan", "IScan") if "PixelWidth" in metadata.get(name, {})), None)
     if scan is None:
         return None
@@ -234,19 +258,20 @@ def _read_phenom(path: Path, page: TiffPage | None) -> PixelSize | None:
     return _pixel_size(x, y, "Phenom")
 
 
-def _read_zeiss(tiff: TiffFile) -> PixelSize | None:
-    metadata = tiff.sem_metadata or {}
-    for key in ("ap_image_pixel_size", "ap_pixel_size"):
+def _read_zeiss(tiff: TiffFile, page: TiffPage) -> PixelSize | None:
+    metadata = _maker_metadata(tiff, page, _ZEISS_TAG)
+    stored = re.match(r"\d+", str(metadata.get("dp_image_store", ("", ""))[1]))
+    widths = {"ap_image_pixel_size": int(stored[0]) if stored else None, "ap_pixel_size": _ZEISS_SCREEN}
+    for key, width in widths.items():
         length = _LENGTH.fullmatch(" ".join(map(str, metadata.get(key, ("",))[1:])))
         if length and (side := in_um(*length.groups())):
-            stored = re.match(r"\d+", str(metadata.get("dp_image_store", ("", ""))[1]))
-            return PixelSize(side, side, "Zeiss", int(stored[0]) if stored else None)
+            return PixelSize(side, side, "Zeiss", width)
     return None
 
 
-def _read_olympus(tiff: TiffFile) -> PixelSize | None:
+def _read_olympus(tiff: TiffFile, page: TiffPage) -> PixelSize | None:
     # Olympus bought the maker of the software, Soft Imaging System; both are in use as names of its tags.
-    metadata = tiff.sis_metadata or {}
+    metadata = _maker_metadata(tiff, page, *_OLYMPUS_TAGS)
     x, y = (in_um(metadata.get(f"pixelsize{axis}"), "m") for axis in ("x", "y"))
     return _pixel_size(x, y, "Olympus")
 
@@ -360,6 +385,14 @@ def _from_resolution(page: TiffPage, unit: str, source: str) -> PixelSize | None
     meant_for_print = size and (source != "ImageJ" or unit.strip().lower() in ("inch", "in", "cm"))
     if meant_for_print and not MIN_RESOLUTION_UM <= size.um_per_pixel <= MAX_RESOLUTION_UM:
         return None
+    return _not_a_printers(size)
+
+
+def _not_a_printers(size: PixelSize | None) -> PixelSize | None:
+    """Refuse what converters make of the dots per inch that a file has for screens and printers."""
+    for dpi in PRINTERS_DPI if size else ():
+        if all(abs(side * dpi / UM_PER_UNIT["inch"] - 1) < DPI_TOLERANCE for side in (size.x_um, size.y_um)):
+            raise ValueError(f"{size.um_per_pixel:.5g} um are {dpi} dots per inch, a screen's or printer's resolution")
     return size
 
 

@@ -643,3 +643,12 @@ def test_a_tiff_that_states_too_large_counts_of_bytes_is_read(tmp_path, compress
     with tifffile.TiffFile(path, mode="r+b") as tiff:
         tiff.pages.first.tags["StripByteCounts"].overwrite(2 * GREY.size)
     assert np.array_equal(read_micrograph(path).pixels[..., 0], GREY)
+
+
+def test_a_picture_beyond_the_pages_of_a_tiff_is_told(tmp_path):
+    """As in the raw files of cameras, whose first page is a small copy."""
+    with tifffile.TiffWriter(tmp_path / "a.tif") as tiff:
+        tiff.write(np.zeros((60, 80), np.uint8), subifds=1, subfiletype=1, metadata=None)
+        tiff.write(np.zeros((480, 640), np.uint8), metadata=None)
+    micrograph = read_micrograph(tmp_path / "a.tif")
+    assert micrograph.pixels.shape[:2] == (60, 80) and "reduced copies" in micrograph.warnings[0]

@@ -437,10 +437,71 @@ def test_a_resized_ome_or_zeiss_picture_does_not_have_the_originals_scale(tmp_pa
         assert f"0.5 um per pixel ({source}) for a picture 320 px wide" in micrograph.warnings[0]
 
 
+@pytest.mark.parametrize(("columns", "um"), [(1024, 0.1), (2048, None)])
+def test_the_pixel_of_zeiss_screen_is_that_of_a_picture_as_wide(tmp_path, columns, um):
+    text = "0\r\nAP_PIXEL_SIZE\r\nPixel Size = 100 nm\r\nDP_IMAGE_STORE\r\nStore resolution = 2048 * 1536\r\n"
+    picture = np.tile(FIELD, (1, 13))[:, :columns]
+    tifffile.imwrite(tmp_path / "a.tif", picture, extratags=[(34118, 2, 0, text.encode(), True)], metadata=None)
+    micrograph = read_micrograph(tmp_path / "a.tif")
+    assert micrograph.um_per_pixel == (um and pytest.approx(um))
+    assert um or "Right is 0.05 if all of it was resized" in micrograph.warnings[0]
+
+
+@pytest.mark.parametrize("code, text", [(34118, ZEISS_TEXT), (34682, FEI_TEXT)])
+def test_each_page_has_the_scale_that_its_maker_wrote_into_it(tmp_path, code, text):
+    written = (text.format(size=f"{100 * n} nm", section="Scan", x=f"{n}e-7", y=f"{n}e-7", rows=120) for n in (1, 5))
+    with tifffile.TiffWriter(tmp_path / "a.tif") as tiff:
+        for content in written:
+            tiff.write(FIELD, extratags=[(code, 2, 0, content.encode("cp1252"), True)], metadata=None)
+        tiff.write(FIELD, metadata=None)
+    scales = [read_micrograph(tmp_path / "a.tif", page=page).um_per_pixel for page in range(3)]
+    assert scales == pytest.approx([0.1, 0.5, 0.1])
+
+
+@pytest.mark.parametrize("code, text", [(34118, ZEISS_TEXT), (34682, FEI_TEXT)])
+def test_text_in_an_encoding_of_east_asia_hides_no_scale(tmp_path, code, text):
+    content = (
+        text.format(size="500 nm", section="Scan", x="5e-7", y="5e-7", rows=120) + "[User]\r\nUserText=試料番号\r\n"
+    )
+    extra = [(code, 2, 0, content.encode("cp932"), True)]
+    tifffile.imwrite(tmp_path / "a.tif", FIELD, extratags=extra, metadata=None)
+    assert scale_of(tmp_path / "a.tif")[0] == pytest.approx(0.5)
+
+
+@pytest.mark.parametrize("dpi", [72, 96, 300])
+@pytest.mark.parametrize("maker", ["OME", "ImageJ"])
+def test_a_printers_resolution_is_no_scale_in_um_either(tmp_path, maker, dpi):
+    um, path = 25_400 / dpi, tmp_path / "a.tif"
+    if maker == "OME":
+        tifffile.imwrite(path, FIELD, ome=True, metadata={"axes": "YX", "PhysicalSizeX": um, "PhysicalSizeY": um})
+    else:
+        tifffile.imwrite(path, FIELD, imagej=True, resolution=(1 / um,) * 2, metadata={"unit": "micron"})
+    micrograph = read_micrograph(path)
+    assert micrograph.um_per_pixel is None
+    assert f"not understood ({maker}: {um:.5g} um are {dpi} dots per inch" in micrograph.warnings[0]
+
+
+def test_a_pixel_of_a_metre_is_told(tmp_path):
+    path = tmp_path / "a.ome.tif"
+    tifffile.imwrite(path, FIELD, ome=True, metadata={"axes": "YX", "PhysicalSizeX": 1e6, "PhysicalSizeY": 1e6})
+    assert "hardly a microscope's" in read_micrograph(path).warnings[0]
+    assert "hardly" not in read_micrograph(path, 0.5).warnings[0]
+
+
 @pytest.mark.parametrize(("text", "um"), [("Image Pixel Size = 0,5 µm", 0.5), ("Image Pixel Size = 5.0e-07 m", 0.5)])
 def test_zeiss_in_other_notations(tmp_path, text, um):
     header = ZEISS_TEXT.format(size="500 nm").replace("Image Pixel Size = 500 nm", text)
     assert scale_of(with_text_tag(tmp_path / "a.tif", 34118, header)) == (pytest.approx(um), "Zeiss")
+
+
+@pytest.mark.parametrize("end", ["\n", "\r\n"])
+@pytest.mark.parametrize("blanks", ["", " ", "  "])
+def test_jeol_with_an_empty_line_before_what_is_read(tmp_path, end, blanks):
+    Image.fromarray(FIELD).save(tmp_path / "a.bmp")
+    lines = ["$CM_TITLE" + blanks, "$CM_FULL_SIZE 320 240", "$$SM_FILM_NUMBER" + blanks, "$$SM_MICRON_BAR 100"]
+    (tmp_path / "a.txt").write_bytes(end.join([*lines, "$$SM_MICRON_MARKER 50um", ""]).encode())
+    micrograph = read_micrograph(tmp_path / "a.bmp")
+    assert "0.5 um per pixel (JEOL) for a picture 320 px wide" in micrograph.warnings[0]
 
 
 def test_jeol_in_the_encoding_of_windows(tmp_path):
