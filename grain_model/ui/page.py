@@ -20,8 +20,10 @@ from .style import CSS, HEAD, THEME
 from .tools import answer_in_parts, wants_tools
 from .uploads import MAX_UPLOAD_BYTES
 
-INTRODUCTION = """# Grain counter
-Segments, counts and measures the grains on a micrograph. What you load goes to the machine that serves this page and no further"""
+INTRODUCTION = (
+    "# Grain counter\nSegments, counts and measures the grains on a micrograph. "
+    "What you load goes to the machine that serves this page and no further"
+)
 
 
 MOST_SESSIONS = 500

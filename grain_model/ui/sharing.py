@@ -1,8 +1,8 @@
 """Sharing an image as an example, for the owner of a Space who sets where to and with which token; else there is none.
 
 An example is the picture's pixels, written anew and so without any metadata, without the microscope's strip of text,
-without blank margins and without the file's name; its grains and their scale; and what the visitor says about it. The Hub is first
-spoken to when the first visitor has agreed.
+without blank margins and without the file's name; its grains and their scale; and what the visitor says about it. The
+Hub is first spoken to when the first visitor has agreed.
 """
 
 from __future__ import annotations
@@ -172,9 +172,9 @@ def add_sharing(counted: gr.State, examples: SharedExamples, own: Path | None = 
     """
     with gr.Accordion("Share this image as an example", open=False, visible=False, elem_id="sharing") as panel:
         gr.Markdown(
-            f"Sends the picture, the grains as they are shown and the scale to the data set **{examples.dataset}** on the Hugging "
-            "Face Hub, where people and programs may learn from it. The file's name, its other metadata, the "
-            "strip of text under the picture and blank margins stay here."
+            "Sends the picture, the grains as they are shown and the scale to the data set "
+            f"**{examples.dataset}** on the Hugging Face Hub, where people and programs may learn from it. The file's "
+            "name, its other metadata, the strip of text under the picture and blank margins stay here."
         )
         with gr.Row():
             licence = gr.Dropdown(list(LICENCES.items()), value="cc0-1.0", label="Licence", min_width=240)
