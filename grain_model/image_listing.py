@@ -94,10 +94,7 @@ def images_of_paths(paths: Sequence[Path]) -> tuple[list[Path], list[Failure]]:
         failures += not_opened
         if not found and not not_opened:
             failures.append(Failure(printable(path), NO_IMAGES))
-        # A copy that can be read may lie beside a picture that cannot.
-        read = {image.with_suffix("") for image in found}
-        unread = [file for file in _of_suffixes(files, UNREAD_SUFFIXES) if file.with_suffix("") not in read]
-        failures += [Failure(printable(file), NOT_READ) for file in unread]
+        failures += [Failure(printable(file), NOT_READ) for file in _unread(files)]
     images = list({os.path.realpath(image): image for image in images}.values())
     # `pictures/*` also names the texts beside the pictures, which are read with them.
     pictures = [image for image in images if image.suffix.lower() in IMAGE_SUFFIXES]
@@ -105,6 +102,11 @@ def images_of_paths(paths: Sequence[Path]) -> tuple[list[Path], list[Failure]]:
     results = {image for image in images if _is_result(image)}
     failures += [Failure(printable(image), IS_RESULT) for image in images if image in results]
     return [image for image in images if image not in sidecars | results], failures
+
+
+def unread_below(folder: Path) -> list[Path]:
+    """List the pictures of a folder and of those below it that cannot be read, as `images_of_paths` names them."""
+    return _unread(_files_below(folder)[0])
 
 
 def images_below(folder: Path) -> list[Path]:
@@ -143,6 +145,12 @@ def _files_below(folder: Path) -> tuple[list[Path], list[Failure]]:
 
 def _of_suffixes(files: Sequence[Path], suffixes: Sequence[str]) -> list[Path]:
     return sorted(file for file in files if file.suffix.lower() in suffixes)
+
+
+def _unread(files: Sequence[Path]) -> list[Path]:
+    """Pictures in formats that cannot be read, but for those beside which a copy lies that can."""
+    read = {image.with_suffix("") for image in _of_suffixes(files, IMAGE_SUFFIXES)}
+    return [file for file in _of_suffixes(files, UNREAD_SUFFIXES) if file.with_suffix("") not in read]
 
 
 def name_folders(images: Sequence[str]) -> list[str]:

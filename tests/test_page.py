@@ -327,6 +327,58 @@ def test_an_example_is_counted_while_other_pictures_are_at_work(page, site, tmp_
     assert shown_count(page) == 25
 
 
+def test_a_file_that_is_still_read_does_not_take_the_place_of_an_example(page, tmp_path, monkeypatch):
+    turn = threading.Event()
+
+    def wait(path, *given):
+        assert not path.endswith("slow.png") or turn.wait(30)
+        return open_micrograph(path, *given)
+
+    monkeypatch.setattr(handlers_module, "open_micrograph", wait)
+    upload(page, write_grid(tmp_path / "slow.png", 2, 2))
+    page.locator("#examples").get_by_role("button").filter(has_text="dark gaps").click()
+    expect_count(page, 25)
+    turn.set()
+    page.wait_for_timeout(1500)
+    assert page.locator("#micrograph img").get_attribute("src").endswith("dark-gaps.png")
+    press_count(page)
+    assert shown_count(page) == 25
+
+
+@pytest.mark.parametrize("is_readable", [True, False])
+def test_a_file_that_is_read_too_late_is_left_out(site, tmp_path, monkeypatch, is_readable):
+    path = str(write_grid(tmp_path / "steel.png", 2, 2))
+    opened = open_micrograph(path)
+    with gr.Blocks():
+        tab = _CountTab([], site.model).handlers
+    visit = Visit(path)
+
+    def go_on(*given):
+        visit.picture = "other.png"
+        if not is_readable:
+            raise ImageError("It cannot be read.")
+        return open_micrograph(*given)
+
+    monkeypatch.setattr(handlers_module, "open_micrograph", go_on)
+    assert tab.open_upload(visit, path, "") == gr.skip()
+    if is_readable:
+        visit.picture = path
+        assert tab.open_page(visit, None, 0, opened, "") == gr.skip() and visit.picture == "other.png"
+
+
+def test_a_display_that_is_changed_while_a_count_runs_is_caught_up_with(site, tmp_path):
+    path = str(write_grid(tmp_path / "steel.png", 4, 5))
+    counted = archive_analysis(path, count_grains(path, model=site.model))
+    with gr.Blocks():
+        tab = _CountTab([], site.model).handlers
+    visit, whole = Visit(path), tuple(vars(PageSettings(edge_rule="whole")).values())[1:]
+    tab.present(counted, Stand.of(visit, None, None, "delete", (), "", *OTHER_SETTINGS))
+    same, other = (
+        tab.catch_up(visit, counted, None, "delete", (), "", *settings) for settings in (OTHER_SETTINGS, whole)
+    )
+    assert tab.results.card not in same and "6" in other[tab.results.card]
+
+
 def test_a_redraw_at_work_is_dropped_with_its_picture(page, tmp_path, monkeypatch):
     turn, relabel = threading.Event(), GrainAnalysis.relabel
     monkeypatch.setattr(GrainAnalysis, "relabel", lambda *a, **settings: turn.wait(30) and relabel(*a, **settings))

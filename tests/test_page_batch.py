@@ -25,6 +25,7 @@ from grain_model.errors import ImageError
 from grain_model.failures import Failure
 from grain_model.field_mean import average_fields
 from grain_model.grain_size import grain_size
+from grain_model.image_listing import NOT_READ
 from grain_model.micrograph import read_micrograph
 from grain_model.ui import batch_run
 from grain_model.ui.batch_card import describe_batch, tabulate
@@ -255,6 +256,7 @@ def test_a_batch_that_waits_can_be_given_up(browser, site, tmp_path, monkeypatch
     visitors[1].wait_for_function("!document.querySelector('#batch-button').disabled")
     turn.set()
     visitors[0].wait_for_selector("#batch-download", state="visible")
+    assert "before the first file" in visitors[1].locator("#batch-card").inner_text()
     for visitor in visitors:
         visitor.close()
 
@@ -406,6 +408,19 @@ def test_every_page_of_a_file_is_a_field_where_that_is_asked_for(tmp_path, count
     with zipfile.ZipFile(batch.archive) as archive:
         folders = {name.split("/")[0] for name in archive.namelist() if "/" in name}
     assert folders == {"stack.tif", "stack.tif-page1", "a.png"}
+
+
+def test_pictures_in_a_zip_that_cannot_be_read_are_named(tmp_path):
+    files = {"a.png": png(2, 2), "steel/b.czi": b"", "c.heic": b"", "c.tif": png(2, 2), ".d.czi": b"", "e.txt": b""}
+    upload = open_uploads([write_zip(tmp_path / "z.zip", **files), write_zip(tmp_path / "y.zip", **{"f.nd2": b""})])
+    assert [name for _, name in upload.images] == ["z.zip/a.png", "z.zip/c.tif"]
+    assert [failure.file for failure in upload.failures] == ["z.zip/steel/b.czi", "y.zip/f.nd2"]
+    assert all(failure.reason == NOT_READ for failure in upload.failures)
+
+
+def test_uploads_that_the_server_let_go_of_are_to_be_loaded_again(tmp_path):
+    with pytest.raises(ImageError, match="Load it again"):
+        open_uploads([str(write_grid(tmp_path / "a.png", 2, 2)), str(tmp_path / "b.png")])
 
 
 def test_names_in_a_zip_cannot_leave_its_folder(tmp_path):

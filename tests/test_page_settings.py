@@ -145,6 +145,19 @@ def test_opacity_and_slider_show_the_overlay_in_another_way(page, site, tmp_path
 
 
 @needs_chromium
+def test_sliders_are_heeded_that_are_moved_by_keys(page, site, tmp_path):
+    path = write_grid(tmp_path / "steel.png", 4, 5)
+    upload(page, path)
+    press_count(page)
+    source = source_of(page, "overlay")
+    open_section(page, "Overlay and edge rule")
+    page.locator("#opacity input[type=range]").focus()
+    page.keyboard.press("Home")
+    wait_for_change(page, "overlay", source)
+    assert np.array_equal(picture(page, "overlay")[5:35, 5:35, 0], np.asarray(Image.open(path))[5:35, 5:35])
+
+
+@needs_chromium
 def test_scale_by_two_clicks_and_a_length(page, site, tmp_path):
     upload(page, write_grid(tmp_path / "steel.png", 4, 5))
     press_count(page)

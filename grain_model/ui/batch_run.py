@@ -18,9 +18,18 @@ from ..errors import ImageError, printable
 from ..failures import Failure, attempt
 from ..fields import CountedField, count_field, write_fields
 from ..image_file import name_page
-from ..image_listing import IMAGE_SUFFIXES, ImagePage, images_below, name_folders, pages_of
+from ..image_listing import (
+    IMAGE_SUFFIXES,
+    NOT_READ,
+    ImagePage,
+    images_below,
+    name_folders,
+    pages_of,
+    unread_below,
+)
 from ..result_folder import BATCH_FILES
 from ..scale_metadata import sidecar_names
+from .uploads import check_kept
 
 MAX_BATCH_FILES = 500
 """Most images in one batch."""
@@ -100,13 +109,15 @@ def open_uploads(uploads: Sequence[str] | None, *, all_pages: bool = False) -> B
         all_pages: Whether each page or frame of a file is an image; otherwise the first one stands for the file.
 
     Raises:
-        ImageError: If there are none, or too many, or the zips unpack to too much.
+        ImageError: If there are none, or too many, one is not there any more, or the zips unpack to too much.
     """
     if not uploads:
         raise ImageError(
             "There are no images yet. Micrographs, or zips of micrographs, are expected. Load some, then count them."
         )
     batch = BatchUpload([], [], tempfile.TemporaryDirectory(prefix="grain_model-"))
+    for upload in uploads:
+        check_kept(upload)
     _check_bytes(sum(Path(upload).stat().st_size for upload in uploads))
     zips = [Path(upload) for upload in uploads if _is_zip(upload)]
     members = _list_members(zips, batch.failures)
@@ -248,14 +259,17 @@ def _unpack(path: Path, members: list[zipfile.ZipInfo], folder: Path, batch: Bat
                 unpacked.add(Path(archive.extract(member, folder)))
             except _DAMAGED as error:
                 damaged.append(Failure(f"{path.name}/{member.filename}", f"It could not be unpacked: {error}."))
-    images = [
-        (ImagePage(image), f"{path.name}/{image.relative_to(folder).as_posix()}")
-        for image in images_below(folder)
-        if image in unpacked  # a damaged one may lie there in part
-    ]
+
+    def name(file: Path) -> str:
+        return f"{path.name}/{file.relative_to(folder).as_posix()}"
+
+    # A damaged one may lie there in part.
+    images = [(ImagePage(image), name(image)) for image in images_below(folder) if image in unpacked]
+    unread = [Failure(name(file), NOT_READ) for file in unread_below(folder)]
     batch.images.extend(images)
     batch.failures.extend(failure for failure in damaged if failure.file.lower().endswith(IMAGE_SUFFIXES))
-    if not images and not damaged:
+    batch.failures.extend(unread)
+    if not images and not damaged and not unread:
         suffixes = ", ".join(IMAGE_SUFFIXES)
         reason = f"There is no image in this zip. Files ending in {suffixes} are expected. Zip the micrographs."
         batch.failures.append(Failure(path.name, reason))

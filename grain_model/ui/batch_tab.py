@@ -120,10 +120,17 @@ class _BatchTab:
         # Not `then`, which gradio leaves out after a generator that failed.
         running.success(**ending)
         failed = write_card("Ended by a failure of the server")
-        running.failure(lambda: {**self.end(), self.card: failed}, None, [*ending["outputs"], self.card], **PRIVATE)
+
+        def tell_failure(upload: BatchUpload | None) -> Updates:
+            # None where it was given up, which gradio takes for a failure, too.
+            return {**self.end(), **({} if upload is None else {self.card: failed})}
+
+        running.failure(tell_failure, self.upload, [*ending["outputs"], self.card], **PRIVATE)
         self.stop.click(self.stop_counting, self.batch, [self.card, self.stop], **PRIVATE)
         given_up = write_card("Stopped before the first file")
-        self.give_up.click(lambda: given_up, None, self.card, cancels=running, **PRIVATE).then(**ending)
+        self.give_up.click(lambda: (given_up, None), None, [self.card, self.upload], cancels=running, **PRIVATE).then(
+            **ending
+        )
 
     @clear_errors
     def prepare(self, paths: list[str] | None, scale: str | None, all_pages: bool) -> Updates:

@@ -69,7 +69,7 @@ class CountHandlers:
     def forget(self, visit: Visit, counted: CountedMicrograph | None, picture: str = "") -> Updates:
         """Empty the page, but for the picture that may just have come, and a scale given before the first."""
         is_first = picture and not visit.picture
-        visit.picture, visit.shown = picture, None
+        visit.picture, visit.shown, visit.shown_by = picture, None, None
         if counted and counted.analysis.edits:
             visit.leave(counted)
         return {
@@ -97,6 +97,16 @@ class CountHandlers:
             shown[self.entry.um_per_pixel] = write_scale(file.um_per_pixel)
         return shown
 
+    def open_upload(self, visit: Visit, path: str | None, scale: str | None) -> Updates:
+        """Show a file that was loaded, unless the page has gone on to another picture while it was read."""
+        try:
+            shown = self.open_file(path, scale)
+        except gr.Error:
+            if visit.has_left(path):
+                return gr.skip()
+            raise
+        return gr.skip() if visit.has_left(path) else shown
+
     def open_page(
         self,
         visit: Visit,
@@ -110,7 +120,10 @@ class CountHandlers:
             return gr.skip()
         # Before the page is left, which a page that cannot be read must not do.
         given = "" if read_number(scale) == file.um_per_pixel else scale
+        before = visit.picture
         shown = self.open_file(file.path, given, page=page)
+        if visit.picture != before:  # to which the page has gone on while this one was read
+            return gr.skip()
         left = self.forget(visit, counted, str(ImagePage(Path(file.path), page)))
         return {**left, self.entry.um_per_pixel: given, **shown}
 
@@ -183,7 +196,11 @@ class CountHandlers:
     def catch_up(self, *stand: Any) -> Updates:
         """Bring a count to the settings that were changed while it ran."""
         now = Stand.of(*stand)
-        return gr.skip() if now.counted is None or now.counted.analysis.edits else self.redraw(*stand)
+        if now.counted is None or now.counted.analysis.edits:
+            return gr.skip()
+        updates = self.redraw(*stand)
+        is_shown_so = self.results.card in updates or now.visit.shown_by == now.settings
+        return updates if is_shown_so else {**updates, **self.show_stand(now)}
 
     def take_up(self, now: Stand, counted: CountedMicrograph, um_per_pixel: float | None) -> Updates:
         """Go on with the corrections of a picture that the page comes back to."""
@@ -310,7 +327,7 @@ class CountHandlers:
         answered = {self.question.panel: gr.Column(visible=False)}
         if now.visit.has_left(counted.source):
             return answered
-        now.visit.shown = counted
+        now.visit.shown, now.visit.shown_by = counted, now.settings
         return {
             self.visit: now.visit,
             **self.results.present(counted, now.settings),

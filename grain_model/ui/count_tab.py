@@ -172,8 +172,10 @@ class _CountTab:
         gr.on([entry.image.upload, entry.image.clear, entry.page.input], None, js=CLOSE_ERRORS, **PRIVATE)
         # Forgetting comes first, so that a file that cannot be read leaves nothing of the one before it.
         left = [self.visit, self.results.counted]
-        entry.image.upload(self.handlers.forget, [*left, entry.image], self.emptied, **PRIVATE).then(
-            self.handlers.open_file, [entry.image, entry.um_per_pixel], self.opening, **PRIVATE
+        # Each upload is heeded, also one that comes while the one before it is read.
+        loading = {"trigger_mode": "multiple", **PRIVATE}
+        entry.image.upload(self.handlers.forget, [*left, entry.image], self.emptied, **loading).then(
+            self.handlers.open_upload, [self.visit, entry.image, entry.um_per_pixel], self.opening, **loading
         ).failure(lambda: None, None, entry.image, **PRIVATE)
         entry.image.clear(self.handlers.forget, left, self.emptied, **PRIVATE)
         entry.page.input(
@@ -226,13 +228,13 @@ class _CountTab:
         views = [results.overlay, results.slider, results.card, results.chosen, *vars(correction).values()]
         views.remove(correction.tool)
         changed = [display.show.input, display.opacity.release, display.edge_rule.input, display.compare.input]
-        gr.on(changed, self.handlers.show_again, self.stand, views, trigger_mode="always_last", **PRIVATE)
-        results.table.select(self.handlers.choose, self.stand, views, show_progress="hidden", **PRIVATE).success(
-            None, js=SHOW_OVERLAY, **PRIVATE
-        )
-        for event in (correction.tool.input, correction.clear.click):
-            event(self.handlers.clear_points, self.stand, views, show_progress="hidden", **PRIVATE)
+        showing = {"inputs": self.stand, "outputs": views, "concurrency_id": REDRAW_QUEUE, **PRIVATE}
+        gr.on(changed, self.handlers.show_again, trigger_mode="always_last", **showing)
         # No click is lost while the one before it is at work, nor what was typed just before.
+        clicked = {"trigger_mode": "multiple", "show_progress": "hidden", **showing}
+        results.table.select(self.handlers.choose, **clicked).success(None, js=SHOW_OVERLAY, **PRIVATE)
+        for event in (correction.tool.input, correction.clear.click):
+            event(self.handlers.clear_points, **clicked)
         working = {
             "trigger_mode": "multiple",
             "concurrency_id": REDRAW_QUEUE,

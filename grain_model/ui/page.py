@@ -14,7 +14,7 @@ from . import file_kinds, pointer
 from .batch_tab import build_batch_tab
 from .count_tab import build_count_tab
 from .endpoints import add_endpoints
-from .scripts import TYPE_NUMBERS
+from .scripts import RELEASE_SLIDERS, TYPE_NUMBERS
 from .sharing import SharedExamples, add_sharing
 from .style import CSS, HEAD, THEME
 from .tools import answer_in_parts, wants_tools
@@ -76,7 +76,7 @@ def launch_page(
     settings = {
         "theme": THEME,
         "css": CSS + pointer.CSS,
-        "head": HEAD + pointer.SCRIPT + file_kinds.SCRIPT + TYPE_NUMBERS,
+        "head": HEAD + pointer.SCRIPT + file_kinds.SCRIPT + TYPE_NUMBERS + RELEASE_SLIDERS,
         "max_file_size": MAX_UPLOAD_BYTES,
         "state_session_capacity": MOST_SESSIONS,
         "footer_links": ["api"],

@@ -146,7 +146,9 @@ def add_scale_view(opened: gr.State, um_per_pixel: gr.Textbox) -> tuple[ScaleVie
         found = suggestion is not None
         return [describe_suggestion(suggestion), gr.Button(visible=found), suggestion.um_per_pixel if found else None]
 
-    picture.select(click, [opened, view.points], [picture, state, view.points], show_progress="hidden", **PRIVATE)
+    # Also where the second end is clicked while the first is drawn.
+    clicked = {"trigger_mode": "multiple", "show_progress": "hidden", **PRIVATE}
+    picture.select(click, [opened, view.points], [picture, state, view.points], **clicked)
     read.click(suggest, opened, [state, accept, view.suggested], **PRIVATE)
     used = [
         measure.click(use_measured, [view.points, length], um_per_pixel, **PRIVATE),

@@ -42,6 +42,20 @@ CLOSE_ERRORS = """() => {
 }"""
 """Closes the errors of what was asked before; they stay until then, so that they can be read in peace."""
 
+RELEASE_SLIDERS = """<script>
+{
+  let held = false;
+  addEventListener("pointerdown", () => { held = true; }, true);
+  for (const end of ["pointerup", "pointercancel"])
+    addEventListener(end, () => setTimeout(() => { held = false; }, 100), true);
+  addEventListener("change", ({ target }) => {
+    if (!held && target.matches?.("input[type=range]"))
+      target.dispatchEvent(new PointerEvent("pointerup", { bubbles: true }));
+  }, true);
+}
+</script>"""
+"""Lets a slider go that was moved by keys or a screen reader; gradio heeds a pointer that leaves it alone."""
+
 TYPE_NUMBERS = """<script>
 addEventListener("pointerdown", ({ target }) => {
   if (target.matches?.(".typed-number input")) target.inputMode = "decimal";

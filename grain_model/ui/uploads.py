@@ -29,6 +29,15 @@ class NotWanted(Exception):
     """A count that its visitor has gone on from."""
 
 
+def check_kept(path: str | os.PathLike) -> None:
+    """Raise an ImageError where an upload is not there any more."""
+    if not Path(path).exists():
+        raise ImageError(
+            "The server has let go of this picture, as it does a day after it was loaded. A picture that it still has "
+            "is expected. Load it again."
+        )
+
+
 def read_upload(path: str | os.PathLike, um_per_pixel: float | None = None, page: int | None = None) -> Micrograph:
     """Read what a visitor loaded.
 
@@ -41,11 +50,7 @@ def read_upload(path: str | os.PathLike, um_per_pixel: float | None = None, page
         ImageError: If it cannot be read, is larger than `MAX_UPLOAD_PIXELS`, or is not there any more.
         ScaleError: If `um_per_pixel` is not from 1e-6 to 1e6 um.
     """
-    if not Path(path).exists():
-        raise ImageError(
-            "The server has let go of this picture, as it does a day after it was loaded. A picture that it still has "
-            "is expected. Load it again."
-        )
+    check_kept(path)
     return read_micrograph(path, um_per_pixel, page=page, max_pixels=MAX_UPLOAD_PIXELS)
 
 

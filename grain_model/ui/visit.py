@@ -22,12 +22,14 @@ class Visit:
         picture: Path of the file that the page shows, as it was uploaded; empty if there is none, `None` if that is not
             known: before the first upload, and after a restart of the server under an open page.
         shown: The count that the page shows, which may have changed since a handler that is still at work began.
+        shown_by: The settings that it was first shown by.
         left: The last MOST_LEFT corrected counts of other pictures, by path (and page) of the picture, to be shown
             again when the visitor comes back to it.
     """
 
     picture: str | None = None
     shown: CountedMicrograph | None = None
+    shown_by: PageSettings | None = None
     left: dict[str, CountedMicrograph] = field(default_factory=dict)
 
     def leave(self, counted: CountedMicrograph) -> None:
