@@ -57,7 +57,7 @@ def standardize(rgb: np.ndarray) -> np.ndarray:
     Returns:
         float32 (3, H, W): (x / 255 - mean) / max(standard deviation, 0.02); within -3 to 3 where regions were left out.
     """
-    rgb = _without_tint(rgb)
+    rgb = without_tint(rgb)
     mean, deviation = _mean_and_deviation(rgb)
     highest = np.inf
     rest = _mean_and_deviation(rgb, ~foreign_regions(rgb))
@@ -68,7 +68,7 @@ def standardize(rgb: np.ndarray) -> np.ndarray:
     return np.ascontiguousarray(cv2.LUT(rgb, levels.astype(np.float32)).transpose(2, 0, 1))
 
 
-def _without_tint(rgb: np.ndarray) -> np.ndarray:
+def without_tint(rgb: np.ndarray) -> np.ndarray:
     """A picture in one colour in grey, its channels weighted by how much they vary; any other as it is.
 
     Args:

@@ -118,6 +118,20 @@ def test_distance_counts_what_weak_labels_were_shrunk_by():
     assert np.abs(relative_distance(labels)[inside] - expected[inside]).max() > 50
 
 
+def test_tiles_that_show_a_part_of_a_test_tile_are_not_trained_on(tmp_path):
+    rows = ["A_01_01,A,train", "A_01_02,A,val", "D_03_04,D,val", "N_03_01,N,test"]
+    (tmp_path / "split.csv").write_text("\n".join(["tile,micrograph,seed_split", *rows, ""]))
+    assert training_tiles(tmp_path) == ["A_01_02"]
+
+
+def test_samples_are_tinted_no_more_than_what_the_network_sees():
+    grey = np.random.default_rng(0).integers(0, 256, (64, 64, 1), dtype=np.uint8)
+    green = (grey * (0.1, 1, 0.1)).astype(np.uint8)
+    mixture = Mixture({"own": [RealMicrograph(green, np.ones((64, 64), np.int32))]}, {"own": 1.0})
+    image = TrainingSamples(0, 64, mixture)[0][0]
+    assert torch.equal(image[0], image[1]) and torch.equal(image[1], image[2])
+
+
 def test_weak_labels_of_316l_know_how_far_they_were_shrunk(tiles):
     assert [micrograph.shrunk for micrograph in load_316l(tiles)] == [4, 4]
     assert [micrograph.shrunk for micrograph in load_pseudo_masks(tiles)] == [0]

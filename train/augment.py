@@ -42,7 +42,7 @@ def augment(
 def standardize_batch(pixels: torch.Tensor) -> torch.Tensor:
     """Zero mean and unit variance for each picture, over pixels and channels; float (B, 3, H, W) in and out.
 
-    As `standardize`, but that no region is left out.
+    As `standardize`, but that no region is left out; a tint has gone before, where the samples are made.
     """
     mean = pixels.mean((1, 2, 3), keepdim=True)
     std = pixels.std((1, 2, 3), keepdim=True, correction=0).clamp(min=MIN_CONTRAST)
