@@ -38,8 +38,8 @@ class AlaGrain:
             counts them.
         area_share: Area of all grains coarser by ALA_DIFFERENCE or more, as a share of the area of all grains.
         is_ala: Whether it is an as-large-as grain: coarser by 3 numbers or more, such grains covering at most 5 %.
-        is_undecided: Whether it is coarser by as much among so few grains (less than 160) that it covers more than 5 %
-            of their area whatever the specimen is like.
+        is_undecided: Whether it is coarser by as much among so few grains that it alone covers more than 5 % of their
+            area, whatever the specimen is like.
         touches_edge: Whether it is cut by the field's edge.
         field: Number of the field it was found in, from 1.
     """
@@ -71,6 +71,17 @@ class DuplexHint:
     difference: float = 0.0
     coarse_area_share: float = 0.0
 
+    @property
+    def flags(self) -> tuple[str, ...]:
+        """Flag of two populations, which no mean describes; empty for one."""
+        if not self.is_duplex:
+            return ()
+        return (
+            f"there are two populations of grains, {self.difference:.1f} numbers apart, the coarse one with "
+            f"{self.coarse_area_share:.0%} of the area: one G describes neither (ASTM E112 is for one population, "
+            "see E1181)",
+        )
+
 
 def judge_largest(area: np.ndarray, count: float) -> dict[str, float | bool]:
     """Judge whether the largest grain is as-large-as (ASTM E930).
@@ -90,7 +101,7 @@ def judge_largest(area: np.ndarray, count: float) -> dict[str, float | bool]:
         "difference": difference,
         "area_share": share,
         "is_ala": is_coarse and share <= ALA_AREA_SHARE,
-        "is_undecided": is_coarse and count * ALA_AREA_SHARE < 2**ALA_DIFFERENCE,
+        "is_undecided": bool(is_coarse and area.max() > ALA_AREA_SHARE * area.sum()),
     }
 
 

@@ -10,8 +10,8 @@ from scipy import stats
 
 from .duplex import AlaGrain, duplex_hint, judge_largest
 from .errors import MeasurementError, ScaleError
-from .grain_size_result import DENSITY, RULES, GrainSize, RuleResult
-from .intercepts import average_directions, elongation_flags
+from .grain_size_result import DENSITY, INTERCEPT, MIN_INTERCEPTS, RULES, GrainSize, RuleResult
+from .intercepts import are_turned, average_directions, elongation_flags
 from .words import merge_alike
 
 # ASTM E112: per cent relative accuracy that is acceptable for most purposes.
@@ -20,6 +20,12 @@ ACCEPTABLE_RELATIVE_ACCURACY = 10.0
 LEAST_SPREAD = 0.5
 # Jeffries' circle counts about one grain too many: with fewer grains than this in a field, G is 0.05 too high or more.
 FEW_FOR_A_CIRCLE = 29
+# Of elongation: of fields at right angles to one another, and of some where the mean of all shows none.
+TURNED = (
+    "the grains of the fields are elongated in directions at right angles: fields of one orientation are expected, and "
+    "intercepts by direction have no mean (ASTM E112, grains that are not equiaxed)"
+)
+ELONGATED_ALONE = "the grains are elongated, which the mean of all fields does not show; look at the fields one by one"
 # Grains as large as the field are not counted rightly at its edges.
 FEW_FOR_A_FIELD = 4
 
@@ -61,21 +67,30 @@ def average_fields(results: Sequence[GrainSize], names: Sequence[str] | None = N
     # Sides of the fields' pixels in those of the first field.
     sides = [1.0 if first_scale is None else result.um_per_pixel / first_scale for result in results]
     areas = np.concatenate([result.areas_px * side**2 for result, side in zip(results, sides, strict=True)])
-    directions = tuple(
-        average_directions(same, sides) for same in zip(*(result.directions for result in results), strict=True)
-    )
-    flags = merge_alike(names, [result.flags for result in results])
+    duplex, of_fields = duplex_hint(areas), [result.directions for result in results]
+    is_turned = are_turned(of_fields)
+    has_mean = all(of_fields) and not is_turned
+    directions = tuple(average_directions(same, sides) for same in zip(*of_fields, strict=True)) if has_mean else ()
+    elongated = (TURNED,) if is_turned else elongation_flags(directions)
+    flags = merge_alike(names, [_own_flags(result, duplex.is_duplex, bool(elongated)) for result in results])
     return GrainSize(
         **{rule: _average([getattr(result, rule) for result in results], names) for rule in RULES},
         ala=_largest_grain(results, sides, areas),
-        duplex=duplex_hint(areas),
+        duplex=duplex,
         um_per_pixel=first_scale,
         directions=directions,
         areas_px=areas,
         n_fields=len(results),
-        flags=(*elongation_flags(directions), *flags),
+        flags=(*duplex.flags, *elongated, *flags),
         fields=results,
     )
+
+
+def _own_flags(field: GrainSize, is_duplex: bool, is_elongated: bool) -> list[str]:
+    """Flags of a field, but for what is said of all of them together."""
+    elongation = elongation_flags(field.directions)
+    own = [flag for flag in field.flags if flag not in (*elongation, *(field.duplex.flags if is_duplex else ()))]
+    return own if is_elongated or not elongation else [*own, ELONGATED_ALONE]
 
 
 def _largest_grain(results: Sequence[GrainSize], sides: Sequence[float], areas: np.ndarray) -> AlaGrain | None:
@@ -101,7 +116,7 @@ def _average(results: list[RuleResult], names: Sequence[str]) -> RuleResult:
     # More fields mend small numbers, but nothing else that one field suffers from.
     own = [[flag for flag in result.flags if flag not in result.definition.too_few(result.n)] for result in results]
     flags += merge_alike(names, own)
-    flags += _small_fields(first, total / len(results))
+    flags += _small_fields(first, total / first.definition.repeats / len(results))
     if len(counted) < len(results):
         left_out = f"{len(results) - len(counted)} of {len(results)} fields gave no value and were left out"
         if first.definition.quantity is not DENSITY:
@@ -141,7 +156,17 @@ def _average(results: list[RuleResult], names: Sequence[str]) -> RuleResult:
 
 
 def _small_fields(rule: RuleResult, per_field: float) -> list[str]:
-    """Flag of an error that small fields make all alike, so that more of them do not mend it."""
+    """Flag of an error that small fields make all alike, so that more of them do not mend it.
+
+    Args:
+        rule: Of one of them.
+        per_field: What was counted in the mean, each grain once.
+    """
+    if rule.definition.quantity is INTERCEPT and 0 < per_field < MIN_INTERCEPTS:
+        return [
+            f"{per_field:.1f} counts a field in the mean, fewer than {MIN_INTERCEPTS}: mean intercepts of small fields "
+            "read somewhat long, and this G low, however many there are; measure larger fields"
+        ]
     if rule.rule == "jeffries" and 0 < per_field < FEW_FOR_A_CIRCLE:
         return [
             f"circles of {per_field:.1f} grains in the mean count about one too many each, which makes this G higher "

@@ -72,7 +72,7 @@ def grain_size(labels: np.ndarray, um_per_pixel: float | None = None) -> GrainSi
     heyn = tuple(count_intercepts(field.closed, line) for line in heyn_lines(labels.shape, HEYN_SPACING * diameter))
     abrams = tuple(count_intercepts(field.closed, line) for line in abrams_circles(labels.shape, diameter))
     saltykov = _planimetric_result(field, "saltykov", field.grains)
-    directions = count_directions(heyn)
+    directions, duplex = count_directions(heyn), duplex_hint(field.closed_areas)
     return GrainSize(
         saltykov=saltykov,
         jeffries=_planimetric_result(field, "jeffries", count_circle(field.closed, field.boxes)),
@@ -80,12 +80,13 @@ def grain_size(labels: np.ndarray, um_per_pixel: float | None = None) -> GrainSi
         heyn=_intercept_result(field, "heyn", heyn, _blocks_of(heyn, labels.shape), "blocks"),
         abrams=_abrams_result(field, abrams),
         ala=_largest_grain(field, np.asarray(ids)[1:]),
-        duplex=duplex_hint(field.closed_areas),
+        duplex=duplex,
         um_per_pixel=um_per_pixel,
         directions=directions,
         areas_px=field.closed_areas,
         flags=(
             *_gap_flags(field),
+            *duplex.flags,
             *_spread_flags(field),
             *elongation_flags(directions),
             *_scale_flags(saltykov.G),

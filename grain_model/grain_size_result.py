@@ -279,7 +279,8 @@ class GrainSize:
         ala: The largest grain (ASTM E930), beside all grains of all fields; None without grains.
         duplex: Hint of two populations (ASTM E1181) among all grains of all fields.
         um_per_pixel: Scale, None if unknown; of the first field where fields differ.
-        directions: Counts of Heyn's lines by direction (ASTM E112, 16: grains that are not equiaxed).
+        directions: Counts of Heyn's lines by direction (ASTM E112, 16: grains that are not equiaxed); empty for fields
+            whose grains are elongated in directions at right angles.
         areas_px: float (n,), areas of the grains of all fields with their drawn boundaries, in px^2 of the first one.
         n_fields: Number of fields.
         flags: What makes the result doubtful as a whole, in words.

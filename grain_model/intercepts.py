@@ -207,8 +207,26 @@ def average_directions(same: Sequence[Direction], scales: Sequence[float]) -> Di
 
 def elongation_flags(directions: Sequence[Direction]) -> tuple[str, ...]:
     """Flag of grains that are elongated, by the directions' intercepts; empty where they are not."""
-    if not all(direction.length_px > 0 for direction in directions):
+    if (found := _elongation(directions)) is None:
         return ()
+    long, short, ratio = found
+    at_least = "" if long.intercepts >= 1 else "at least "
+    return (
+        f"the grains are elongated: intercepts are {at_least}{ratio:.1f} times as long at {long.degrees} degrees as at "
+        f"{short.degrees}; one section does not tell their size in space (ASTM E112, grains that are not equiaxed)",
+    )
+
+
+def are_turned(fields: Sequence[Sequence[Direction]]) -> bool:
+    """Whether the grains of two fields are elongated in directions at right angles, so that a mean hides it."""
+    longest = {found[0].degrees for directions in fields if (found := _elongation(directions))}
+    return any(degrees + 90 in longest for degrees in longest)
+
+
+def _elongation(directions: Sequence[Direction]) -> tuple[Direction, Direction, float] | None:
+    """The directions of the longest and of the shortest intercepts and their ratio, where that is not by chance."""
+    if not directions or not all(direction.length_px > 0 for direction in directions):
+        return None
     # Bands that run through the whole field give a direction no intercept: one is then the most there could be.
     lengths = [direction.length_px / max(direction.intercepts, 1) for direction in directions]
     most = [max(direction.effective_intercepts or direction.intercepts, 1) for direction in directions]
@@ -216,14 +234,7 @@ def elongation_flags(directions: Sequence[Direction]) -> tuple[str, ...]:
     ratio = lengths[long] / lengths[short]
     # Crossings scatter less than independent events do.
     chance = np.exp(3 * np.sqrt(1 / most[long] + 1 / most[short]))
-    if ratio <= max(ELONGATED, chance):
-        return ()
-    at_least = "" if directions[long].intercepts >= 1 else "at least "
-    return (
-        f"the grains are elongated: intercepts are {at_least}{ratio:.1f} times as long at {directions[long].degrees} "
-        f"degrees as at {directions[short].degrees}; one section does not tell their size in space (ASTM E112, grains "
-        "that are not equiaxed)",
-    )
+    return None if ratio <= max(ELONGATED, chance) else (directions[long], directions[short], ratio)
 
 
 def _run_ends(labels: np.ndarray, line: TestLine, where: np.ndarray) -> np.ndarray:

@@ -13,7 +13,7 @@ from matplotlib.figure import Figure
 from PIL import Image
 
 from .correction import describe_edits
-from .duplex import AlaGrain
+from .duplex import ALA_DIFFERENCE, AlaGrain
 from .failures import Failure
 from .fields import CountedField, mean_of_counted
 from .grain_size_result import GrainSize
@@ -311,7 +311,7 @@ def _notes(sizes: GrainSize) -> list[str]:
         notes.append(
             f"Two grain populations, with diameters about {fine * factor:.3g} and {coarse * factor:.3g} {unit}, "
             f"{sizes.duplex.difference:.1f} numbers apart, the coarse one with {sizes.duplex.coarse_area_share:.0%} of "
-            "the area: look at ASTM E1181."
+            "the area."
         )
     if sizes.heyn.G is not None and sizes.saltykov.G is not None:
         notes.append(
@@ -325,6 +325,8 @@ def _notes(sizes: GrainSize) -> list[str]:
 def _largest_grain(ala: AlaGrain) -> str:
     number = "" if ala.G is None else f", G {ala.G:.1f}"
     kind = "as-large-as grain (ASTM E930)" if ala.is_ala else "no as-large-as grain (ASTM E930)"
+    if ala.difference >= ALA_DIFFERENCE and not ala.is_ala:
+        kind += f", since grains so large cover {ala.area_share:.0%} of the area (see ASTM E1181)"
     if ala.is_undecided:
         kind = "as large as ASTM E930 asks for, but among too few grains to tell whether such grains cover 5 % or less"
     if ala.touches_edge:

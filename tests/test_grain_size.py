@@ -11,7 +11,7 @@ from skimage.segmentation import relabel_sequential
 
 from grain_model.duplex import duplex_hint
 from grain_model.errors import MeasurementError, ScaleError
-from grain_model.field_mean import average_fields
+from grain_model.field_mean import ELONGATED_ALONE, average_fields
 from grain_model.grain_size import grain_size
 from grain_model.grain_size_result import RULES, GrainSize, g_from_area, g_from_density, g_from_intercept
 from grain_model.instances import label_grains
@@ -423,6 +423,19 @@ def test_elongation_is_judged_on_all_fields_together():
     assert together.flags[0].startswith("the grains are elongated")
 
 
+def test_fields_that_are_elongated_at_right_angles_have_no_mean_direction():
+    tall = np.repeat(voronoi(150, 100, 13), 4, axis=0)
+    mean = mean_of(tall, tall.T)
+    (flag,) = (flag for flag in mean.flags if "elongated" in flag)
+    assert "right angles" in flag and mean.directions == () and mean.anisotropy is None
+    assert mean.to_dict()["directions"] == []
+    alike = mean_of(tall, np.repeat(voronoi(150, 100, 14), 4, axis=0))
+    (flag,) = (flag for flag in alike.flags if "elongated" in flag)
+    assert flag.startswith("the grains are elongated") and "at 90 degrees as at 0" in flag
+    among = mean_of(tall[::4], tall, *(voronoi(300, 60, seed) for seed in range(9)))
+    assert [flag for flag in among.flags if "elongated" in flag] == [f"field 2: {ELONGATED_ALONE}"]
+
+
 def test_fields_of_unlike_scales_have_none_in_common():
     labels = square_lattice(20, 200)
     for scale, common in ((2 * UM, None), (UM, UM)):
@@ -457,6 +470,18 @@ def test_fields_of_one_specimen_that_differ_are_duplex():
     hint = mean_of(fine, coarse).duplex
     assert hint.is_duplex and hint.difference == pytest.approx(np.log2(900 / 60), abs=1.2)
     assert hint.coarse_area_share == pytest.approx(0.5, abs=0.15)
+
+
+def test_two_populations_are_told_once():
+    fine, coarse = voronoi(600, 900, 10), voronoi(600, 40, 11)
+    mixed = fine.copy()
+    mixed[:, 300:] = coarse[:, 300:] + fine.max()
+    for result in (grain_size(mixed, UM), mean_of(mixed, mixed.T)):
+        (flag,) = (flag for flag in result.flags if "populations" in flag)
+        assert flag.startswith("there are two populations of grains") and "E1181" in flag
+    single = mean_of(mixed, *(voronoi(600, 900, seed) for seed in range(20)))
+    told = [flag for flag in single.flags if "populations" in flag]
+    assert single.duplex.is_duplex or told[0].startswith("field 1: there are two populations")
 
 
 def test_duplex_hint():
@@ -616,6 +641,16 @@ def test_what_many_small_fields_do_not_mend_is_told():
     assert any("not counted rightly" in flag for flag in tiny.saltykov.flags)
 
 
+def test_intercepts_of_small_fields_read_long_however_many_there_are():
+    windows = windows_of(voronoi(1200, 60**2, 3), 80, 160)
+    mean = mean_of(*windows)
+    for rule in (mean.heyn, mean.abrams):
+        (flag,) = (flag for flag in rule.flags if "counts a field in the mean, fewer than 40" in flag)
+        assert rule.n / rule.definition.repeats > 40
+    large = mean_of(*windows_of(voronoi(1200, 60**2, 3), 300, 300))
+    assert not any("counts a field" in flag for rule in large.rules for flag in rule.flags)
+
+
 def test_fields_without_a_crossing_are_told_to_hold_coarse_grains():
     mean = mean_of(voronoi(300, 100, 15), voronoi(300, 100, 16), np.ones((300, 300), int))
     (flag,) = (flag for flag in mean.heyn.flags if "left out" in flag)
@@ -630,6 +665,9 @@ def test_too_few_grains_do_not_decide_on_the_largest():
     labels = square_lattice(12, 300)
     labels[36:84, 36:84] = labels.max() + 1
     assert grain_size(labels, UM).ala.is_ala and not grain_size(labels, UM).ala.is_undecided
+    labels[36:180, 36:180] = labels.max() + 1  # one grain, which covers 23 % of the field
+    ala = grain_size(labels, UM).ala
+    assert ala.difference > 6 and ala.is_undecided and not ala.is_ala
 
 
 def test_sizes_are_given_in_um_where_fields_differ_in_scale():

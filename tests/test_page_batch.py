@@ -545,6 +545,13 @@ def test_fields_that_differ_much_ask_for_more_fields(tmp_path, count):
     assert "over 10 %; measure more fields" in card and "of 4 fields" in card
 
 
+def test_the_card_tells_what_makes_any_of_its_numbers_doubtful(tmp_path, count):
+    paths = [str(write_grid(tmp_path / f"{number}.png", 5, 5)) for number in range(2)]
+    card = describe_batch(finish(count_batch(open_uploads(paths), count)))
+    assert "Planimetric, circle (Jeffries): circles of" in card
+    assert "Intercept, straight lines (Heyn): 224 intercepts counted" in card
+
+
 def test_a_batch_in_which_all_failed_gives_no_zip(tmp_path, count):
     (tmp_path / "a.png").write_bytes(b"no picture")
     batch = finish(count_batch(open_uploads([str(tmp_path / "a.png")]), count))

@@ -12,7 +12,7 @@ from ..errors import GrainError
 from ..failures import Failure
 from ..fields import CountedField, mean_of_counted
 from ..grain_size_result import GrainSize, RuleResult
-from ..words import count_text, interval_text, plural, scale_text, settings_text
+from ..words import count_text, interval_text, merge_alike, plural, scale_text, settings_text
 from .batch_run import CountedBatch
 
 FIELD_COLUMNS = {
@@ -102,7 +102,7 @@ def _rules_table(mean: GrainSize) -> str:
     what = f"Mean of {plural(mean.n_fields, 'field')}"
     remarks = [] if mean.um_per_pixel else ["There is no G without a scale."]
     remarks += [f"{flag}." for flag in mean.flags]
-    remarks += [f"{mean.saltykov.title}: {flag}." for flag in mean.saltykov.flags]
+    remarks += [f"{flag}." for flag in merge_alike([rule.title for rule in mean.rules], [r.flags for r in mean.rules])]
     note = "".join(f"<p>{html.escape(remark)}</p>" for remark in remarks)
     return (
         f"<table><thead><tr><th>{what}</th>"
