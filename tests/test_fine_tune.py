@@ -103,6 +103,15 @@ def test_a_small_picture_of_large_grains_is_reduced_as_far_as_it_is_read():
     assert scaled.labels.shape == scaled.image.shape[:2] == (144, SMALLEST_SIDE)
 
 
+def test_grains_that_are_too_small_to_judge_by_are_refused(options):
+    for path in (options.data / "masks").iterdir():
+        mask = np.zeros_like(cv2.imread(str(path), cv2.IMREAD_GRAYSCALE))
+        mask[::24, ::24] = 255
+        cv2.imwrite(str(path), cv2.dilate(mask, np.ones((3, 3), np.uint8)))
+    with pytest.raises(FitError, match="no grain of 40 px or more to judge by"):
+        fine_tune(options)
+
+
 def test_a_frozen_start_is_trained_where_that_is_asked_for(options, monkeypatch):
     frozen = GrainForInstanceSegmentation.from_pretrained(options.init)
     frozen.freeze_backbone()

@@ -9,6 +9,7 @@ import torch
 from transformers import Dinov2Config, Dinov2Model
 
 from grain_model import weights_origin
+from grain_model.digest import digest_files
 from grain_model.errors import ModelError
 from grain_model.loading import load_model
 from grain_model.weights_origin import describe_weights
@@ -127,6 +128,12 @@ def test_weights_that_were_trained_on_in_memory_are_named_as_such(tiny_model, tm
     with torch.no_grad():
         loaded.decoder.head.bias += 1
     assert describe_weights(loaded) == {"name": "model, but other weights than the folder's", "version": None}
+
+
+def test_other_embedded_weights_have_another_version():
+    """Else results and curves of the old ones pass for theirs: change both together."""
+    shards = sorted(weights_origin.EMBEDDED_WEIGHTS.glob("*.safetensors"))
+    assert (weights_origin.WEIGHTS_VERSION, digest_files(*shards)[:12]) == ("0.2.0", "0c109026fc90")
 
 
 def test_the_embedded_weights_are_known_by_any_path(tiny_model, tmp_path, monkeypatch):

@@ -13,6 +13,7 @@ from train.matching import (
     matched_ids,
     overlap,
     prepare_labels,
+    tell_unscored,
 )
 
 SHAPE = (120, 160)
@@ -188,3 +189,10 @@ def test_mask_iou_and_dice():
     assert mask_iou(true, pred) == pytest.approx(0.75)
     assert dice(0.75) == pytest.approx(2 * 30 / 70)
     assert mask_iou(true * 0, pred * 0) == 1.0
+
+
+def test_pictures_whose_grains_are_too_small_to_be_scored_are_named(capsys):
+    small, large = (np.arange(1, 17, dtype=np.int32).reshape(4, 4).repeat(side, 0).repeat(side, 1) for side in (6, 7))
+    assert not tell_unscored("a.png", small) and tell_unscored("b.png", large)
+    told = capsys.readouterr().err
+    assert told.startswith("a.png: 16 of 16 grains are smaller than 40 px") and "b.png" not in told

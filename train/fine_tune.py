@@ -28,6 +28,7 @@ from train.fit_options import FitError, FitOptions
 from train.instance_protocol import score_labels
 from train.labelled import UNKNOWN, find_labelled_micrographs
 from train.markdown import markdown_table
+from train.matching import SMALLEST_GRAIN_PX, tell_unscored
 from train.saving import save_trained_model, writing_run
 
 # What differs from training from scratch: a short schedule that starts from a model that knows grains already.
@@ -101,8 +102,8 @@ def fine_tune(options: FitOptions) -> pd.DataFrame:
         One row a kept-back micrograph: `picture`, `grains`, `count_before`, `count_after`, `f1_before`, `f1_after`.
 
     Raises:
-        FitError: If there are fewer than two labelled micrographs, an option is for another kind of run, the loss is no
-            number any more, or the run's folder cannot be written to.
+        FitError: If there are fewer than two labelled micrographs, none kept back has grains to judge by, an option is
+            for another kind of run, the loss is no number any more, or the run's folder cannot be written to.
         KeyboardInterrupt: After Ctrl-C.
         LabelledDataError: If the folder is not laid out so.
         ModelError: If the model to start from cannot be loaded.
@@ -117,6 +118,11 @@ def fine_tune(options: FitOptions) -> pd.DataFrame:
         start.freeze_backbone()
     refuse_rate_of_frozen_backbone(start, options, FitOptions.backbone_lr, DEFAULTS["backbone_lr"])
     best = BestStep({name: micrographs[name] for name in kept_back}, options)
+    if not any([tell_unscored(name, micrograph.labels) for name, micrograph in best.kept_back.items()]):
+        raise FitError(
+            f"The micrographs that are kept back ({', '.join(kept_back)}) have no grain of {SMALLEST_GRAIN_PX} px or "
+            "more to judge by. Some are expected. Enlarge the pictures and their labels, or label others."
+        )
     best.look(start, 0)
     before = best.scores
     trainer = _trainer(options, start, [micrographs[name] for name in training])

@@ -8,6 +8,7 @@ sum of matched IoU / (tp + fp/2 + fn/2) (Kirillov et al., Panoptic Segmentation,
 
 from __future__ import annotations
 
+import sys
 from dataclasses import dataclass
 
 import numpy as np
@@ -96,6 +97,19 @@ class GrainErrors:
     split: tuple[int, ...]
     missed: tuple[int, ...]
     invented: tuple[int, ...]
+
+
+def tell_unscored(name: str, labels: np.ndarray) -> bool:
+    """Say on stderr where most grains of a picture are too small to be scored; return whether any is scored."""
+    areas = np.bincount(labels[labels > 0])
+    n, scored = np.count_nonzero(areas), int((areas >= SMALLEST_GRAIN_PX).sum())
+    if scored < n / 2:
+        print(
+            f"{name}: {n - scored} of {n} grains are smaller than {SMALLEST_GRAIN_PX} px and are not scored. Larger "
+            "ones are expected. Enlarge the picture and its labels.",
+            file=sys.stderr,
+        )
+    return scored > 0
 
 
 def prepare_labels(
