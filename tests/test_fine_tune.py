@@ -107,7 +107,7 @@ def test_grains_that_are_too_small_to_judge_by_are_refused(options):
     for path in (options.data / "masks").iterdir():
         mask = np.zeros_like(cv2.imread(str(path), cv2.IMREAD_GRAYSCALE))
         mask[::24, ::24] = 255
-        cv2.imwrite(str(path), cv2.dilate(mask, np.ones((3, 3), np.uint8)))
+        cv2.imwrite(str(path), cv2.dilate(mask, np.ones((5, 5), np.uint8)))
     with pytest.raises(FitError, match="no grain of 40 px or more to judge by"):
         fine_tune(options)
 
