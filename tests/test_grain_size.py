@@ -472,6 +472,21 @@ def test_fields_of_one_specimen_that_differ_are_duplex():
     assert hint.coarse_area_share == pytest.approx(0.5, abs=0.15)
 
 
+def test_pores_stay_pores_at_any_magnification():
+    measured = []
+    for side in (12, 15, 60):
+        labels = square_lattice(side, 40 * side)
+        for row, column in np.ndindex(39, 39):
+            if (row + column) % 2:
+                y, x = (row + 1) * side, (column + 1) * side
+                half = round(0.22 * side)
+                labels[y - half : y + half, x - half : x + half] = 0
+        result = grain_size(labels, 0.5 * 60 / side)
+        assert any("of the field is no grain" in flag for flag in result.flags)
+        measured.append(result.heyn.G)
+    assert np.ptp(measured) < 0.15
+
+
 def test_two_populations_are_told_once():
     fine, coarse = voronoi(600, 900, 10), voronoi(600, 40, 11)
     mixed = fine.copy()
