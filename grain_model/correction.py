@@ -13,6 +13,7 @@ from typing import Any, Literal, get_args
 
 import cv2
 import numpy as np
+from scipy.ndimage import find_objects
 from skimage.segmentation import relabel_sequential
 
 from .errors import CorrectionError
@@ -216,9 +217,9 @@ def _split(labels: np.ndarray, points: Sequence[tuple[float, float]]) -> tuple[n
     """The one grain that a line cuts, bool (H, W), and its two parts, likewise."""
     cuts = _cuts(labels, _overshoot(points))
     if len(cuts) > 1:
-        # What was added to the line may cut a thin neighbour.
-        meant = _cuts(labels, points) or _labels_in(labels, _draw_line(labels.shape, points))
-        cuts = {label: parts for label, parts in cuts.items() if label in meant}
+        # What was added to the line may cut a thin neighbour, into which the line itself hardly goes.
+        drawn = labels[_draw_line(labels.shape, points)]
+        cuts = {label: parts for label, parts in cuts.items() if np.count_nonzero(drawn == label) > LEAST_REACH}
     parts = next(iter(cuts.values()), [])
     if len(cuts) != 1 or len(parts) != 2:
         found = "no grain" if not cuts else f"{len(cuts)} grains" if len(cuts) > 1 else "a grain into several parts"
@@ -231,17 +232,25 @@ def _split(labels: np.ndarray, points: Sequence[tuple[float, float]]) -> tuple[n
 
 def _cuts(labels: np.ndarray, points: Any) -> dict[int, list[np.ndarray]]:
     """The grains that a line cuts, and the parts of each, bool (H, W)."""
-    line, free = _draw_line(labels.shape, points), labels == 0
+    line = _draw_line(labels.shape, points)
     # A line between two pieces of a grain has no pixel in it.
-    reached = cv2.dilate(line.astype(np.uint8), np.ones((2 * LEAST_REACH + 1,) * 2, np.uint8)) > 0
-    parts = {label: _cut(labels == label, line, free) for label in _labels_in(labels, reached)}
-    return {label: of_grain for label, of_grain in parts.items() if of_grain}
+    reached = labels[cv2.dilate(line.astype(np.uint8), np.ones((2 * LEAST_REACH + 1,) * 2, np.uint8)) > 0]
+    boxes, cuts = find_objects(labels), {}
+    for label in np.unique(reached[reached > 0]).tolist():
+        window = tuple(
+            slice(max(side.start - LEAST_REACH - 1, 0), side.stop + LEAST_REACH + 1) for side in boxes[label - 1]
+        )
+        parts = _cut(labels[window] == label, line[window], labels[window] == 0)
+        if parts:
+            cuts[label] = [_in_full(part, window, labels.shape) for part in parts]
+    return cuts
 
 
-def _labels_in(labels: np.ndarray, places: np.ndarray) -> list[int]:
-    """The grains that have a pixel in bool (H, W)."""
-    found = np.unique(labels[places])
-    return found[found > 0].tolist()
+def _in_full(part: np.ndarray, window: tuple[slice, ...], shape: tuple[int, ...]) -> np.ndarray:
+    """What is marked in a window, bool, marked in the whole picture of a shape."""
+    whole = np.zeros(shape, bool)
+    whole[window] = part
+    return whole
 
 
 def _cut(grain: np.ndarray, line: np.ndarray, free: np.ndarray) -> list[np.ndarray]:

@@ -38,8 +38,8 @@ class AlaGrain:
             counts them.
         area_share: Area of all grains coarser by ALA_DIFFERENCE or more, as a share of the area of all grains.
         is_ala: Whether it is an as-large-as grain: coarser by 3 numbers or more, such grains covering at most 5 %.
-        is_undecided: Whether it is coarser by as much among so few grains that it alone covers more than 5 % of their
-            area, whatever the specimen is like.
+        is_undecided: Whether it is coarser by as much, but alone covers more than 5 % of the area measured, which says
+            nothing of what such grains cover in the specimen.
         touches_edge: Whether it is cut by the field's edge.
         field: Number of the field it was found in, from 1.
     """

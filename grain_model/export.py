@@ -41,8 +41,7 @@ def write_xlsx(analysis: GrainAnalysis, path: str | os.PathLike) -> None:
         "grain size": analysis.grain_size.to_frame(),
         "origin": pd.DataFrame([(key, _cell(value)) for key, value in items], columns=["item", "value"]),
     }
-    if edits:
-        # No cell holds them all.
+    if edits:  # no cell holds them all
         sheets["corrections"] = pd.DataFrame([{key: _cell(value) for key, value in edit.items()} for edit in edits])
     with pd.ExcelWriter(path, engine="openpyxl") as workbook:
         for name, frame in sheets.items():
@@ -216,7 +215,7 @@ def _cell(value: Any) -> Any:
     if not isinstance(value, dict | list):
         return value
     text = json.dumps(value, ensure_ascii=False)
-    return text if len(text) <= LONGEST_CELL else f"{len(text)} characters, which no cell holds; they are in the JSON"
+    return text if len(text) <= LONGEST_CELL else f"{len(text)} characters, which no cell holds: export JSON"
 
 
 def _records(table: pd.DataFrame) -> list[dict[str, Any]]:

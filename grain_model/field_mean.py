@@ -112,11 +112,13 @@ def _average(results: list[RuleResult], names: Sequence[str]) -> RuleResult:
     counted = [result for result in results if result.value_px is not None]
     values = np.array([result.value / first.factor for result in counted])
     total = float(sum(result.n for result in results))
-    flags = list(first.definition.too_few(total))
+    small = _small_fields(first, total / first.definition.repeats / len(results))
+    # What small intercept fields need is not more of them.
+    flags = [] if small and first.definition.quantity is INTERCEPT else list(first.definition.too_few(total))
     # More fields mend small numbers, but nothing else that one field suffers from.
     own = [[flag for flag in result.flags if flag not in result.definition.too_few(result.n)] for result in results]
     flags += merge_alike(names, own)
-    flags += _small_fields(first, total / first.definition.repeats / len(results))
+    flags += small
     if len(counted) < len(results):
         left_out = f"{len(results) - len(counted)} of {len(results)} fields gave no value and were left out"
         if first.definition.quantity is not DENSITY:
@@ -164,8 +166,9 @@ def _small_fields(rule: RuleResult, per_field: float) -> list[str]:
     """
     if rule.definition.quantity is INTERCEPT and 0 < per_field < MIN_INTERCEPTS:
         return [
-            f"{per_field:.1f} counts a field in the mean, fewer than {MIN_INTERCEPTS}: mean intercepts of small fields "
-            "read somewhat long, and this G low, however many there are; measure larger fields"
+            f"{per_field:.0f} intercepts a field in the mean, on lines that meet each grain once, fewer than "
+            f"{MIN_INTERCEPTS}: in small fields they read somewhat long, and this G low, however many there are; "
+            "measure larger fields"
         ]
     if rule.rule == "jeffries" and 0 < per_field < FEW_FOR_A_CIRCLE:
         return [

@@ -218,9 +218,9 @@ def elongation_flags(directions: Sequence[Direction]) -> tuple[str, ...]:
 
 
 def are_turned(fields: Sequence[Sequence[Direction]]) -> bool:
-    """Whether the grains of two fields are elongated in directions at right angles, so that a mean hides it."""
-    longest = {found[0].degrees for directions in fields if (found := _elongation(directions))}
-    return any(degrees + 90 in longest for degrees in longest)
+    """Whether the grains of half of the fields are elongated, some at right angles to others: a mean would hide it."""
+    longest = [found[0].degrees for directions in fields if (found := _elongation(directions))]
+    return 2 * len(longest) >= len(fields) and any(degrees + 90 in longest for degrees in longest)
 
 
 def _elongation(directions: Sequence[Direction]) -> tuple[Direction, Direction, float] | None:

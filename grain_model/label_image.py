@@ -19,8 +19,6 @@ CORNERS: tuple[tuple[Window, Window], ...] = ((np.s_[:-1, :-1], np.s_[1:, 1:]), 
 # of the side of a square of the grains' mean area, so that the same grains measure the same at any magnification.
 LEAST_REACH = 3
 REACH = 0.08
-# But among fine grains LEAST_REACH would fill pores: there it is this part of the side, and FINE_REACH at least.
-FINE_SHARE, FINE_REACH = 0.15, 2.0
 
 
 def as_label_image(labels: np.ndarray) -> np.ndarray:
@@ -88,7 +86,7 @@ def close_boundaries(labels: np.ndarray) -> np.ndarray:
 
     A pixel of 0 is a gap when it lies within reach of a pixel of 0 that is itself further than that from every grain:
     drawn boundaries vanish, and gaps keep their outline but for the tips of their corners. The reach is REACH times the
-    side of a square of the grains' mean area, and at least LEAST_REACH, or less among fine grains.
+    side of a square of the grains' mean area, and LEAST_REACH at least.
 
     Args:
         labels: int32 (H, W).
@@ -105,8 +103,7 @@ def close_boundaries(labels: np.ndarray) -> np.ndarray:
     inside = labels[~outside]
     grain_of_source = np.zeros(nearest.max() + 1, dtype=np.int32)
     grain_of_source[nearest[~outside]] = inside
-    side = math.sqrt(len(inside) / np.count_nonzero(np.bincount(inside)))
-    reach = max(REACH * side, min(LEAST_REACH, max(FINE_SHARE * side, FINE_REACH)))
+    reach = max(LEAST_REACH, REACH * math.sqrt(len(inside) / np.count_nonzero(np.bincount(inside))))
     deep = distance > reach
     if deep.any():
         from_deep = cv2.distanceTransform((~deep).astype(np.uint8), cv2.DIST_L2, 5)

@@ -325,10 +325,13 @@ def _notes(sizes: GrainSize) -> list[str]:
 def _largest_grain(ala: AlaGrain) -> str:
     number = "" if ala.G is None else f", G {ala.G:.1f}"
     kind = "as-large-as grain (ASTM E930)" if ala.is_ala else "no as-large-as grain (ASTM E930)"
-    if ala.difference >= ALA_DIFFERENCE and not ala.is_ala:
-        kind += f", since grains so large cover {ala.area_share:.0%} of the area (see ASTM E1181)"
     if ala.is_undecided:
-        kind = "as large as ASTM E930 asks for, but among too few grains to tell whether such grains cover 5 % or less"
+        kind = (
+            f"as large as ASTM E930 asks for, but such grains cover {ala.area_share:.0%} of the area measured, this "
+            "one alone over 5 %: measure more to tell whether it is less"
+        )
+    elif ala.difference >= ALA_DIFFERENCE and not ala.is_ala:
+        kind += f", since grains so large cover {ala.area_share:.0%} of the area (see ASTM E1181)"
     if ala.touches_edge:
         kind += ", as far as this field shows: its edge cuts the grain, which is larger than that"
     return (

@@ -223,10 +223,12 @@ def _maker_metadata(tiff: TiffFile, page: TiffPage, *codes: int) -> dict[str, An
     for tags in (page.tags, tiff.pages.first.tags):
         for code in codes:
             value = tags.valueof(code, {})
-            if isinstance(value, bytes):  # text in an encoding that tifffile does not know, such as Shift-JIS
+            # Text in an encoding that tifffile does not know, such as Shift-JIS.
+            if isinstance(value, bytes) and code in (*_FEI_TAGS, _ZEISS_TAG):
                 text = value.decode("cp1252", errors="replace").encode()
                 value = TIFF.TAG_READERS[code](io.BytesIO(text), "<", 2, -1, 4)
-            found |= value
+            if isinstance(value, dict):  # or it is no structure of the maker's
+                found |= value
         if found:
             break
     return found

@@ -162,9 +162,12 @@ def test_a_line_that_ends_inside_a_grain_does_not_part_the_pieces_of_another():
 def test_a_line_from_edge_to_edge_does_not_cut_a_thin_neighbour():
     labels = np.zeros((120, 240), np.int32)
     labels[:, :200], labels[:, 201:209], labels[:, 210:] = 1, 2, 3
-    after = apply(labels, split_by((0, 60), (200, 60)))
-    assert np.array_equal(np.unique(after), [0, 2, 3, 4, 5])
-    assert np.array_equal(after > 3, (labels == 1) & (np.arange(120) != 60)[:, None])
+    for start, end in ((0, 200), (0, 195), (0, 203), (3, 196)):
+        after = apply(labels, split_by((start, 60), (end, 60)))
+        assert np.array_equal(np.unique(after), [0, 2, 3, 4, 5])
+        assert np.array_equal(after > 3, (labels == 1) & (np.arange(120) != 60)[:, None])
+    with pytest.raises(CorrectionError, match="2 grains"):
+        apply(labels, split_by((0, 60), (209, 60)))
 
 
 def test_adding_fills_what_is_free_and_keeps_a_boundary():

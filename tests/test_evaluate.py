@@ -364,7 +364,7 @@ def test_data_that_are_missing_are_told_before_a_model_is_loaded(tmp_path, monke
 @pytest.mark.parametrize(
     "value, shape, options, complaint",
     [
-        (65535, (92, 92), [], "No grain that can be scored is labelled in 1 label"),
+        (65535, (92, 92), [], "No grain is labelled in 1 label images"),
         (0, (92, 92), [], "a.png"),
         (1, (90, 92), [], "92x90"),
         (1, (92, 92), ["--enlarge", "0.7", "0.3"], "--enlarge 0.3"),

@@ -549,7 +549,7 @@ def test_the_card_tells_what_makes_any_of_its_numbers_doubtful(tmp_path, count):
     paths = [str(write_grid(tmp_path / f"{number}.png", 5, 5)) for number in range(2)]
     card = describe_batch(finish(count_batch(open_uploads(paths), count)))
     assert "Planimetric, circle (Jeffries): circles of" in card
-    assert "Intercept, straight lines (Heyn): 224 intercepts counted" in card
+    assert "Intercept, straight lines (Heyn): 15 intercepts a field in the mean" in card
 
 
 def test_a_batch_in_which_all_failed_gives_no_zip(tmp_path, count):

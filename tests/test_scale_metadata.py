@@ -224,6 +224,11 @@ def test_olympus(tmp_path):
     assert scale == pytest.approx(0.1295) and source == "Olympus"
 
 
+def test_a_tag_of_olympus_that_points_to_nothing_says_nothing(tmp_path):
+    tifffile.imwrite(tmp_path / "a.tif", FIELD, extratags=[(33560, "I", 1, 8, True)], metadata=None)
+    assert scale_of(tmp_path / "a.tif") == (None, None)
+
+
 def test_olympus_without_a_calibration(tmp_path):
     assert scale_of(write_olympus(tmp_path / "olympus.tif", 0.0, 0.0)) == (None, None)
 

@@ -145,8 +145,13 @@ def training_tiles(root: Path, parts: tuple[str, ...] = PARTS_TO_TRAIN_ON) -> li
         raise ValueError(
             "The seed's test tiles are for evaluation only: expected parts among train, val. Leave test out."
         )
-    tiles = read_split(root, parts)["tile"].tolist()
-    return [tile for tile in tiles if tile not in SHOWN_IN_TEST_TILES]
+    tiles = [tile for tile in read_split(root, parts)["tile"] if tile not in SHOWN_IN_TEST_TILES]
+    if not tiles:
+        raise LabelledDataError(
+            f"All tiles of {root / 'split.csv'} that belong to {' or '.join(parts)} show a part of a test tile. Others "
+            "are expected. Copy the data again."
+        )
+    return tiles
 
 
 def load_tbm(root: Path) -> list[RealMicrograph]:

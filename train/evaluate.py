@@ -17,7 +17,7 @@ from train.baselines import BASELINES
 from train.contenders import DEFAULT_LABEL_METHOD, MASK_METHOD, MODEL_ROW, Contender, baseline, model_contender
 from train.instance_protocol import ScoredPicture, score_pictures, summarize
 from train.labelled import LabelledDataError, LabelledMicrograph, find_labelled_micrographs
-from train.matching import SMALLEST_GRAIN_PX, tell_unscored
+from train.matching import tell_unscored
 
 EMBEDDED = "embedded"
 # Options that say something of models alone; and those of the protocol of instances, and what it does without them.
@@ -213,7 +213,8 @@ def _check_pictures(pictures: Sequence[LabelledMicrograph], factors: Sequence[fl
     has_grains = False
     for picture in pictures:
         _, labels = picture.read()
-        has_grains |= tell_unscored(str(picture.image_path), labels)
+        has_grains |= bool(labels.max() > 0)
+        tell_unscored(str(picture.image_path), labels)
         for factor in factors:
             height, width = (round(side * factor) for side in labels.shape)
             if min(height, width) < MIN_SIDE or height * width > MAX_PIXELS:
@@ -223,9 +224,8 @@ def _check_pictures(pictures: Sequence[LabelledMicrograph], factors: Sequence[fl
                 )
     if not has_grains:
         raise LabelledDataError(
-            f"No grain that can be scored is labelled in {len(pictures)} label images, the first is "
-            f"{pictures[0].label_path}. Expected is an id from 1 up for every grain, {SMALLEST_GRAIN_PX} px large or "
-            "more. Label some, or name another folder."
+            f"No grain is labelled in {len(pictures)} label images, the first is {pictures[0].label_path}. Expected is "
+            "an id from 1 up for every grain. Label some, or name another folder."
         )
 
 

@@ -200,7 +200,9 @@ class CountHandlers:
             return gr.skip()
         updates = self.redraw(*stand)
         is_shown_so = self.results.card in updates or now.visit.shown_by == now.settings
-        return updates if is_shown_so else {**updates, **self.show_stand(now)}
+        if is_shown_so or now.visit.has_left(now.counted.source):
+            return updates
+        return {**updates, **self.show_stand(now)}
 
     def take_up(self, now: Stand, counted: CountedMicrograph, um_per_pixel: float | None) -> Updates:
         """Go on with the corrections of a picture that the page comes back to."""

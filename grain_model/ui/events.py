@@ -4,7 +4,7 @@ MODEL_QUEUE = "model"
 """Events that count one micrograph wait in this queue, and are told their place in it."""
 
 REDRAW_QUEUE = "redraw"
-"""What changes a count waits here, so that each finds what the one before it has made of it."""
+"""What changes a count or how it is shown waits here, so that each finds what the one before it has made of it."""
 
 FILES_QUEUE = "files"
 """What writes more files of a count waits in this one, which nothing that is clicked or drawn waits for."""

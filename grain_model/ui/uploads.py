@@ -33,8 +33,8 @@ def check_kept(path: str | os.PathLike) -> None:
     """Raise an ImageError where an upload is not there any more."""
     if not Path(path).exists():
         raise ImageError(
-            "The server has let go of this picture, as it does a day after it was loaded. A picture that it still has "
-            "is expected. Load it again."
+            f"The server has let go of {Path(path).name}, as it does a day after a file was loaded. One that it still "
+            "has is expected. Load it again."
         )
 
 
