@@ -89,12 +89,12 @@ def images_of_paths(paths: Sequence[Path]) -> tuple[list[Path], list[Failure]]:
             images.append(path)
             continue
         files, not_opened = _files_below(path)
-        found = _of_suffixes(files, IMAGE_SUFFIXES)
+        found, unread = _pictures(files)
         images += found
         failures += not_opened
         if not found and not not_opened:
             failures.append(Failure(printable(path), NO_IMAGES))
-        failures += [Failure(printable(file), NOT_READ) for file in _unread(files)]
+        failures += [Failure(printable(file), NOT_READ) for file in unread]
     images = list({os.path.realpath(image): image for image in images}.values())
     # `pictures/*` also names the texts beside the pictures, which are read with them.
     pictures = [image for image in images if image.suffix.lower() in IMAGE_SUFFIXES]
@@ -104,17 +104,12 @@ def images_of_paths(paths: Sequence[Path]) -> tuple[list[Path], list[Failure]]:
     return [image for image in images if image not in sidecars | results], failures
 
 
-def unread_below(folder: Path) -> list[Path]:
-    """List the pictures of a folder and of those below it that cannot be read, as `images_of_paths` names them."""
-    return _unread(_files_below(folder)[0])
-
-
-def images_below(folder: Path) -> list[Path]:
-    """List all images in a folder and in those below it, sorted.
+def pictures_below(folder: Path) -> tuple[list[Path], list[Path]]:
+    """List the pictures in a folder and in those below it, sorted: all images, and those that cannot be read.
 
     What is hidden is left out, and so are the pictures that an earlier run wrote.
     """
-    return _of_suffixes(_files_below(folder)[0], IMAGE_SUFFIXES)
+    return _pictures(_files_below(folder)[0])
 
 
 def _files_below(folder: Path) -> tuple[list[Path], list[Failure]]:
@@ -147,10 +142,11 @@ def _of_suffixes(files: Sequence[Path], suffixes: Sequence[str]) -> list[Path]:
     return sorted(file for file in files if file.suffix.lower() in suffixes)
 
 
-def _unread(files: Sequence[Path]) -> list[Path]:
-    """Pictures in formats that cannot be read, but for those beside which a copy lies that can."""
-    read = {image.with_suffix("") for image in _of_suffixes(files, IMAGE_SUFFIXES)}
-    return [file for file in _of_suffixes(files, UNREAD_SUFFIXES) if file.with_suffix("") not in read]
+def _pictures(files: Sequence[Path]) -> tuple[list[Path], list[Path]]:
+    """Images among files, and pictures that cannot be read, but for those beside which a copy lies that can."""
+    images = _of_suffixes(files, IMAGE_SUFFIXES)
+    read = {image.with_suffix("") for image in images}
+    return images, [file for file in _of_suffixes(files, UNREAD_SUFFIXES) if file.with_suffix("") not in read]
 
 
 def name_folders(images: Sequence[str]) -> list[str]:

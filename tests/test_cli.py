@@ -24,7 +24,7 @@ from grain_model import report as report_module
 from grain_model.cli import main
 from grain_model.failures import attempt
 from grain_model.grain_size_result import RULES
-from grain_model.image_listing import images_below, name_folders
+from grain_model.image_listing import name_folders, pictures_below
 from grain_model.report_content import compose_field
 from tests.drawn import draw_grid, predict_drawn, write_grid
 
@@ -276,13 +276,13 @@ def test_pictures_beside_results_are_counted_and_the_results_are_not(model, tmp_
     folder = tmp_path / "pictures"
     image = write_grid(folder / "steel.png", 3, 4)
     count_grains(image, model=model[1]).save(folder)
-    assert images_below(folder) == [image]
+    assert pictures_below(folder)[0] == [image]
     assert main(["count", *map(str, sorted(folder.glob("*.png"))), "--quiet", *model]) == 1
     printed = capsys.readouterr()
     assert printed.out.count("grains") == 1 and "mask.png: An earlier run wrote this" in printed.err
     # Where the disk was full, or the run was ended.
     write_grid(tmp_path / "out" / "steel.png" / "mask.png", 2, 2)
-    assert images_below(tmp_path / "out") == []
+    assert pictures_below(tmp_path / "out")[0] == []
 
 
 def test_results_of_another_picture_of_the_name_are_not_replaced_without_a_word(model, tmp_path, capsys):
@@ -653,12 +653,12 @@ def test_labels_that_export_wrote_are_not_counted(model, tmp_path, formats):
     out = tmp_path / "in" / "results"
     assert main(["export", str(tmp_path / "in"), "--formats", formats, "--out", str(out), "--quiet", *model]) == 0
     assert (out / "a.png-2" / "labels.tif").exists()
-    assert images_below(tmp_path / "in") == [tmp_path / "in" / "a.png", tmp_path / "in" / "below" / "a.png"]
+    assert pictures_below(tmp_path / "in")[0] == [tmp_path / "in" / "a.png", tmp_path / "in" / "below" / "a.png"]
 
 
 def test_labels_of_ones_own_are_pictures(tmp_path):
     own = write_grid(tmp_path / "mine" / "labels.tif", 2, 2)
-    assert images_below(tmp_path) == [own]
+    assert pictures_below(tmp_path)[0] == [own]
 
 
 def test_a_file_given_twice_is_counted_once(model, tmp_path, capsys):

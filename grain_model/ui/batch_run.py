@@ -22,10 +22,9 @@ from ..image_listing import (
     IMAGE_SUFFIXES,
     NOT_READ,
     ImagePage,
-    images_below,
     name_folders,
     pages_of,
-    unread_below,
+    pictures_below,
 )
 from ..result_folder import BATCH_FILES
 from ..scale_metadata import sidecar_names
@@ -263,9 +262,10 @@ def _unpack(path: Path, members: list[zipfile.ZipInfo], folder: Path, batch: Bat
     def name(file: Path) -> str:
         return f"{path.name}/{file.relative_to(folder).as_posix()}"
 
+    found, not_read = pictures_below(folder)
     # A damaged one may lie there in part.
-    images = [(ImagePage(image), name(image)) for image in images_below(folder) if image in unpacked]
-    unread = [Failure(name(file), NOT_READ) for file in unread_below(folder)]
+    images = [(ImagePage(image), name(image)) for image in found if image in unpacked]
+    unread = [Failure(name(file), NOT_READ) for file in not_read]
     batch.images.extend(images)
     batch.failures.extend(failure for failure in damaged if failure.file.lower().endswith(IMAGE_SUFFIXES))
     batch.failures.extend(unread)
