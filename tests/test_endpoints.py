@@ -22,6 +22,7 @@ from gradio_client.exceptions import AppError
 from PIL import Image
 
 from grain_model.analysis import GrainAnalysis
+from grain_model.correction import Edit
 from grain_model.counting import count_grains
 from grain_model.errors import GrainError, MeasurementError
 from grain_model.export import FORMATS
@@ -167,6 +168,22 @@ def counted(rows: int) -> CountedMicrograph:
     labels = np.zeros(micrograph.pixels.shape[:2], np.int32)
     analysis = GrainAnalysis(micrograph, labels, np.zeros(0, np.float32), np.zeros((3, 1, 1)))
     return archive_analysis("steel.png", analysis)
+
+
+def test_arrays_of_a_kept_count_lie_in_files(path, site):
+    analysis = count_grains(path, model=site.model)
+    kept = archive_analysis("steel.png", analysis).analysis
+    for of_kept, of_count in zip(arrays(kept), arrays(analysis), strict=True):
+        assert isinstance(of_kept.base, np.memmap)
+        assert np.array_equal(of_kept, of_count)
+    corrected = archive_analysis("steel.png", kept.correct([Edit("delete", ((10.0, 10.0),))]), kept)
+    # What the correction left as it was is not written anew.
+    assert corrected.analysis.maps is kept.maps
+    assert corrected.analysis.count == analysis.count - 1
+
+
+def arrays(analysis: GrainAnalysis) -> tuple[np.ndarray, ...]:
+    return analysis.labels, analysis.maps, analysis.micrograph.pixels
 
 
 def test_results_are_forgotten_in_time():

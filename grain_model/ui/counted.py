@@ -6,7 +6,7 @@ import shutil
 import tempfile
 import uuid
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
@@ -163,4 +163,30 @@ def archive_analysis(
     stem = analysis.micrograph.stem
     saved = analysis.save(Path(folder.name) / stem)
     archive = shutil.make_archive(str(Path(folder.name) / f"{stem}-grains"), "zip", root_dir=saved)
-    return CountedMicrograph(source, analysis, folder, saved, archive, uncorrected or analysis, undone)
+    kept = _off_memory(analysis)
+    return CountedMicrograph(source, kept, folder, saved, archive, uncorrected or kept, undone)
+
+
+def _off_memory(analysis: GrainAnalysis) -> GrainAnalysis:
+    """Move the arrays into files, so that the pictures of visitors who have gone do not fill the server's memory.
+
+    A megapixel takes 19 MB, and gradio keeps the count of a closed page for an hour.
+    """
+    pixels = _off_memory_array(analysis.micrograph.pixels)
+    return replace(
+        analysis,
+        micrograph=replace(analysis.micrograph, pixels=pixels),
+        labels=_off_memory_array(analysis.labels),
+        maps=_off_memory_array(analysis.maps),
+    )
+
+
+def _off_memory_array(array: np.ndarray) -> np.ndarray:
+    """The same numbers in a file without a name; the system reads what is used of it and lets go of it again."""
+    if isinstance(array.base, np.memmap):
+        return array
+    with tempfile.TemporaryFile(prefix="grain_model-") as file:
+        kept = np.memmap(file, array.dtype, "w+", shape=array.shape)
+    kept[...] = array
+    kept.flags.writeable = array.flags.writeable
+    return np.asarray(kept)
