@@ -154,13 +154,17 @@ class GrainAnalysis:
         """
         return None if self.edits else expected_accuracy(self.confidence, self.weights, self.settings)
 
-    @cached_property
+    @property
     def table(self) -> pd.DataFrame:
-        """Measurements, one row a grain; row i is label i + 1.
+        """Measurements, one row a grain; row i is label i + 1. A copy, which may be changed.
 
         Columns: see `measure_grains`; and `corrected`, true where a correction by hand made the grain. Places count
         from the whole picture's corner; `touches_edge` asks for the field's edge.
         """
+        return self._table.copy()
+
+    @cached_property
+    def _table(self) -> pd.DataFrame:
         table = measure_grains(self.field_labels, self.um_per_pixel, self.confidence)
         for axis, start in enumerate(self._field_start):
             for name in (f"centroid-{axis}", f"bbox-{axis}", f"bbox-{axis + 2}"):

@@ -59,9 +59,11 @@ class GrainConfig(PreTrainedConfig):
     initializer_range: float = 0.02
 
     def __post_init__(self, **kwargs: Any) -> None:
-        """Name the one kind of segment; called by the library when a configuration is made."""
+        """Name the one kind of segment and of backbone; called by the library when a configuration is made."""
         if self.id2label is None and kwargs.get("num_labels") is None:
             self.id2label, self.label2id = {0: "grain"}, {"grain": 0}
+        if isinstance(self.backbone_config, dict):
+            self.backbone_config = {"model_type": "dinov2", **self.backbone_config}
         super().__post_init__(**kwargs)
 
     def validate_architecture(self) -> None:

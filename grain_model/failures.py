@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
@@ -42,5 +43,6 @@ def attempt(name: str, action: Callable[[], T]) -> T | Failure:
             "and room on the disk, are expected. Close them, or make room."
         )
     except Exception as error:  # A batch survives any one file: memory, disk, a fault of ours.
+        logging.getLogger(__name__).exception("%s failed unforeseen", printable(name))
         reason = f"{type(error).__name__}: {error}"
     return Failure(printable(name), printable(reason))

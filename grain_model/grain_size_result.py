@@ -300,7 +300,7 @@ class GrainSize:
     areas_px: np.ndarray = field(default_factory=lambda: np.empty(0), repr=False, compare=False)
     n_fields: int = 1
     flags: tuple[str, ...] = ()
-    test_lines: dict[str, tuple[CountedLine, ...]] = field(default_factory=dict, repr=False)
+    test_lines: dict[str, tuple[CountedLine, ...]] = field(default_factory=dict, repr=False, compare=False)
     fields: tuple[GrainSize, ...] = field(default=(), repr=False)
 
     def __repr__(self) -> str:

@@ -228,8 +228,8 @@ def _read_pil(image: Image.Image, name: str, page: int | None) -> DecodedImage:
     # A PIL image is at the frame that its owner chose.
     if page is not None:
         image.seek(page)
-    notes = _page_notes(page, frames, "frames", image.tell() if frames > 1 else 0)
-    return DecodedImage(from_pil(image), name, page or 0, notes=notes)
+    number = image.tell() if frames > 1 else 0
+    return DecodedImage(from_pil(image), name, number, notes=_page_notes(page, frames, "frames", number))
 
 
 def _count_frames(image: Image.Image) -> int:

@@ -97,6 +97,11 @@ def _check(probabilities: np.ndarray, size: tuple[int, int] | None = None) -> No
             f"The probability maps have the shape {probabilities.shape}: expected (C, H, W) with interior and boundary "
             "first, so C of at least 2. Pass the sigmoid of the model's logits."
         )
+    if not np.isfinite(probabilities).all():
+        raise MeasurementError(
+            "The probability maps hold NaN or infinity, as a network gives whose training diverged. Expected are "
+            "numbers from 0 to 1. Use another checkpoint."
+        )
     if size is not None and (len(size) != 2 or min(size) < 1):
         raise MeasurementError(
             f"The size of the labels is {tuple(size)}: expected a height and a width of at least 1 px. Leave it out to "

@@ -15,6 +15,7 @@ from transformers.utils import cached_file, extract_commit_hash
 from .configuration_grain import GrainConfig
 from .errors import ModelError
 from .modeling_grain import UNLOADABLE, GrainForInstanceSegmentation, first_line
+from .paths import expand_home
 from .weights_origin import EMBEDDED_WEIGHTS
 
 _HUB_ID = re.compile(r"(?P<repository>\w[\w.-]*(/\w[\w.-]*)?)(@(?P<revision>[\w./-]+))?")
@@ -37,7 +38,7 @@ def load_model(model: str | os.PathLike | PreTrainedModel | None = None) -> PreT
         return _checked(model)
     if model is None or str(model) == "embedded":
         return _load_folder(EMBEDDED_WEIGHTS, "The embedded weights are missing", "Install the package again.")
-    folder = Path(model).expanduser()
+    folder = expand_home(model)
     if folder.is_dir():
         return _load_folder(folder, "This is no model folder", "Name the folder that `save_pretrained` wrote.")
     if is_onnx_file(model):

@@ -205,6 +205,8 @@ class GrainPreTrainedModel(PreTrainedModel):
         self.config.custom_pipelines = CUSTOM_PIPELINES
         # Before the weights, which `push_to_hub=True` uploads together with what lies beside them.
         custom_object_save(GrainCountingPipeline, save_directory)
+        # Under the names that the weights have in memory, since `Trainer` takes a checkpoint up again by those.
+        options.setdefault("save_original_format", False)
         super().save_pretrained(save_directory, **options)
 
 
@@ -239,7 +241,12 @@ class GrainForInstanceSegmentation(GrainPreTrainedModel):
 
         Raises:
             ModelError: If there is no Dinov2 model, or a part of its weights is missing.
+            TypeError: If an option is no field of `GrainConfig`.
         """
+        if unknown := sorted(options.keys() - GrainConfig.__dataclass_fields__.keys()):
+            raise TypeError(
+                f"{', '.join(unknown)}: no field of GrainConfig. Expected are those that its docstring names."
+            )
         try:
             kind = PreTrainedConfig.get_config_dict(source)[0].get("model_type")
             if kind != Dinov2Config.model_type:
@@ -263,9 +270,14 @@ class GrainForInstanceSegmentation(GrainPreTrainedModel):
         return model.eval()
 
     def freeze_backbone(self) -> None:
-        """Let only the decoder learn; kept in the configuration, so that it survives saving."""
+        """Let only the decoder learn, until `unfreeze_backbone`; the configuration keeps it, and a saved model too."""
         self.config.freeze_backbone = True
         self.backbone.requires_grad_(False).eval()
+
+    def unfreeze_backbone(self) -> None:
+        """Let the backbone learn too."""
+        self.config.freeze_backbone = False
+        self.backbone.requires_grad_(True).train(self.training)
 
     def train(self, mode: bool = True) -> "GrainForInstanceSegmentation":
         """Switch between training and evaluation; a frozen backbone stays in evaluation, without dropout.
@@ -294,7 +306,9 @@ class GrainForInstanceSegmentation(GrainPreTrainedModel):
 
         Args:
             pixel_values: (B, 3, H, W) from `GrainImageProcessor`; any H and W.
-            labels: Integer (B, H, W): 0 = not a grain, 1.. = grain ids (unique in a picture), -1 = not known.
+            labels: Integer (B, H, W): 0 = not a grain, 1.. = grain ids (unique in a picture), -1 = not known. Grains
+                that touch have no 0 between them: drawn lines are given to the grains first, such as by scikit-image's
+                `expand_labels`, or they are learnt as wide boundaries.
             output_hidden_states: Whether to return the backbone's states; as the configuration says if left out.
             output_attentions: Whether to return the backbone's attention weights, which the model has when it is loaded
                 with `attn_implementation="eager"`; as the configuration says if left out.

@@ -18,6 +18,7 @@ from .errors import ModelError
 from .loading import is_onnx_file, load_model
 from .modeling_grain import GrainSegmentationOutput
 from .onnx_export import INPUT, OUTPUT, WEIGHTS_KEY, export_onnx
+from .paths import expand_home
 from .version import __version__
 
 
@@ -91,7 +92,7 @@ def _opened(path: Path, _changed: int) -> OnnxNetwork:
 
 
 def _existing(name: str | os.PathLike) -> Path:
-    path = Path(name).expanduser().resolve()
+    path = expand_home(name).resolve()
     if not path.is_file():
         raise ModelError(
             f"There is no file {str(name)!r}. A file that `python -m grain_model export-onnx` wrote is expected. "

@@ -18,6 +18,7 @@ from transformers import PreTrainedModel
 
 from .errors import ModelError
 from .loading import load_model
+from .paths import expand_home
 from .weights_origin import describe_weights
 
 INPUT, OUTPUT = "pixel_values", "logits"
@@ -49,11 +50,16 @@ def export_onnx(
         The path.
 
     Raises:
-        ModelError: If the model cannot be loaded or the packages for exporting are missing.
+        ModelError: If the model cannot be loaded, the packages for exporting are missing, or the path does not end in
+            .onnx or is a folder.
     """
+    path = expand_home(path)
+    if path.suffix.lower() != ".onnx" or path.is_dir():
+        raise ModelError(
+            f"{path} is a folder or does not end in .onnx. A file such as model.onnx is expected. Change it."
+        )
     _exporter()
     source = load_model(model)
-    path = Path(path).expanduser()
     path.parent.mkdir(parents=True, exist_ok=True)
     with tempfile.TemporaryDirectory(dir=path.parent, prefix=".export-") as folder:
         written = Path(folder) / "model.onnx"

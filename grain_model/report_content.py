@@ -67,7 +67,8 @@ class ReportField:
         facts: Pairs of a name and a value.
         rules: Rows of the grain-size table, in RULE_COLUMNS.
         warnings: What a reader has to know.
-        doubts: Those of them that are about the file, its scale and how well the grains were found.
+        notes: Those of them that are about the file and its scale.
+        doubts: Those of them that are about how well the grains were found.
         pictures: Rows of pictures, each of one height: the micrograph and its grains, test lines, charts.
     """
 
@@ -75,6 +76,7 @@ class ReportField:
     facts: list[tuple[str, str]]
     rules: list[tuple[str, ...]]
     warnings: list[str]
+    notes: list[str]
     doubts: list[str]
     pictures: list[list[Picture]]
 
@@ -166,14 +168,18 @@ def compose_field(analysis: GrainAnalysis, name: str | None = None) -> ReportFie
         facts=_field_facts(analysis),
         rules=_rule_rows(analysis.grain_size),
         warnings=_unique([*analysis.remarks, *_rule_flags(analysis.grain_size)]),
-        doubts=_unique([*analysis.micrograph.warnings, *(flag.message for flag in analysis.flags)]),
+        notes=_unique(analysis.micrograph.warnings),
+        doubts=_unique(flag.message for flag in analysis.flags),
         pictures=_field_pictures(analysis),
     )
 
 
 def _doubts_of_fields(fields: Sequence[ReportField]) -> list[str]:
     """Each doubt once, with the fields that it is about where these are not all."""
-    return merge_alike([field.counted.file for field in fields], [field.doubts for field in fields])
+    names = [field.counted.file for field in fields]
+    # The numbers of pages and scales make no range.
+    notes = merge_alike(names, [field.notes for field in fields], with_ranges=False)
+    return [*notes, *merge_alike(names, [field.doubts for field in fields])]
 
 
 def _field_facts(analysis: GrainAnalysis) -> list[tuple[str, str]]:

@@ -76,11 +76,17 @@ def targets_from_ids(
     Returns:
         float32 (B, 3, H, W) in [0, 1]: interior (grain without its rim), boundary, distance to the boundary relative to
         the grain's deepest point, see `grain_depth`; and bool (B, H, W), the pixels that are known.
+
+    Raises:
+        TypeError: If the labels are fractions, as a picture's are that was scaled to 1.
     """
+    if labels.is_floating_point():
+        raise TypeError(f"labels are {labels.dtype}: expected whole numbers, ids of grains. Pass them as torch.int32.")
+    labels = labels.long()
     known = labels >= 0
     # The rim of an unknown area is not a boundary that anyone has seen.
     known = ~F.max_pool2d((~known).float()[:, None], 3, stride=1, padding=1)[:, 0].bool()
-    ids = labels.clamp(min=0).long()
+    ids = labels.clamp(min=0)
     boundary = boundary_from_ids(ids)
     interior = (ids > 0) & ~boundary
     if relative_distance is None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Sequence
 from functools import lru_cache
 from pathlib import Path
@@ -51,16 +52,23 @@ def _cached_files(repo_id: str, commit: str | None) -> list[Path]:
 
 
 def _holds(model: PreTrainedModel, files: Sequence[Path]) -> bool:
-    """Whether a model still has the decoder of these files, which all training changes."""
+    """Whether a model still has the weights of these files."""
     weights = model.state_dict()
     for file in files:
         with safe_open(file, "pt") as stored:
             for name in stored.keys():
-                if name in weights and not name.startswith("backbone."):
-                    present = weights[name].detach().cpu()
+                in_memory = re.sub(r"attention\.(attention\.\w+|output\.dense)", _name_in_memory, name)
+                if in_memory in weights:
+                    present = weights[in_memory].detach().cpu()
                     if not torch.equal(present, stored.get_tensor(name).to(present.dtype)):
                         return False
     return True
+
+
+def _name_in_memory(stored: re.Match) -> str:
+    """The name of an attention layer's tensor, which files of the original format call otherwise."""
+    layer = stored[1].rpartition(".")[2]
+    return f"attention.{'o' if layer == 'dense' else layer[0]}_proj"
 
 
 @lru_cache(maxsize=16)

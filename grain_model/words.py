@@ -38,12 +38,13 @@ def settings_text(settings: dict[str, Any]) -> str:
     return f"{settings['method']}, boundary sensitivity {sensitivity:g}, smallest grain {smallest}"
 
 
-def merge_alike(names: Sequence[str], messages: Sequence[Sequence[str]]) -> list[str]:
-    """Say once what is said of several fields, also where its numbers differ.
+def merge_alike(names: Sequence[str], messages: Sequence[Sequence[str]], *, with_ranges: bool = True) -> list[str]:
+    """Say once what is said of several fields.
 
     Args:
         names: Of the fields.
         messages: About each field.
+        with_ranges: Also where its numbers differ, of which the range is told then.
 
     Returns:
         One message a kind, after the names of its fields where these are not all: of "12 % is no grain" and "19 % is no
@@ -52,7 +53,9 @@ def merge_alike(names: Sequence[str], messages: Sequence[Sequence[str]]) -> list
     alike: dict[str, dict[int, str]] = {}
     for field, of_field in enumerate(messages):
         for message in of_field:
-            alike.setdefault(_NUMBER.sub("#", message), {})[field] = message
+            kind = _NUMBER.sub("#", message) if with_ranges else message
+            # A second message of one kind in one field is told by itself.
+            alike.setdefault(message if field in alike.get(kind, ()) else kind, {})[field] = message
     merged = []
     for about in alike.values():
         of_whom = "" if len(about) == len(names) else f"{', '.join(names[field] for field in about)}: "

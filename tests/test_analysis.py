@@ -332,3 +332,8 @@ def test_settings_may_be_numbers_of_numpy(grid, tmp_path):
 def test_what_looks_like_a_picture_among_the_results_is_known():
     names = [*SAVED_FILES, *(name for name, _ in FORMATS.values())]
     assert {name for name in names if name.endswith(IMAGE_SUFFIXES)} == set(RESULT_PICTURES)
+
+
+def test_a_changed_table_changes_nothing_else(grid):
+    del grid.table["area"]
+    assert "area" in grid.table

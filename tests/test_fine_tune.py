@@ -29,7 +29,7 @@ from train.fine_tune import (
 )
 from train.fit import Progress, Trainer
 from train.fit_options import FitError, FitOptions
-from train.labelled import UNKNOWN
+from train.labelled import UNKNOWN, LabelledDataError
 
 TINY = {"batch": 2, "reuse": 1, "pool": 1, "side": 48, "sizes": (28,), "steps": 4, "warmup": 1, "workers": 0}
 
@@ -68,6 +68,13 @@ def test_ids_may_be_unknown_in_places(tmp_path):
     cv2.imwrite(str(folder / "instances" / "a.png"), ids)
     labels = read_labelled_folder(folder)["a"].labels
     assert (labels[:10] == UNKNOWN).all() and (labels[10:] == 1).all()
+
+
+def test_masks_where_ids_belong_are_refused(tmp_path):
+    folder = write_masks(tmp_path / "mine", "a")
+    (folder / "masks").rename(folder / "instances")
+    with pytest.raises(LabelledDataError, match="Put masks into masks/"):
+        read_labelled_folder(folder)
 
 
 def test_ids_of_other_tools_may_be_large(tmp_path):

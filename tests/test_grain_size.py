@@ -584,6 +584,12 @@ def test_what_one_field_suffers_from_is_told_of_the_mean():
 def test_what_fields_have_in_common_is_told_once():
     names, flags = ["a.png", "b.png", "c.png"], [["12% is no grain", "E112"], ["7% is no grain"], ["9.5% is no grain"]]
     assert merge_alike(names, flags) == ["7 to 12% is no grain", "a.png: E112"]
+    assert merge_alike(names, flags, with_ranges=False)[1:] == [
+        "a.png: E112",
+        "b.png: 7% is no grain",
+        "c.png: 9.5% is no grain",
+    ]
+    assert merge_alike(names[:1], [["1 px top", "2 px top"]]) == ["1 px top", "2 px top"]
     assert merge_alike(names, [*flags[:2], []]) == ["a.png, b.png: 7 to 12% is no grain", "a.png: E112"]
 
 
@@ -700,3 +706,10 @@ def test_wrong_fields_are_refused():
 def test_fields_that_are_no_grain_sizes_are_refused():
     with pytest.raises(MeasurementError, match="Pass `analysis.grain_size`"):
         average_fields([np.ones((9, 9), int)])
+
+
+def test_results_can_be_compared():
+    labels = voronoi(60, 200, 1)
+    one, same = grain_size(labels, UM), grain_size(labels, UM)
+    assert one == same and hash(one) == hash(same)
+    assert one != grain_size(labels, 2 * UM)

@@ -204,3 +204,10 @@ def test_tiny_maps_give_labels_of_any_size(shape):
     for size in ((1, 1), (5, 40), (64, 64)):
         labels, confidence = label_grains(maps, size=size)
         assert labels.shape == size and labels.max() == len(confidence)
+
+
+def test_maps_of_a_network_that_diverged_are_refused():
+    maps = np.full((3, 20, 20), 0.5)
+    maps[1, 3, 4] = np.nan
+    with pytest.raises(MeasurementError, match="diverged"):
+        label_grains(maps)

@@ -125,8 +125,9 @@ def test_weights_that_were_trained_on_in_memory_are_named_as_such(tiny_model, tm
     assert describe_weights(loaded)["name"] == "model" and describe_weights(loaded.bfloat16())["version"]
     tiny_model.save_pretrained(tmp_path / "embedded")
     assert len(describe_weights(load_model(tmp_path / "embedded"))["version"]) == 12
+    attention = loaded.backbone.get_parameter("encoder.layer.0.attention.v_proj.weight")
     with torch.no_grad():
-        loaded.decoder.head.bias += 1
+        attention += 1
     assert describe_weights(loaded) == {"name": "model, but other weights than the folder's", "version": None}
 
 
@@ -152,3 +153,11 @@ def test_weights_of_the_hub_that_were_trained_on_are_named_as_such(tiny_model, t
     with torch.no_grad():
         tiny_model.decoder.head.bias += 1
     assert describe_weights(tiny_model) == {"name": "user/name, but other weights than the Hub's", "version": None}
+
+
+def test_the_embedded_weights_are_compared_backbone_and_all():
+    changed = deepcopy(load_model())
+    assert describe_weights(changed)["version"] == weights_origin.WEIGHTS_VERSION
+    with torch.no_grad():
+        changed.backbone.get_parameter("encoder.layer.3.attention.o_proj.weight")[0, 0] += 1
+    assert describe_weights(changed) == {"name": "embedded, but other weights than the folder's", "version": None}

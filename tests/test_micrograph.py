@@ -652,3 +652,12 @@ def test_a_picture_beyond_the_pages_of_a_tiff_is_told(tmp_path):
         tiff.write(np.zeros((480, 640), np.uint8), metadata=None)
     micrograph = read_micrograph(tmp_path / "a.tif")
     assert micrograph.pixels.shape[:2] == (60, 80) and "reduced copies" in micrograph.warnings[0]
+
+
+def test_a_frame_that_its_owner_chose_keeps_its_number(tmp_path):
+    frames = [Image.fromarray(draw_grid(3, columns)) for columns in (3, 4, 5)]
+    frames[0].save(tmp_path / "stack.tif", save_all=True, append_images=frames[1:])
+    with Image.open(tmp_path / "stack.tif") as stack:
+        stack.seek(1)
+        micrograph = read_micrograph(stack)
+    assert (micrograph.page, micrograph.stem) == (1, "stack-page1")

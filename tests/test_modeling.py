@@ -7,6 +7,7 @@ import json
 import numpy as np
 import pytest
 import torch
+from safetensors.torch import load_file
 from torch import nn
 from transformers import Dinov2Config, Dinov2Model, ViTConfig, ViTModel
 
@@ -389,3 +390,36 @@ def test_a_backbone_that_is_no_dinov2_or_lacks_weights_is_refused(tmp_path):
     backbone.save_pretrained(tmp_path / "part", state_dict=weights)
     with pytest.raises(ModelError, match="1 of its tensors are missing"):
         GrainForInstanceSegmentation.from_backbone(tmp_path / "part")
+
+
+def test_a_checkpoint_holds_the_names_by_which_trainer_resumes(tmp_path):
+    model = make_tiny_model()
+    model.save_pretrained(tmp_path)
+    assert load_file(tmp_path / "model.safetensors").keys() == model.state_dict().keys()
+
+
+def test_a_frozen_backbone_can_learn_again():
+    model = make_tiny_model(freeze_backbone=True).train()
+    model.unfreeze_backbone()
+    model(**make_batch()).loss.backward()
+    assert not model.config.freeze_backbone and model.backbone.training
+    assert model.backbone.get_parameter("encoder.layer.0.attention.q_proj.weight").grad.any()
+
+
+def test_options_of_a_backbone_that_are_no_field_are_refused(tmp_path):
+    make_tiny_model().backbone.save_pretrained(tmp_path)
+    with pytest.raises(TypeError, match="revision, tokenchannels: no field"):
+        GrainForInstanceSegmentation.from_backbone(tmp_path, revision="main", tokenchannels=8)
+
+
+def test_labels_are_whole_numbers_of_any_width():
+    model, batch = make_tiny_model().eval(), make_batch()
+    expected = model(**batch).loss
+    narrow = {**batch, "labels": batch["labels"].to(torch.uint16)}
+    assert torch.equal(model(**narrow).loss, expected)
+    with pytest.raises(TypeError, match="torch.float32: expected whole numbers"):
+        model(**{**batch, "labels": batch["labels"] / 255})
+
+
+def test_a_backbone_is_a_dinov2_unless_it_says_otherwise():
+    assert GrainConfig(backbone_config={"hidden_size": 24}).backbone_config.model_type == "dinov2"

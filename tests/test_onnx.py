@@ -190,6 +190,13 @@ def test_the_command_exports(small, tmp_path, capsys):
     assert load_onnx(file).weights["name"] == "model"
 
 
+@pytest.mark.parametrize("name", ["model.pt", "folder.onnx"])
+def test_a_name_that_would_not_be_read_again_is_refused_at_once(tmp_path, name):
+    (tmp_path / "folder.onnx").mkdir()
+    with pytest.raises(ModelError, match=r"A file such as model\.onnx is expected"):
+        export_onnx(None, tmp_path / name)
+
+
 def test_the_command_refuses_other_endings(tmp_path, capsys):
     assert cli.main(["export-onnx", "--out", str(tmp_path / "model.pt")]) == 2
     assert "does not end in .onnx" in capsys.readouterr().err

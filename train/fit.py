@@ -87,8 +87,7 @@ def build_model(options: FitOptions) -> GrainForInstanceSegmentation:
         model = deepcopy(load_model(options.init))
         if options.train_backbone:
             # The model may have been saved with a frozen one.
-            model.config.freeze_backbone = False
-            model.backbone.requires_grad_(True)
+            model.unfreeze_backbone()
         return model
     detail = (0, 0, 0, 0) if options.no_detail else GrainConfig().detail_channels
     if options.backbone:

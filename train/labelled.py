@@ -19,6 +19,7 @@ from grain_model.micrograph import read_micrograph
 # Where the labels of a picture are not known, and how that is written in unsigned pictures of ids.
 UNKNOWN = -1
 UNKNOWN_STORED = 65535
+MASK_WHITE = 255
 # Components of a mask below this many px are specks; they say nothing about which phase the grains are.
 SPECK_PX = 25
 LARGEST_ID = np.iinfo(np.int32).max
@@ -152,9 +153,14 @@ def read_ids(path: Path) -> np.ndarray:
     """Read instance ids as int32 (H, W); 65535 means not known and comes back as -1.
 
     Raises:
-        LabelledDataError: As `read_labels`.
+        LabelledDataError: As `read_labels`, or if it is a mask.
     """
     ids = read_labels(path)
+    if set(np.unique(ids)) == {0, MASK_WHITE}:
+        raise LabelledDataError(
+            f"{path} holds 0 and {MASK_WHITE} alone, which makes all white one grain. Ids from 1 are expected, another "
+            "for each grain. Put masks into masks/, where the grains are numbered."
+        )
     return np.where(ids == UNKNOWN_STORED, UNKNOWN, ids).astype(np.int32)
 
 
