@@ -5,8 +5,7 @@ from __future__ import annotations
 import argparse
 import os
 import sys
-import tempfile
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from functools import partial
 from pathlib import Path
@@ -15,15 +14,15 @@ from typing import TYPE_CHECKING, TypeVar
 from tqdm import tqdm
 
 from .arguments import ALL_PAGES, non_negative_number, page_number, scale, share
-from .cli import EXIT_DONE, EXIT_INTERRUPTED, EXIT_SOME_FAILED
-from .errors import UsageError, printable
+from .errors import printable
+from .exit_codes import EXIT_DONE, EXIT_INTERRUPTED, EXIT_SOME_FAILED
 from .failures import Failure, attempt
 from .fields import CountedField, count_field
 from .image_listing import ImagePage, images_of_paths, name_folders, pages_of
 from .label_settings import DEFAULT_SETTINGS, METHODS
 from .micrograph import read_micrograph
 from .paths import expand_home
-from .result_folder import foreign_lists, has_lists, source_of
+from .result_folder import has_lists, make_output, source_of
 
 if TYPE_CHECKING:
     from transformers import PreTrainedModel
@@ -232,41 +231,6 @@ class Batch:
         if self.is_interrupted:
             return EXIT_INTERRUPTED
         return EXIT_SOME_FAILED if self.failures or self.is_unheard else EXIT_DONE
-
-
-def make_output(folder: Path, names: Iterable[str], lists: Iterable[str] = ()) -> None:
-    """Make the folder for the results, before the first image is counted.
-
-    Args:
-        folder: Where to.
-        names: Of the folders that will be made in it.
-        lists: Names of what will be written beside them.
-
-    Raises:
-        UsageError: If `folder` is a file, holds a file of one of the names or a list that no run of ours wrote, or
-            cannot be written to.
-    """
-    if folder.exists() and not folder.is_dir():
-        raise UsageError(f"--out {folder} is a file. A folder is expected. Name another one.")
-    if taken := [name for name in names if (folder / name).is_file()]:
-        raise UsageError(
-            f"--out {folder} holds a file {taken[0]!r}, and the results of an image go to a folder of its name. "
-            "Another folder than that of the images is expected. Name one."
-        )
-    if foreign := foreign_lists(folder, lists):
-        raise UsageError(
-            f"--out {folder} holds {foreign[0]}, which is not of this program, and which its own of that name would "
-            "replace. Another folder is expected. Name one."
-        )
-    try:
-        folder.mkdir(parents=True, exist_ok=True)
-        with tempfile.TemporaryFile(dir=folder):
-            pass
-    except OSError as error:
-        raise UsageError(
-            f"--out {folder} cannot be written to: {error.strerror}. A folder with the right to write is expected. "
-            "Name another one."
-        ) from error
 
 
 def load_quietly(model: str | None, backend: str = "torch") -> PreTrainedModel | OnnxNetwork:

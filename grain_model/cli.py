@@ -13,6 +13,7 @@ from collections.abc import Sequence
 from importlib import import_module
 
 from .errors import GrainError
+from .exit_codes import EXIT_INTERRUPTED, EXIT_USAGE
 from .interrupts import ended_as_by_ctrl_c
 from .version import __version__
 
@@ -23,8 +24,6 @@ COMMANDS = {
     "export-onnx": ("export_onnx_command", "write the network as one ONNX file, for images of any size"),
 }
 """Module and one-line help of every command."""
-
-EXIT_DONE, EXIT_SOME_FAILED, EXIT_USAGE, EXIT_INTERRUPTED = 0, 1, 2, 130
 
 
 def main(arguments: Sequence[str] | None = None) -> int:

@@ -3,17 +3,17 @@
 from __future__ import annotations
 
 import argparse
-from pathlib import Path
 
 from .batch import load_quietly
-from .cli import EXIT_DONE
 from .errors import UsageError
+from .exit_codes import EXIT_DONE
+from .paths import expand_home
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Declare the options of `export-onnx`."""
     parser.add_argument("--model", metavar="FOLDER_OR_ID", help="other weights than the embedded ones")
-    parser.add_argument("--out", type=Path, required=True, metavar="FILE", help="the file, such as model.onnx")
+    parser.add_argument("--out", type=expand_home, required=True, metavar="FILE", help="the file, such as model.onnx")
     parser.add_argument(
         "--int8", action="store_true", help="linear layers in 8 bits: a third of the size, slightly less accurate"
     )

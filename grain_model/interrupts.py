@@ -5,20 +5,18 @@ import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
 
+ENDING_SIGNALS = [getattr(signal, name) for name in ("SIGINT", "SIGTERM", "SIGHUP") if hasattr(signal, name)]
+"""Ctrl-C, and those by which schedulers and logouts end a program."""
+
 
 @contextmanager
 def ended_as_by_ctrl_c() -> Iterator[None]:
-    """Have the signals by which schedulers and logouts end a program raise a KeyboardInterrupt, as Ctrl-C does."""
-
-    def interrupt(*_: object) -> None:
-        raise KeyboardInterrupt
-
-    wanted = [getattr(signal, name) for name in ("SIGTERM", "SIGHUP") if hasattr(signal, name)]
+    """Have every one of `ENDING_SIGNALS` raise a KeyboardInterrupt, as Ctrl-C does."""
     is_main = threading.current_thread() is threading.main_thread()
     # Not those that are ignored, as `nohup` has it.
-    taken = [number for number in wanted if is_main and signal.getsignal(number) is signal.SIG_DFL]
+    taken = [number for number in ENDING_SIGNALS if is_main and signal.getsignal(number) is signal.SIG_DFL]
     for number in taken:
-        signal.signal(number, interrupt)
+        signal.signal(number, signal.default_int_handler)
     try:
         yield
     finally:

@@ -15,8 +15,8 @@ from functools import partial
 from pathlib import Path
 
 from .batch import Batch, add_image_arguments, make_counter
-from .cli import EXIT_SOME_FAILED
 from .errors import GrainError, UsageError, printable
+from .exit_codes import EXIT_SOME_FAILED
 from .failures import Failure, attempt
 from .image_file import name_page
 from .image_listing import ImagePage

@@ -4,10 +4,13 @@ from __future__ import annotations
 
 import csv
 import json
+import tempfile
 from collections.abc import Iterable, Iterator
 from contextlib import suppress
 from pathlib import Path
 from typing import Any
+
+from .errors import UsageError
 
 SUMMARY = "summary.json"
 
@@ -29,6 +32,41 @@ _LIST_STARTS = {
     GRAIN_SIZE_TABLE: "file,rule,",
     EXPORT_LIST: ",".join(EXPORT_COLUMNS),
 }
+
+
+def make_output(folder: Path, names: Iterable[str], lists: Iterable[str] = ()) -> None:
+    """Make the folder for the results, before the first image is counted.
+
+    Args:
+        folder: Where to.
+        names: Of the folders that will be made in it.
+        lists: Names of what will be written beside them.
+
+    Raises:
+        UsageError: If `folder` is a file, holds a file of one of the names or a list that no run of ours wrote, or
+            cannot be written to.
+    """
+    if folder.exists() and not folder.is_dir():
+        raise UsageError(f"--out {folder} is a file. A folder is expected. Name another one.")
+    if taken := [name for name in names if (folder / name).is_file()]:
+        raise UsageError(
+            f"--out {folder} holds a file {taken[0]!r}, and the results of an image go to a folder of its name. "
+            "Another folder than that of the images is expected. Name one."
+        )
+    if foreign := foreign_lists(folder, lists):
+        raise UsageError(
+            f"--out {folder} holds {foreign[0]}, which is not of this program, and which its own of that name would "
+            "replace. Another folder is expected. Name one."
+        )
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        with tempfile.TemporaryFile(dir=folder):
+            pass
+    except OSError as error:
+        raise UsageError(
+            f"--out {folder} cannot be written to: {error.strerror}. A folder with the right to write is expected. "
+            "Name another one."
+        ) from error
 
 
 def clear_results(folder: Path) -> None:

@@ -10,6 +10,7 @@ import pandas as pd
 import pytest
 import tifffile
 
+from grain_model.errors import UsageError
 from tests.drawn import squares
 from train import evaluate
 from train.baselines import BASELINES, adaptive_grains, distance_watershed_grains, otsu_grains
@@ -348,7 +349,7 @@ def test_a_report_goes_to_the_runs_unless_told(materials, tmp_path, with_fake_mo
 
 def test_folders_of_one_name_are_refused_before_anything_is_scored(tmp_path, with_fake_models, capsys):
     folders = [str(tmp_path / parent / "val") for parent in "xy"]
-    assert main(["evaluate", "--protocol", "instances", "--out", str(tmp_path / "out"), "--data", *folders]) == 1
+    assert main(["evaluate", "--protocol", "instances", "--out", str(tmp_path / "out"), "--data", *folders]) == 2
     assert "same name" in capsys.readouterr().err
 
 
@@ -378,7 +379,7 @@ def test_what_cannot_be_scored_is_told_before_a_model_is_loaded(
     pixels, _ = draw_squares(2, 2)
     data = write_material(tmp_path / "steel", a=(pixels, np.full(shape, value)))
     arguments = ["evaluate", "--protocol", "instances", "--data", str(data), "--out", str(tmp_path / "out")]
-    assert main([*arguments, *options]) == 1
+    assert main([*arguments, *options]) == (2 if options else 1)
     assert complaint in capsys.readouterr().err
     assert not (tmp_path / "out").exists()
 
@@ -394,7 +395,7 @@ def test_a_report_is_written_where_there_is_no_grain_to_draw(tmp_path, with_fake
 
 def test_a_mask_is_not_matched_grain_by_grain(materials, tmp_path, with_fake_models, capsys):
     arguments = ["evaluate", "--protocol", "instances", "--out", str(tmp_path / "out"), "--method", "mask"]
-    assert main([*arguments, "--data", str(materials[0])]) == 1
+    assert main([*arguments, "--data", str(materials[0])]) == 2
     assert "--method mask" in capsys.readouterr().err
     assert not (tmp_path / "out").exists()
 
@@ -409,7 +410,7 @@ def test_a_mask_is_not_matched_grain_by_grain(materials, tmp_path, with_fake_mod
     ],
 )
 def test_options_that_would_do_nothing_are_refused(options, complaint, tmp_path, capsys):
-    assert main(["evaluate", "--data", str(tmp_path), "--out", str(tmp_path / "out"), *options]) == 1
+    assert main(["evaluate", "--data", str(tmp_path), "--out", str(tmp_path / "out"), *options]) == 2
     assert complaint in capsys.readouterr().err
     assert not (tmp_path / "out").exists()
 
@@ -487,9 +488,9 @@ def test_models_are_named_apart(monkeypatch):
     assert evaluate.model_contenders(["runs/last"], ["watershed"]) == [("this model", "runs/last")]
     named = evaluate.model_contenders(["embedded", "no detail=runs/a", "runs/b"], ["watershed"])
     assert named == [("this model", "embedded"), ("no detail", "runs/a"), ("b", "runs/b")]
-    with pytest.raises(LabelledDataError, match="'a'"):
+    with pytest.raises(UsageError, match="'a'"):
         evaluate.model_contenders(["x/a", "y/a"], ["watershed"])
-    with pytest.raises(LabelledDataError, match="'otsu'"):
+    with pytest.raises(UsageError, match="'otsu'"):
         evaluate.model_contenders(["otsu=runs/a"], ["watershed"])
 
 

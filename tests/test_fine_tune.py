@@ -288,7 +288,7 @@ def test_the_last_step_is_looked_at(options, monkeypatch):
     ],
 )
 def test_options_that_would_do_nothing_are_refused(options, capsys, given, told):
-    assert main(["fit", "--data", str(options.data), "--out", str(options.out), *given]) == 1
+    assert main(["fit", "--data", str(options.data), "--out", str(options.out), *given]) == 2
     assert told in capsys.readouterr().err
 
 
@@ -344,12 +344,12 @@ def test_curves_are_written_and_no_checkpoint_ever(options, monkeypatch):
 def test_a_used_folder_of_ones_own_micrographs_is_not_offered_to_be_resumed(options, capsys):
     fine_tune(options)
     arguments = ["fit", "--data", str(options.data), "--init", str(options.init), "--out", str(options.out)]
-    assert main(arguments) == 1
+    assert main(arguments) == 2
     told = capsys.readouterr().err
     assert "holds a run already" in told and "--resume" not in told
     config = options.out.parent / "config.json"
     config.write_text(json.dumps({"data": str(options.data)}))
-    assert main(["fit", "--config", str(config), "--out", str(options.out)]) == 1
+    assert main(["fit", "--config", str(config), "--out", str(options.out)]) == 2
     again = capsys.readouterr().err
     assert "holds a run already" in again and "--resume" not in again
 

@@ -15,6 +15,7 @@ import pytest
 import torch
 from transformers import Dinov2Config, Dinov2Model
 
+from grain_model.interrupts import ENDING_SIGNALS
 from grain_model.modeling_grain import GrainForInstanceSegmentation
 from tests.conftest import make_tiny_config
 from tests.drawn import squares
@@ -78,24 +79,28 @@ def test_stopped_and_resumed_run_is_the_uninterrupted_one(options, tmp_path, mon
         assert torch.equal(ours, theirs)
 
 
-def press_ctrl_c_at(monkeypatch, number: int) -> None:
+def press_ctrl_c_at(monkeypatch, number: int, pressed: int = signal.SIGINT) -> None:
     """Ctrl-C is pressed in the midst of the step after this many."""
     step = Trainer._step
 
     def interrupt(trainer, *batch):
         if trainer.progress.step == number:
-            signal.raise_signal(signal.SIGINT)
+            signal.raise_signal(pressed)
         return step(trainer, *batch)
 
     monkeypatch.setattr(Trainer, "_step", interrupt)
 
 
-def test_ctrl_c_ends_the_step_and_the_resumed_run_is_the_uninterrupted_one(start, tmp_path, monkeypatch, capsys):
+@pytest.mark.parametrize("pressed", ENDING_SIGNALS)
+def test_ctrl_c_ends_the_step_and_the_resumed_run_is_the_uninterrupted_one(
+    start, tmp_path, monkeypatch, capsys, pressed
+):
+    """And so does what a scheduler or a logout sends."""
     config, out = tmp_path / "config.json", tmp_path / "run"
     config.write_text(json.dumps({**TINY, "init": str(start), "device": "cpu"}))
     assert run_fit("--config", config, "--out", tmp_path / "whole") == 0
     with monkeypatch.context() as patch:
-        press_ctrl_c_at(patch, 2)
+        press_ctrl_c_at(patch, 2, pressed)
         assert run_fit("--config", config, "--out", out) == 130
     assert "stopped at step 3 of 6: go on with --resume" in capsys.readouterr().out
     assert not (out / "model").exists()
@@ -389,7 +394,7 @@ def test_a_used_folder_is_gone_on_with_or_left_alone(start, tmp_path, capsys):
     assert run_fit("--config", config, "--out", out) == 0
     assert run_fit("--config", single, "--out", out / "two", "--stop-at", 1) == 0
     for arguments in (["--config", config, "--out", out], ["--config", single, "--out", out / "two"]):
-        assert run_fit(*arguments) == 1
+        assert run_fit(*arguments) == 2
         assert "holds a run already" in capsys.readouterr().err
 
 
@@ -420,7 +425,7 @@ def test_what_is_to_be_labelled_has_to_be_said(start, tmp_path, capsys):
     config.write_text(
         json.dumps({**TINY, "stages": [{"name": "one", "init": str(start), "self_label": {"model": "z"}}]})
     )
-    assert run_fit("--config", config, "--out", tmp_path / "run") == 1
+    assert run_fit("--config", config, "--out", tmp_path / "run") == 2
     assert '"sources"' in capsys.readouterr().err
 
 
@@ -439,7 +444,7 @@ def test_what_is_to_be_labelled_has_to_be_said(start, tmp_path, capsys):
 def test_stages_that_are_none_are_told(stages, complaint, tmp_path, capsys):
     config = tmp_path / "config.json"
     config.write_text(json.dumps({"stages": stages}))
-    assert run_fit("--config", config, "--out", tmp_path / "run") == 1
+    assert run_fit("--config", config, "--out", tmp_path / "run") == 2
     printed = capsys.readouterr().err
     assert complaint in printed and str(config) in printed
     assert not (tmp_path / "run").exists()
@@ -449,7 +454,7 @@ def test_stages_do_not_train_on_ones_own_micrographs(start, tmp_path, capsys):
     config = tmp_path / "config.json"
     config.write_text(json.dumps({"stages": [{"name": "one", "init": str(start)}]}))
     data = write_instances(tmp_path / "mine")
-    assert run_fit("--config", config, "--out", tmp_path / "run", "--data", data) == 1
+    assert run_fit("--config", config, "--out", tmp_path / "run", "--data", data) == 2
     assert "Leave out --config" in capsys.readouterr().err
 
 
@@ -475,7 +480,7 @@ def test_a_stage_that_cannot_start_is_named_before_the_first_one_trains(second, 
     config, out = tmp_path / "config.json", tmp_path / "run"
     stages = [{"name": "one", "init": str(start)}, {"name": "two", **second}]
     config.write_text(json.dumps({**TINY, "stages": stages}))
-    assert run_fit("--config", config, "--out", out) == 1
+    assert run_fit("--config", config, "--out", out) == 2
     assert complaint in capsys.readouterr().err
     assert not out.exists()
 
@@ -536,7 +541,7 @@ def test_committed_configurations_are_understood(name, tmp_path):
 def test_wrong_configuration_is_named(text, complaint, tmp_path, capsys):
     config = tmp_path / "config.json"
     config.write_text(text)
-    assert run_fit("--config", config, "--out", tmp_path / "run") == 1
+    assert run_fit("--config", config, "--out", tmp_path / "run") == 2
     printed = capsys.readouterr().err
     assert complaint in printed and str(config) in printed
     assert not (tmp_path / "run").exists()
@@ -558,7 +563,8 @@ def test_wrong_configuration_is_named(text, complaint, tmp_path, capsys):
 )
 def test_run_that_cannot_start_says_why(arguments, complaint, start, tmp_path, capsys):
     tiny = [] if "--init" in arguments else ["--init", start]
-    assert run_fit("--out", tmp_path / "run", *tiny, *arguments) == 1
+    is_usage = not {"nowhere/at/all", "abacus"} & {*arguments}
+    assert run_fit("--out", tmp_path / "run", *tiny, *arguments) == (2 if is_usage else 1)
     printed = capsys.readouterr().err
     assert "error: " in printed and complaint in printed
     assert not (tmp_path / "run").exists()
@@ -567,13 +573,13 @@ def test_run_that_cannot_start_says_why(arguments, complaint, start, tmp_path, c
 @pytest.mark.parametrize("place", [".", "run"])
 def test_an_output_folder_that_is_a_file_is_told_before_the_model_is_loaded(place, tmp_path, capsys):
     (tmp_path / "file").touch()
-    assert run_fit("--out", tmp_path / "file" / place, "--init", "nowhere/at/all") == 1
+    assert run_fit("--out", tmp_path / "file" / place, "--init", "nowhere/at/all") == 2
     assert "file is a file" in capsys.readouterr().err
 
 
 def test_an_output_folder_without_the_right_to_write_is_told(tmp_path, monkeypatch, capsys):
     monkeypatch.setattr("os.access", lambda path, mode: path != tmp_path)
-    assert run_fit("--out", tmp_path / "run" / "first", "--init", "nowhere/at/all") == 1
+    assert run_fit("--out", tmp_path / "run" / "first", "--init", "nowhere/at/all") == 2
     assert f"no right to write to {tmp_path}." in capsys.readouterr().err
 
 

@@ -135,9 +135,9 @@ def test_folder_without_images_is_an_error(tmp_path, capsys):
 
 def test_a_used_folder_or_a_file_is_not_written_to(folder, tmp_path, capsys):
     assert run_command(folder, "--out", tmp_path / "out") == 0
-    assert run_command(folder, "--out", tmp_path / "out") == 1
+    assert run_command(folder, "--out", tmp_path / "out") == 2
     assert "masks holds files already" in capsys.readouterr().err
-    assert run_command(folder, "--out", tmp_path / "out" / "counts.csv") == 1
+    assert run_command(folder, "--out", tmp_path / "out" / "counts.csv") == 2
     assert "counts.csv is a file" in capsys.readouterr().err
 
 

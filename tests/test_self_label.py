@@ -44,7 +44,7 @@ def test_a_tile_without_a_picture_is_named(data, tiny_model, tmp_path):
 def test_what_cannot_be_labelled_or_written_is_told(data, tmp_path, capsys):
     arguments = ["self-label", "--model", "embedded", "--data", str(data), "--source", "steel-optical"]
     (tmp_path / "taken").touch()
-    assert main([*arguments, "--out", str(tmp_path / "taken")]) == 1
+    assert main([*arguments, "--out", str(tmp_path / "taken")]) == 2
     assert "taken is a file" in capsys.readouterr().err
     (data / "steel-optical" / "images" / "SUS304_200_2.png").unlink()
     assert main([*arguments, "--out", str(tmp_path / "out")]) == 1

@@ -403,7 +403,7 @@ def test_command_writes_pictures_truth_parameters_and_contact_sheet(tmp_path):
 def test_command_does_not_mix_two_sets(tmp_path, capsys):
     (tmp_path / "images").mkdir()
     (tmp_path / "images" / "000000.png").touch()
-    assert main(["synthesize", "--n", "1", "--seed", "7", "--out", str(tmp_path), "--workers", "1"]) == 1
+    assert main(["synthesize", "--n", "1", "--seed", "7", "--out", str(tmp_path), "--workers", "1"]) == 2
     assert "images holds files already" in capsys.readouterr().err
     assert [path.name for path in tmp_path.iterdir()] == ["images"]
 
@@ -420,6 +420,6 @@ def test_command_does_not_mix_two_sets(tmp_path, capsys):
 def test_command_refuses_what_it_cannot_draw(tmp_path, monkeypatch, capsys, options, complaint):
     monkeypatch.chdir(tmp_path)
     (tmp_path / "taken.png").touch()
-    assert main(["synthesize", "--n", "1", "--workers", "1", "--out", "out", *options]) == 1
+    assert main(["synthesize", "--n", "1", "--workers", "1", "--out", "out", *options]) == 2
     assert complaint in capsys.readouterr().err
     assert not (tmp_path / "out").exists()

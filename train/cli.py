@@ -11,7 +11,9 @@ import importlib
 import sys
 from collections.abc import Sequence
 
-from grain_model.errors import GrainError
+from grain_model.errors import GrainError, UsageError
+from grain_model.exit_codes import EXIT_INTERRUPTED, EXIT_SOME_FAILED, EXIT_USAGE
+from grain_model.interrupts import ended_as_by_ctrl_c
 
 COMMANDS = {
     "pseudo-label": ("train.pseudo_label", "threshold micrographs into masks, the classical way"),
@@ -41,23 +43,23 @@ def main(arguments: Sequence[str] | None = None) -> int:
     """Run `python -m train`.
 
     Returns:
-        The subcommand's exit code: 0 all done, 1 an error or some files failed, 130 interrupted. Wrong usage exits with
-        2.
+        The subcommand's exit code: 0 all done, 1 an error or some files failed, 2 wrong usage, 130 interrupted.
     """
     arguments = sys.argv[1:] if arguments is None else list(arguments)
     args = build_parser(arguments[0] if arguments else None).parse_args(arguments)
     try:
-        return args.run(args)
+        with ended_as_by_ctrl_c():
+            return args.run(args)
     except GrainError as error:
         print(f"error: {error}", file=sys.stderr)
-        return 1
+        return EXIT_USAGE if isinstance(error, UsageError) else EXIT_SOME_FAILED
     except OSError as error:
         print(
             f"error: {error}. Files that can be read, and a disk with room and the right to write, are expected. "
             "Check the paths and the disk.",
             file=sys.stderr,
         )
-        return 1
+        return EXIT_SOME_FAILED
     except KeyboardInterrupt:
         print("interrupted", file=sys.stderr)
-        return 130
+        return EXIT_INTERRUPTED

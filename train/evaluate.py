@@ -10,9 +10,10 @@ from pathlib import Path
 import pandas as pd
 
 from grain_model.arguments import natural_number, positive_integer, positive_number
-from grain_model.batch import make_output
+from grain_model.errors import UsageError
 from grain_model.image_file import MAX_PIXELS, MIN_SIDE
 from grain_model.label_settings import METHODS
+from grain_model.result_folder import make_output
 from train.baselines import BASELINES
 from train.contenders import DEFAULT_LABEL_METHOD, MASK_METHOD, MODEL_ROW, Contender, baseline, model_contender
 from train.instance_protocol import ScoredPicture, score_pictures, summarize
@@ -92,23 +93,22 @@ def run(args: argparse.Namespace) -> int:
     """Evaluate by the chosen protocol, print the tables and write the report.
 
     Raises:
-        LabelledDataError: If the data are not laid out as the protocol expects, have no labelled grain, or have no use
-            for an option.
+        LabelledDataError: If the data are not laid out as the protocol expects, or have no labelled grain.
         ModelError: If a model cannot be loaded.
-        UsageError: If `--out` is a file or cannot be written to.
+        UsageError: If options do not fit together, or `--out` is a file or cannot be written to.
     """
     if args.protocol == "instances" and MASK_METHOD in (args.method or []):
-        raise LabelledDataError(
+        raise UsageError(
             f"--method {MASK_METHOD} leaves one mask, but --protocol instances matches single grains. Expected are "
             "watershed or components. Choose one of these, or --protocol seed."
         )
     if args.protocol == "seed" and (unused := [name for name in OF_INSTANCES if getattr(args, name)]):
-        raise LabelledDataError(
+        raise UsageError(
             f"--{unused[0]} says nothing in --protocol seed, which has tables of its own. Expected is --protocol "
             "instances. Choose that, or leave the option out."
         )
     if args.no_model and (unused := [name for name in OF_MODELS if getattr(args, name)]):
-        raise LabelledDataError(
+        raise UsageError(
             f"--no-model leaves all models out, so --{unused[0]} would say nothing. Expected is one of the two. Leave "
             "out the other."
         )
@@ -125,14 +125,14 @@ def model_contenders(models: Sequence[str], label_methods: Sequence[str]) -> lis
 
     Raises:
         ModelError: If a model cannot be loaded.
-        LabelledDataError: If two rows have the same name.
+        UsageError: If two rows have the same name.
     """
     named = {}
     for model in models:
         name, folder = _split_name(model)
         name = name or (MODEL_ROW if len(models) == 1 or folder == EMBEDDED else Path(folder).name)
         if name in named or name in BASELINES:
-            raise LabelledDataError(
+            raise UsageError(
                 f"Two rows would be called {name!r}. Each row of the table needs its own name. "
                 "Name the models with --model NAME=FOLDER."
             )
@@ -157,10 +157,10 @@ def _run_instances(args: argparse.Namespace) -> int:
     baselines = DEFAULT_BASELINES if args.baselines is None else args.baselines
     gallery = DEFAULT_GALLERY if args.gallery is None else args.gallery
     if args.no_model and not baselines:
-        raise LabelledDataError("There is nothing to score. At least one method is needed. Name a model or a baseline.")
+        raise UsageError("There is nothing to score. At least one method is needed. Name a model or a baseline.")
     materials = [folder.resolve().name for folder in args.data]
     if twice := [name for name in materials if materials.count(name) > 1]:
-        raise LabelledDataError(
+        raise UsageError(
             f"Two folders have the same name, {twice[0]!r}, by which the report tells materials apart. Each folder "
             "needs a name of its own. Rename one, or name it once."
         )
@@ -209,7 +209,12 @@ def _run_instances(args: argparse.Namespace) -> int:
 
 
 def _check_pictures(pictures: Sequence[LabelledMicrograph], factors: Sequence[float]) -> None:
-    """Raise a LabelledDataError, before anything is scored, where pictures or factors do not allow it."""
+    """Check pictures and factors before anything is scored.
+
+    Raises:
+        LabelledDataError: If no grain is labelled.
+        UsageError: If a factor makes a picture too small or too large.
+    """
     has_grains = False
     for picture in pictures:
         _, labels = picture.read()
@@ -218,7 +223,7 @@ def _check_pictures(pictures: Sequence[LabelledMicrograph], factors: Sequence[fl
         for factor in factors:
             height, width = (round(side * factor) for side in labels.shape)
             if min(height, width) < MIN_SIDE or height * width > MAX_PIXELS:
-                raise LabelledDataError(
+                raise UsageError(
                     f"--enlarge {factor:g} makes {picture.image_path} {width}x{height}. At least {MIN_SIDE} px on the "
                     f"shorter side and at most {MAX_PIXELS / 1e6:g} million pixels are expected. Choose another factor."
                 )
@@ -234,7 +239,7 @@ def _run_seed(args: argparse.Namespace) -> int:
     from train.seed_protocol import read_test_tiles, score_tiles, seed_contenders, summarize_tiles
 
     if len(args.data) != 1:
-        raise LabelledDataError(
+        raise UsageError(
             f"{len(args.data)} folders were given. The seed's protocol has one, that of the 316L tiles. Name that one."
         )
     tiles = read_test_tiles(args.data[0])[: args.limit]

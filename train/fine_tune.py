@@ -24,7 +24,7 @@ from grain_model.modeling_grain import GrainForInstanceSegmentation
 from train.datasets import Mixture, RealMicrograph, count_ids_through
 from train.device import find_device
 from train.fit import Trainer, build_model, refuse_rate_of_frozen_backbone
-from train.fit_options import FitError, FitOptions
+from train.fit_options import FitError, FitOptionError, FitOptions
 from train.instance_protocol import score_labels
 from train.labelled import UNKNOWN, find_labelled_micrographs
 from train.markdown import markdown_table
@@ -148,10 +148,10 @@ def fine_tune(options: FitOptions) -> pd.DataFrame:
 
 
 def _refuse_options_of_other_runs(options: FitOptions) -> None:
-    """Raise a FitError where an option is set that has no effect here."""
+    """Raise a FitOptionError where an option is set that has no effect here."""
     if ignored := [name for name in FOR_OTHER_RUNS if getattr(options, name) != getattr(FitOptions, name)]:
         flags = " and ".join("--" + name.replace("_", "-") for name in ignored)
-        raise FitError(
+        raise FitOptionError(
             f"{flags} would be ignored: with your own micrographs in {options.data}, training is on them alone, is "
             f"short and starts anew. Leave out {flags}."
         )

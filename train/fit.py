@@ -17,6 +17,7 @@ import torch
 from tqdm import tqdm
 
 from grain_model.configuration_grain import GrainConfig
+from grain_model.interrupts import ENDING_SIGNALS
 from grain_model.loading import load_model
 from grain_model.modeling_grain import GrainForInstanceSegmentation
 from grain_model.segmentation_loss import segmentation_loss
@@ -25,7 +26,7 @@ from train.border_loss import border_loss
 from train.curves import write_curves
 from train.datasets import Mixture, TrainingSamples, load_316l, load_instances, load_pseudo_masks, load_tbm
 from train.device import computes_in_bfloat16, find_device
-from train.fit_options import FitError, FitOptions
+from train.fit_options import FitError, FitOptionError, FitOptions
 from train.mask_loss import mask_loss
 from train.sample_pool import SamplePool
 from train.saving import save_trained_model, writing_run
@@ -67,9 +68,9 @@ def fit(options: FitOptions) -> Trainer:
 
 
 def refuse_rate_of_frozen_backbone(model: GrainForInstanceSegmentation, options: FitOptions, *defaults: float) -> None:
-    """Raise a FitError where a learning rate other than the defaults is given for a backbone that does not learn."""
+    """Raise a FitOptionError where a backbone that does not learn is given a learning rate other than the defaults."""
     if model.config.freeze_backbone and options.backbone_lr not in defaults:
-        raise FitError(
+        raise FitOptionError(
             "--backbone-lr would be ignored: the backbone is frozen. Expected is --train-backbone beside it. Add that, "
             "or leave out --backbone-lr."
         )
@@ -230,25 +231,29 @@ class Trainer:
 
     @contextmanager
     def _noting_interrupts(self) -> Iterator[None]:
-        """Take note of Ctrl-C instead of breaking off in the midst of a step; the second one breaks off."""
+        """Take note of Ctrl-C, and of what ends a program like it, instead of breaking off in the midst of a step.
+
+        The second one breaks off.
+        """
 
         def note(*_: object) -> None:
             self.is_interrupted = True
-            signal.signal(signal.SIGINT, signal.default_int_handler)
+            for number in heeded:
+                signal.signal(number, signal.default_int_handler)
             # Not `print`, which may be what was interrupted; and Ctrl-C may have ended the reader.
             with suppress(OSError):
                 os.write(2, b"\nstopping after this step; Ctrl-C again breaks off at once\n")
 
-        # Where Ctrl-C is not heeded, as in the background, that stays so; only the main thread may change it.
+        # Where one is not heeded, as Ctrl-C in the background, that stays so; only the main thread may change it.
         is_main = threading.current_thread() is threading.main_thread()
-        is_heeded = is_main and signal.getsignal(signal.SIGINT) is signal.default_int_handler
-        if is_heeded:
-            signal.signal(signal.SIGINT, note)
+        heeded = [n for n in ENDING_SIGNALS if is_main and signal.getsignal(n) is signal.default_int_handler]
+        for number in heeded:
+            signal.signal(number, note)
         try:
             yield
         finally:
-            if is_heeded:
-                signal.signal(signal.SIGINT, signal.default_int_handler)
+            for number in heeded:
+                signal.signal(number, signal.default_int_handler)
 
     def is_over(self) -> bool:
         """Whether this run goes no further: the schedule is over, or `stop_at` is reached."""

@@ -12,7 +12,7 @@ from pathlib import Path
 from train.fine_tune import DEFAULTS, fine_tune
 from train.fit import fit
 from train.fit_options import (
-    FitError,
+    FitOptionError,
     FitOptions,
     add_options,
     as_typed,
@@ -83,49 +83,51 @@ def run(args: argparse.Namespace) -> int:
 
 
 def _check_layout(data: Path | None) -> None:
-    """Raise a FitError where there is a folder of data that holds nothing to train on."""
+    """Raise a FitOptionError where there is a folder of data that holds nothing to train on."""
     if data is None or any((data / name).is_dir() for name in ("316l", "tbm")):
         return
     if is_labelled_folder(data):
-        raise FitError(
+        raise FitOptionError(
             f"{data} holds your own micrographs, which a configuration with stages does not train on. Expected is a "
             "folder with 316l/ and tbm/, or no stages. Leave out --config, or name another --data."
         )
-    raise FitError(
+    raise FitOptionError(
         f"{data} {'is laid out otherwise' if data.is_dir() else 'does not exist'}. Expected is a folder of your own "
         "micrographs, in images/ beside instances/ or masks/, or one with 316l/ and tbm/. Check the path."
     )
 
 
 def refuse_unwritable_folder(out: Path) -> None:
-    """Raise a FitError where a run's folder cannot be made or written to; it is not made yet."""
+    """Raise a FitOptionError where a run's folder cannot be made or written to; it is not made yet."""
     nearest = next(path for path in (out, *out.absolute().parents) if os.path.lexists(path))
     if not nearest.is_dir():
-        raise FitError(f"--out {out} cannot be used: {nearest} is a file. A folder is expected. Name another one.")
+        raise FitOptionError(
+            f"--out {out} cannot be used: {nearest} is a file. A folder is expected. Name another one."
+        )
     if not os.access(nearest, os.W_OK | os.X_OK):
-        raise FitError(
+        raise FitOptionError(
             f"--out {out} cannot be used: there is no right to write to {nearest}. A folder with that right is "
             "expected. Name another one."
         )
 
 
 def refuse_used_folder(out: Path, *, can_resume: bool = True) -> None:
-    """Raise a FitError where a run has left a checkpoint or a model, which a new one would mix with its own."""
+    """Raise a FitOptionError where a run has left a checkpoint or a model, which a new one would mix with its own."""
     # A run of stages has a folder for each.
     results = [found for name in ("checkpoint.pt", "model") for found in (*out.glob(name), *out.glob(f"*/{name}"))]
     if results:
         expected, remedy = (", or --resume to go on with that run", ", or add --resume") if can_resume else ("", "")
-        raise FitError(
+        raise FitOptionError(
             f"{out} holds a run already ({results[0].relative_to(out)}). Expected is a new folder{expected}. Name "
             f"another folder with --out{remedy}."
         )
 
 
 def _refuse_of_fine_tuning(given: Mapping[str, object]) -> None:
-    """Raise a FitError where an option was given that only training on one's own micrographs heeds."""
+    """Raise a FitOptionError where an option was given that only training on one's own micrographs heeds."""
     default = {name: getattr(FitOptions, name) for name in OF_FINE_TUNING}
     if unused := [name for name in OF_FINE_TUNING if given.get(name, default[name]) != default[name]]:
-        raise FitError(
+        raise FitOptionError(
             f"--{unused[0].replace('_', '-')} is for training on your own micrographs. "
             "Expected is --data with images/ in it. Add that, or leave the option out."
         )
@@ -189,7 +191,7 @@ def run_stages(config: dict, typed: dict, source: Path) -> None:
     """
     out, described = typed["out"], config["stages"]
     if not (isinstance(described, list) and described and all(isinstance(stage, dict) for stage in described)):
-        raise FitError(
+        raise FitOptionError(
             f'{source}: the stages are no list of objects. Expected is at least one, such as [{{"name": "one", '
             '"steps": 1000}]. Correct "stages", or leave it out to train once.'
         )
@@ -234,12 +236,12 @@ def read_stage(stage: dict, common: dict, typed: dict, source: Path, earlier: Se
     own, out = dict(stage), typed["out"]
     name, start, labelling = own.pop("name", None), own.pop("start_from", None), own.pop("self_label", None)
     if not (isinstance(name, str) and name):
-        raise FitError(
+        raise FitOptionError(
             f"{source}: a stage has no name that is text. Expected is one for its folder. Give the stage a "
             '"name", such as "one".'
         )
     if name in earlier:
-        raise FitError(f"{source}: two stages are called {name!r}. Expected is a name for each. Rename one.")
+        raise FitOptionError(f"{source}: two stages are called {name!r}. Expected is a name for each. Rename one.")
     options = {**parse_config({**common, **own}, source), **typed, "out": out / name}
     _refuse_of_fine_tuning(options)
     if start:
@@ -249,17 +251,17 @@ def read_stage(stage: dict, common: dict, typed: dict, source: Path, earlier: Se
     sources = labelling.get("sources") if isinstance(labelling, dict) else None
     has_sources = isinstance(sources, dict) and sources and all(isinstance(s, int | float) for s in sources.values())
     if not (has_sources and "model" in labelling):
-        raise FitError(
+        raise FitOptionError(
             f'{source}: self_label of stage {name!r} is incomplete. Expected is an object with "model" and "sources", '
             'the latter with a boundary sensitivity each, such as {"316l": 0.5}. Add them.'
         )
     if unknown := [kind for kind in sources if kind not in SOURCES]:
-        raise FitError(
+        raise FitOptionError(
             f"{source}: self_label of stage {name!r} knows no source {unknown[0]!r}. Expected are "
             f"{', '.join(SOURCES)}. Choose of these."
         )
     if options.get("data") is None:
-        raise FitError(f"Stage {name!r} labels real micrographs, but no data folder is given. Add --data FOLDER.")
+        raise FitOptionError(f"Stage {name!r} labels real micrographs, but no data folder is given. Add --data FOLDER.")
     options["self_trained"] = out / name / "self-labelled"
     labeller = _model_of(labelling["model"], name, earlier, out, source)
     return name, Stage(FitOptions(**options), Path(labeller), sources)
@@ -269,7 +271,7 @@ def _model_of(wanted: str, name: str, earlier: Sequence[str], out: Path, source:
     """Folder of the model of the stage that stage `name` wants, which must come before it."""
     if wanted not in earlier:
         known = f"one of {', '.join(earlier)}" if earlier else "none, since it is the first"
-        raise FitError(
+        raise FitOptionError(
             f"{source}: stage {name!r} wants the model of stage {wanted!r}, which does not come before it. Expected is "
             f"{known}. Correct the name or the order."
         )

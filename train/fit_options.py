@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import NoReturn
 
 from grain_model.arguments import natural_number, non_negative_number, positive_integer, positive_number, share
-from grain_model.errors import GrainError
+from grain_model.errors import GrainError, UsageError
 
 # Share of the tinted alloy among the samples where its folder is given.
 TBM_SHARE = 0.02
@@ -18,6 +18,10 @@ TBM_SHARE = 0.02
 
 class FitError(GrainError, ValueError):
     """A training run cannot start or go on with the options, data or disk that it has."""
+
+
+class FitOptionError(FitError, UsageError):
+    """Options that do not fit together, or that the run has no use for."""
 
 
 @dataclass(frozen=True)
@@ -61,50 +65,50 @@ class FitOptions:
 
     def __post_init__(self) -> None:
         if (self.pseudo_only or self.weak_share > 0) and self.data is None:
-            raise FitError(
+            raise FitOptionError(
                 "Pseudo masks are asked for, but no data folder is given. Expected is a folder with 316l/ in it. "
                 "Add --data FOLDER."
             )
         if self.real_only and self.data is None and not (self.self_trained and self.self_trained_share > 0):
-            raise FitError(
+            raise FitOptionError(
                 "--real-only leaves nothing to train on: no real micrographs are given. Expected is at least one "
                 "source. Add --data FOLDER or --self-trained FOLDER."
             )
         if self.init and (self.backbone or self.no_detail):
-            raise FitError(
+            raise FitOptionError(
                 "--init brings a whole model, so --backbone and --no-detail would be ignored. Expected is one start. "
                 "Leave out either --init or the other two."
             )
         if self.pseudo_only and (self.self_trained or self.weak_share > 0 or self.real_only or self.border_weight > 0):
-            raise FitError(
+            raise FitOptionError(
                 "--pseudo-only trains on the pseudo masks alone and by their loss alone, so --self-trained, "
                 "--weak-share, --real-only and --border-weight would be ignored. Expected is it without them. "
                 "Leave them out."
             )
         if self.keep_statistics and not self.init:
-            raise FitError(
+            raise FitOptionError(
                 "--keep-statistics keeps the batch statistics of a model, but none is given. Expected is a model to "
                 "start from. Add --init, or leave out --keep-statistics."
             )
         if self.start_share and not self.init:
-            raise FitError(
+            raise FitOptionError(
                 "--start-share keeps a share of the weights at the start, but none are given. Expected is a model to "
                 "start from. Add --init, or leave out --start-share."
             )
         if self.train_backbone and not (self.init or self.backbone):
-            raise FitError(
+            raise FitOptionError(
                 "--train-backbone lets a backbone learn that would be frozen, but none is given, and a new one learns "
                 "anyway. Expected is a model to start from. Add --init or --backbone, or leave out --train-backbone."
             )
         if self.self_trained is None and self.self_trained_share != type(self).self_trained_share:
-            raise FitError(
+            raise FitOptionError(
                 "--self-trained-share is the share of what an earlier model labelled, but none of that is given. "
                 "Expected is its folder. Add --self-trained FOLDER, or leave out --self-trained-share."
             )
         shares = {} if self.pseudo_only or self.real_only else self.real_shares
         if (total := sum(shares.values())) > 1:
             listed = ", ".join(f"{name} {share:g}" for name, share in shares.items())
-            raise FitError(
+            raise FitOptionError(
                 f"The shares of real micrographs add up to {total:g} ({listed}). Expected is at most 1, of which "
                 "synthetic micrographs take the rest. Lower --weak-share or --self-trained-share."
             )
@@ -200,11 +204,13 @@ def read_config(path: Path) -> dict:
     try:
         config = json.loads(path.read_text())
     except (OSError, ValueError) as error:
-        raise FitError(
+        raise FitOptionError(
             f"{path} could not be read ({error}). Expected is a JSON object of options. Check the path and the commas."
         ) from error
     if not isinstance(config, dict):
-        raise FitError(f"{path} holds no JSON object. Expected is {{option: value, ...}}. Put the options in braces.")
+        raise FitOptionError(
+            f"{path} holds no JSON object. Expected is {{option: value, ...}}. Put the options in braces."
+        )
     return config
 
 
@@ -244,7 +250,7 @@ class _ConfigParser(argparse.ArgumentParser):
         self.source = source
 
     def error(self, message: str) -> NoReturn:
-        raise FitError(
+        raise FitOptionError(
             f"{self.source}: {message}. Expected are the options of `python -m train fit` with values of their kind. "
             "Correct the file."
         )

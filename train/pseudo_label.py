@@ -19,11 +19,11 @@ import numpy as np
 from tqdm import tqdm
 
 from grain_model.arguments import kernel_side, natural_number, positive_integer, positive_number
-from grain_model.batch import make_output
 from grain_model.errors import GrainError, ImageError
 from grain_model.image_listing import IMAGE_SUFFIXES, images_in
 from grain_model.micrograph import read_micrograph
 from grain_model.png_file import write_png
+from grain_model.result_folder import make_output
 from train.contenders import to_grey
 from train.labelled import refuse_filled_folder
 

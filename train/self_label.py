@@ -9,10 +9,10 @@ from skimage.segmentation import expand_labels
 from tqdm import tqdm
 
 from grain_model.arguments import share
-from grain_model.batch import make_output
 from grain_model.counting import count_grains
 from grain_model.loading import load_model
 from grain_model.png_file import write_png
+from grain_model.result_folder import make_output
 from train.datasets import training_tiles
 from train.device import find_device
 from train.labelled import UNKNOWN_STORED, LabelledDataError, files_by_stem

@@ -13,9 +13,10 @@ from skimage.segmentation import mark_boundaries
 from tqdm import tqdm
 
 from grain_model.arguments import natural_number, positive_integer, positive_number
-from grain_model.batch import make_output
+from grain_model.errors import UsageError
 from grain_model.image_file import MIN_SIDE
 from grain_model.png_file import write_png
+from grain_model.result_folder import make_output
 from train.labelled import UNKNOWN_STORED, LabelledDataError, refuse_filled_folder
 from train.single_thread import use_one_thread
 from train.synthesis import SyntheticMicrograph, synthesize_micrograph
@@ -53,23 +54,24 @@ def run(args: argparse.Namespace) -> int:
     `parameters.jsonl` with a line a micrograph in the same order, and `contact_sheet.png`.
 
     Raises:
-        LabelledDataError: If the pictures or grains would be too small, the diameters are in the wrong order, or a
-            picture gets more grains than its label image can hold.
-        UsageError: If `--out` is a file, cannot be written to or holds the pictures of another run.
+        LabelledDataError: If a picture gets more grains than its label image can hold, or `--out` holds the pictures
+            of another run.
+        UsageError: If the pictures or grains would be too small, the diameters are in the wrong order, or `--out` is a
+            file or cannot be written to.
     """
     if args.size < MIN_SIDE:
-        raise LabelledDataError(
+        raise UsageError(
             f"--size {args.size} is too small. At least {MIN_SIDE} px are expected, or the pictures could not be "
             "counted. Make it larger."
         )
     smallest, largest = args.diameter
     if smallest > largest:
-        raise LabelledDataError(
+        raise UsageError(
             f"--diameter {smallest:g} {largest:g} starts with the larger one. The smallest mean diameter is expected "
             "first, then the largest. Swap them."
         )
     if smallest < SMALLEST_DIAMETER:
-        raise LabelledDataError(
+        raise UsageError(
             f"--diameter {smallest:g} is too small for exact labels. Mean diameters of at least {SMALLEST_DIAMETER} px "
             "are expected. Make it larger."
         )
