@@ -563,7 +563,7 @@ def test_wrong_configuration_is_named(text, complaint, tmp_path, capsys):
 )
 def test_run_that_cannot_start_says_why(arguments, complaint, start, tmp_path, capsys):
     tiny = [] if "--init" in arguments else ["--init", start]
-    is_usage = not {"nowhere/at/all", "abacus"} & {*arguments}
+    is_usage = "nowhere/at/all" not in arguments
     assert run_fit("--out", tmp_path / "run", *tiny, *arguments) == (2 if is_usage else 1)
     printed = capsys.readouterr().err
     assert "error: " in printed and complaint in printed

@@ -4,21 +4,21 @@ from __future__ import annotations
 
 import torch
 
-from train.fit_options import FitError
+from train.fit_options import FitOptionError
 
 
 def find_device(name: str) -> torch.device:
     """The device of this name; of `auto` a graphics card where there is one.
 
     Raises:
-        FitError: If there is none of the name here.
+        FitOptionError: If there is none of the name here.
     """
     if name == "auto":
         return torch.device("cuda" if torch.cuda.is_available() else "cpu")
     try:
         return torch.empty(0, device=name).device
     except (RuntimeError, AssertionError) as error:  # the latter where torch was built without that kind
-        raise FitError(
+        raise FitOptionError(
             f"There is no device {name!r} here ({str(error).splitlines()[0]}). Expected is cpu, auto, or cuda where "
             "there is a graphics card. Change --device."
         ) from error
