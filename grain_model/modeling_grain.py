@@ -200,11 +200,15 @@ class GrainPreTrainedModel(PreTrainedModel):
 
         Path(save_directory).mkdir(parents=True, exist_ok=True)
         # Both, since transformers adds one alone: the one that a model of this class was last loaded by.
-        both = dict.fromkeys(("AutoModel", "AutoModelForImageSegmentation"), f"modeling_grain.{type(self).__name__}")
+        # A class typed into a notebook has no file to be loaded from: its base has.
+        saved = next(kind for kind in type(self).__mro__ if kind.__module__ != "__main__")
+        name = f"{saved.__module__.rpartition('.')[2]}.{saved.__name__}"
+        both = dict.fromkeys(("AutoModel", "AutoModelForImageSegmentation"), name)
         self.config.auto_map = {**(getattr(self.config, "auto_map", None) or {}), **both}
         self.config.custom_pipelines = CUSTOM_PIPELINES
         # Before the weights, which `push_to_hub=True` uploads together with what lies beside them.
-        custom_object_save(GrainCountingPipeline, save_directory)
+        for part in (GrainCountingPipeline, saved):
+            custom_object_save(part, save_directory)
         # Under the names that the weights have in memory, since `Trainer` takes a checkpoint up again by those.
         options.setdefault("save_original_format", False)
         super().save_pretrained(save_directory, **options)

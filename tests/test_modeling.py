@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib
 import json
 
 import numpy as np
@@ -342,6 +343,26 @@ def test_a_saved_folder_names_every_auto_class(tiny_model, tmp_path, monkeypatch
     tiny_model.save_pretrained(tmp_path)
     auto_map = json.loads((tmp_path / "config.json").read_text())["auto_map"]
     assert set(auto_map) == {"AutoConfig", "AutoModel", "AutoModelForImageSegmentation"}
+
+
+@pytest.mark.parametrize(
+    ("module", "named"),
+    [("their_model", "their_model.TheirGrains"), ("__main__", "modeling_grain.GrainForInstanceSegmentation")],
+)
+def test_a_saved_subclass_names_a_file_that_lies_beside_it(tiny_model, tmp_path, monkeypatch, module, named):
+    """Its own, or that of its base where it was typed into a notebook."""
+    (tmp_path / "their_model.py").write_text(
+        "from grain_model.modeling_grain import GrainForInstanceSegmentation as Grains\n"
+        "class TheirGrains(Grains):\n    pass\n"
+    )
+    monkeypatch.syspath_prepend(tmp_path)
+    kind = importlib.import_module("their_model").TheirGrains
+    monkeypatch.setattr(kind, "__module__", module)
+    monkeypatch.setattr(GrainForInstanceSegmentation, "_auto_class", "AutoModel")
+    kind(tiny_model.config).save_pretrained(tmp_path / "saved")
+    auto_map = json.loads((tmp_path / "saved" / "config.json").read_text())["auto_map"]
+    assert auto_map["AutoModel"] == auto_map["AutoModelForImageSegmentation"] == named
+    assert (tmp_path / "saved" / (named.split(".")[0] + ".py")).is_file()
 
 
 def test_saved_weights_come_back_bit_by_bit(tiny_model, tmp_path):
