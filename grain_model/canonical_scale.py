@@ -5,8 +5,9 @@ from collections.abc import Callable
 
 import numpy as np
 
-from .instances import grain_regions, resample, typical_area
+from .instances import grain_regions, resample
 from .tiling import Network, predict_probabilities
+from .typical_grain import typical_diameter
 
 # The network separates grains of these equivalent diameters equally well (px); outside, the picture is resampled so
 # that its typical grain has the diameter beside it. Enlarging beyond LARGEST_FACTOR adds no information.
@@ -93,8 +94,3 @@ def factor_for_grains(areas: np.ndarray) -> float:
     if diameter < SMALLEST_DIAMETER:
         return min(ENLARGED_DIAMETER / diameter, LARGEST_FACTOR)
     return REDUCED_DIAMETER / diameter if diameter > LARGEST_DIAMETER else 1.0
-
-
-def typical_diameter(areas: np.ndarray) -> float:
-    """Equivalent diameter of the typical grain (see `typical_area`), in px for areas in px; at least one area."""
-    return math.sqrt(4 * typical_area(areas) / math.pi)

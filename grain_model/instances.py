@@ -11,6 +11,7 @@ from skimage.segmentation import relabel_sequential, watershed
 from .errors import MeasurementError
 from .label_image import has_other_label, touching
 from .label_settings import DEFAULT_SETTINGS, LabelSettings
+from .typical_grain import typical_area
 
 INTERIOR, BOUNDARY, DISTANCE = 0, 1, 2
 # Seeds are local maxima of the distance map in a window of this many px; too many do no harm, they are merged below.
@@ -28,12 +29,6 @@ LEAST_GRAIN = 20
 ALIKE = 4.0
 # Where regions are carried over to larger maps, their rims of this width (px of the smaller maps) are drawn anew.
 REDRAWN_RIM = 2.0
-# Up to MOST_DOMINANT regions, each more than DOMINANCE times as large as any of the others, are left out of the typical
-# grain if at least FEWEST_OTHERS remain and cover OTHERS_SHARE of the area: such as a specimen beside its resin.
-DOMINANCE = 4.0
-MOST_DOMINANT = 3
-FEWEST_OTHERS = 10
-OTHERS_SHARE = 0.1
 
 
 def label_grains(
@@ -275,41 +270,6 @@ def _resolve(parent: np.ndarray) -> np.ndarray:
         if np.array_equal(further, parent):
             return parent.astype(np.int32)
         parent = further
-
-
-def typical_area(areas: np.ndarray) -> float:
-    """Area-weighted median: half of the total area lies in larger grains; fragments hardly move it.
-
-    Dominant regions are left out (see `dominant_regions`).
-
-    Args:
-        areas: Areas of the grains, at least one.
-
-    Returns:
-        An area in the same unit.
-    """
-    areas = np.asarray(areas, np.float64)
-    ordered = np.sort(areas[~dominant_regions(areas)])
-    total = np.cumsum(ordered)
-    return float(ordered[np.searchsorted(total, 0.5 * total[-1])])
-
-
-def dominant_regions(areas: np.ndarray) -> np.ndarray:
-    """Find regions that dwarf all others, such as the mounting resin around a specimen.
-
-    Args:
-        areas: Areas of the regions.
-
-    Returns:
-        Bool (n,), true for at most `MOST_DOMINANT` regions.
-    """
-    areas = np.asarray(areas, np.float64)
-    order = np.argsort(areas)
-    for count in range(min(MOST_DOMINANT, len(areas) - FEWEST_OTHERS), 0, -1):
-        others = areas[order[:-count]]
-        if areas[order[-count]] > DOMINANCE * others[-1] and others.sum() > OTHERS_SHARE * areas.sum():
-            return np.isin(np.arange(len(areas)), order[-count:])
-    return np.zeros(len(areas), bool)
 
 
 def _smallest(areas: np.ndarray, min_area: float | None) -> float:

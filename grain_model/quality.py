@@ -6,9 +6,9 @@ import cv2
 import numpy as np
 
 from .grain_size_result import MIN_GRAINS
-from .instances import dominant_regions, typical_area
 from .label_image import close_boundaries, grain_boxes
 from .planimetric import count_rectangle
+from .typical_grain import dominant_regions, typical_area
 from .words import plural
 
 # Below these an analysis says so.

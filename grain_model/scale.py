@@ -2,17 +2,10 @@
 
 from __future__ import annotations
 
-import math
-import re
-
-import numpy as np
-
 from .errors import ScaleError
 
 # An atom measures 1e-4 um, and a pixel of 1 m shows no grains.
 SMALLEST_SCALE, LARGEST_SCALE = 1e-6, 1e6
-
-_TYPED_NUMBER = re.compile(r"[+-]?([0-9]+[.,]?[0-9]*|[.,][0-9]+)(e[+-]?[0-9]+)?", re.IGNORECASE)
 
 
 def as_scale(um_per_pixel: float | None) -> float | None:
@@ -27,40 +20,19 @@ def as_scale(um_per_pixel: float | None) -> float | None:
         value = float(um_per_pixel)
     except (TypeError, ValueError):
         value = float("nan")
-    return _within_range(value, um_per_pixel)
+    return within_range(value, um_per_pixel)
 
 
-def read_number(text: str | None) -> float | None:
-    """Read a number as people type it, with a dot or a comma as the decimal sign and blanks around it.
+def within_range(value: float, given: object) -> float:
+    """Check a scale in um per pixel that is a number already, and return it.
 
     Args:
-        text: A single comma is a decimal sign: "1,234" is 1.234.
-
-    Returns:
-        The number, nan for what is none, `None` where nothing was typed.
-    """
-    typed = (text or "").strip()
-    if not typed:
-        return None
-    return float(typed.replace(",", ".")) if _TYPED_NUMBER.fullmatch(typed) else math.nan
-
-
-def read_scale(text: str | None) -> float | None:
-    """Read a scale in um per pixel as people type it; see `read_number`.
+        value: The scale.
+        given: What it was read from, to be named where it does not fit.
 
     Raises:
-        ScaleError: If it is not a number from 1e-6 to 1e6.
+        ScaleError: If it is not from 1e-6 to 1e6.
     """
-    value = read_number(text)
-    return None if value is None else _within_range(value, text.strip()[:40])
-
-
-def write_scale(um_per_pixel: float | None) -> str:
-    """Write a scale for a field to type it in: `read_scale` gives the very same number again."""
-    return "" if um_per_pixel is None else np.format_float_positional(float(um_per_pixel), trim="-")
-
-
-def _within_range(value: float, given: object) -> float:
     if not SMALLEST_SCALE <= value <= LARGEST_SCALE:
         raise ScaleError(
             f"The scale is {given!r}; a positive number of um per pixel, {SMALLEST_SCALE:g} to "

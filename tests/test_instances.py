@@ -5,8 +5,9 @@ import numpy as np
 import pytest
 
 from grain_model.errors import MeasurementError
-from grain_model.instances import grain_confidence, grain_regions, label_grains, typical_area
+from grain_model.instances import grain_confidence, grain_regions, label_grains
 from grain_model.label_settings import LabelSettings
+from grain_model.typical_grain import typical_area
 from tests.drawn import drawn_maps, squares
 
 

@@ -17,13 +17,13 @@ from PIL import Image
 
 from grain_model.errors import ScaleError
 from grain_model.export import FORMATS
-from grain_model.scale import read_scale, write_scale
 from grain_model.scale_suggestion import ScaleSuggestion
 from grain_model.ui import downloads, scale_view
 from grain_model.ui.clicks import clicked_point, draw_points, enlargement
 from grain_model.ui.downloads import KINDS, REPORTS
 from grain_model.ui.scale_view import describe_suggestion, measured_scale
 from grain_model.ui.settings import PageSettings, read_link, write_link
+from grain_model.ui.typed_numbers import read_scale, write_scale
 from grain_model.ui.visit import Stand
 from tests.browser import Site, needs_chromium, serve, visit
 from tests.drawn import LINE, STEP, draw_grid, write_grid

@@ -11,8 +11,9 @@ import numpy as np
 import torch
 from torch.nn import functional as F
 
-from grain_model.instances import BOUNDARY, INTERIOR, MERGE_BELOW, flood, typical_area
+from grain_model.instances import BOUNDARY, INTERIOR, MERGE_BELOW, flood
 from grain_model.label_image import touching
+from grain_model.typical_grain import typical_area
 
 # Logit of a border for a mean evidence of 1 above the threshold.
 SHARPNESS = 10.0

@@ -10,7 +10,6 @@ import gradio as gr
 from transformers import PreTrainedModel
 
 from ..label_settings import LabelSettings, Method
-from ..scale import read_scale
 from .batch_card import FIELD_COLUMNS, describe_batch, tabulate, write_card
 from .batch_run import BatchUpload, CountedBatch, count_batch, open_uploads
 from .entry import lay_out_label_settings, lay_out_typed_number
@@ -18,6 +17,7 @@ from .errors import clear_errors
 from .events import BATCH_QUEUE, PRIVATE
 from .results import Updates
 from .scripts import CLOSE_ERRORS
+from .typed_numbers import read_scale
 from .uploads import MAX_UPLOAD_BYTES, count_upload
 
 

@@ -16,7 +16,6 @@ from transformers import PreTrainedModel
 from ..correction import Edit, describe_edits
 from ..errors import CorrectionError, ImageError
 from ..image_listing import ImagePage
-from ..scale import read_number, read_scale, write_scale
 from .correction_view import CONFIRMATIONS, CorrectionView, take_click
 from .counted import CountedMicrograph, archive_analysis, still_there, unless_own
 from .entry import FORMATS, Entry, show_page
@@ -26,6 +25,7 @@ from .question_view import Question
 from .results import Results, Updates
 from .scale_view import ScaleView
 from .settings import LinkedPage, read_link
+from .typed_numbers import read_number, read_scale, write_scale
 from .uploads import NotWanted, count_upload
 from .visit import Stand, Visit
 

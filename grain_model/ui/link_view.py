@@ -6,11 +6,11 @@ from typing import Any
 
 import gradio as gr
 
-from ..scale import read_scale
 from .errors import clear_errors
 from .events import PRIVATE
 from .opened import OpenedMicrograph
 from .settings import PageSettings, write_link
+from .typed_numbers import read_scale
 
 OWN_PICTURE = "Your own picture is not part of the link: it opens the page with these settings only."
 EXAMPLE = "Opens the page on this example with these settings."

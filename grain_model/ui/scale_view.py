@@ -12,7 +12,6 @@ import numpy as np
 from gradio.events import Dependency
 
 from ..errors import ImageError, ScaleError
-from ..scale import read_number, write_scale
 from ..scale_suggestion import ScaleSuggestion, suggest_scale
 from .clicks import Point, clicked_point, draw_points, enlargement
 from .entry import lay_out_typed_number
@@ -20,6 +19,7 @@ from .errors import clear_errors
 from .events import PRIVATE
 from .opened import OpenedMicrograph
 from .results import CLICKED_PICTURE
+from .typed_numbers import read_number, write_scale
 
 HINT = "Click both ends of the scale bar, type its length, and press *Use this scale*."
 

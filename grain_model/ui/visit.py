@@ -5,10 +5,10 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import Any
 
-from ..scale import read_number
 from .clicks import Point
 from .counted import CountedMicrograph
 from .settings import PageSettings
+from .typed_numbers import read_number
 
 # Each holds the maps of a picture.
 MOST_LEFT = 4
