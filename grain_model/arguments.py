@@ -5,14 +5,23 @@ from __future__ import annotations
 import argparse
 import math
 from collections.abc import Callable
+from pathlib import Path
 from typing import TypeVar
 
+from .paths import expand_home
 from .scale import LARGEST_SCALE, SMALLEST_SCALE
 
 ALL_PAGES = "all"
 """What stands for every page of a file."""
 
 Number = TypeVar("Number", int, float)
+
+
+def file_path(text: str) -> Path:
+    """Read the path of a file or folder; an empty one, as of a variable that is not set, is none."""
+    if not text:
+        raise argparse.ArgumentTypeError("the path is empty; that of a file or folder is expected, such as .")
+    return expand_home(text)
 
 
 def positive_number(text: str) -> float:

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, TypeVar
 
 from tqdm import tqdm
 
-from .arguments import ALL_PAGES, non_negative_number, page_number, scale, share
+from .arguments import ALL_PAGES, file_path, non_negative_number, page_number, scale, share
 from .errors import printable
 from .exit_codes import EXIT_DONE, EXIT_INTERRUPTED, EXIT_SOME_FAILED
 from .failures import Failure, attempt
@@ -21,7 +21,6 @@ from .fields import CountedField, count_field
 from .image_listing import ImagePage, images_of_paths, name_folders, pages_of
 from .label_settings import DEFAULT_SETTINGS, METHODS
 from .micrograph import read_micrograph
-from .paths import expand_home
 from .result_folder import has_lists, make_output, source_of
 
 if TYPE_CHECKING:
@@ -45,7 +44,7 @@ def add_image_arguments(parser: argparse.ArgumentParser) -> None:
         parser: Of one command.
     """
     parser.add_argument(
-        "images", nargs="+", type=expand_home, metavar="IMAGE_OR_FOLDER", help="images, or folders of images"
+        "images", nargs="+", type=file_path, metavar="IMAGE_OR_FOLDER", help="images, or folders of images"
     )
     parser.add_argument("--um-per-pixel", type=scale, metavar="X", help="scale of all images; wins over the files' own")
     parser.add_argument(

@@ -6,11 +6,11 @@ import argparse
 import json
 import sys
 
+from .arguments import file_path
 from .batch import Batch, add_image_arguments
 from .errors import GrainError
 from .fields import CountedField, describe_fields, mean_of_counted, write_fields
 from .image_listing import IMAGE_SUFFIXES
-from .paths import expand_home
 from .result_folder import BATCH_FILES
 from .words import interval_text, merge_alike, plural
 
@@ -28,7 +28,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     add_image_arguments(parser)
     parser.add_argument(
         "--out",
-        type=expand_home,
+        type=file_path,
         metavar="DIR",
         help="write DIR/<file name>/ for each image (mask.png, overlay.png, labels.tif, grains.csv, summary.json) "
         "and about all of them DIR/summary.csv, a row a file, DIR/grain_size.csv, a row a file and rule and their "

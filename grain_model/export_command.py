@@ -6,12 +6,12 @@ import argparse
 from pathlib import Path
 
 from .analysis import GrainAnalysis
+from .arguments import file_path
 from .batch import Batch, add_image_arguments
 from .errors import printable
 from .export import FORMATS, export_grains
 from .fields import write_table
 from .json_file import save_json
-from .paths import expand_home
 from .result_folder import EXPORT_COLUMNS, EXPORT_LIST, SUMMARY
 
 
@@ -20,7 +20,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     add_image_arguments(parser)
     parser.add_argument(
         "--out",
-        type=expand_home,
+        type=file_path,
         required=True,
         metavar="DIR",
         help="files go to DIR/<image name>/; DIR/export.csv says which image is in which folder",

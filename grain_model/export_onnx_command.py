@@ -4,16 +4,16 @@ from __future__ import annotations
 
 import argparse
 
+from .arguments import file_path
 from .batch import load_quietly
 from .errors import UsageError
 from .exit_codes import EXIT_DONE
-from .paths import expand_home
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Declare the options of `export-onnx`."""
     parser.add_argument("--model", metavar="FOLDER_OR_ID", help="other weights than the embedded ones")
-    parser.add_argument("--out", type=expand_home, required=True, metavar="FILE", help="the file, such as model.onnx")
+    parser.add_argument("--out", type=file_path, required=True, metavar="FILE", help="the file, such as model.onnx")
     parser.add_argument(
         "--int8", action="store_true", help="linear layers in 8 bits: a third of the size, slightly less accurate"
     )
@@ -35,6 +35,9 @@ def run(options: argparse.Namespace) -> int:
     try:
         export_onnx(load_quietly(options.model), options.out, int8=options.int8)
     except OSError as error:
-        raise UsageError(str(error)) from error
+        raise UsageError(
+            f"--out {options.out} cannot be written: {error.strerror or error}. A folder with the right to write, and "
+            "room, are expected. Name another one."
+        ) from error
     print(options.out)
     return EXIT_DONE

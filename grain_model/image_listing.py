@@ -69,7 +69,7 @@ def pages_of(path: Path) -> list[ImagePage]:
 
 def images_in(folder: Path) -> list[Path]:
     """Files in a folder, and not below it, that are pictures by their suffix, sorted."""
-    return sorted(path for path in folder.glob("*") if path.suffix.lower() in IMAGE_SUFFIXES)
+    return sorted(path for path in folder.glob("*") if path.suffix.lower() in IMAGE_SUFFIXES and not path.is_dir())
 
 
 def images_of_paths(paths: Sequence[Path]) -> tuple[list[Path], list[Failure]]:
@@ -95,7 +95,10 @@ def images_of_paths(paths: Sequence[Path]) -> tuple[list[Path], list[Failure]]:
         if not found and not not_opened:
             failures.append(Failure(printable(path), NO_IMAGES))
         failures += [Failure(printable(file), NOT_READ) for file in unread]
-    images = list({os.path.realpath(image): image for image in images}.values())
+    # A file rather than a link to it, since the text of its microscope lies beside the file.
+    files_last = sorted(images, key=lambda image: not os.path.islink(image))
+    chosen = {os.path.realpath(image): image for image in files_last}
+    images = list(dict.fromkeys(chosen[os.path.realpath(image)] for image in images))
     # `pictures/*` also names the texts beside the pictures, which are read with them.
     pictures = [image for image in images if image.suffix.lower() in IMAGE_SUFFIXES]
     sidecars = {image.with_name(name) for image in pictures for name in sidecar_names(image.name)}

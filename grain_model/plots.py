@@ -268,6 +268,9 @@ def _draw_scale_bar(axes: Axes, width: int, um_per_pixel: float) -> None:
 
 
 def _note(axes: Axes, x: float, y: float, text: str, side: str) -> None:
+    # Near the left or right edge the text begins or ends at its place, since it would be cut off otherwise.
+    left, right = axes.get_xlim()
+    place = (x - left) / (right - left)
     axes.text(
         x,
         y,
@@ -275,7 +278,7 @@ def _note(axes: Axes, x: float, y: float, text: str, side: str) -> None:
         color=RED,
         fontsize=8,
         fontweight="bold",
-        ha="center",
+        ha="left" if place < 1 / 3 else "right" if place > 2 / 3 else "center",
         va=side,
         zorder=6,
         bbox={"facecolor": "white", "alpha": 0.85, "linewidth": 0, "pad": 2},

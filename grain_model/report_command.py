@@ -14,6 +14,7 @@ from dataclasses import replace
 from functools import partial
 from pathlib import Path
 
+from .arguments import file_path
 from .batch import Batch, add_image_arguments, make_counter
 from .errors import GrainError, UsageError, printable
 from .exit_codes import EXIT_SOME_FAILED
@@ -21,7 +22,6 @@ from .failures import Failure, attempt
 from .image_file import name_page
 from .image_listing import ImagePage
 from .micrograph import read_micrograph
-from .paths import expand_home
 from .report import find_writer, write_report
 from .report_content import ReportField, compose_field, compose_report
 
@@ -29,7 +29,7 @@ from .report_content import ReportField, compose_field, compose_report
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Declare the options of `python -m grain_model report`."""
     add_image_arguments(parser)
-    parser.add_argument("--out", type=expand_home, required=True, metavar="FILE", help="report.pdf or report.html")
+    parser.add_argument("--out", type=file_path, required=True, metavar="FILE", help="report.pdf or report.html")
     parser.add_argument("--specimen", default="", help="name of the specimen, of which each image is one field")
     parser.add_argument("--operator", default="", help="name of the person who reports")
 

@@ -24,7 +24,7 @@ from grain_model import report as report_module
 from grain_model.cli import main
 from grain_model.failures import attempt
 from grain_model.grain_size_result import RULES
-from grain_model.image_listing import name_folders, pictures_below
+from grain_model.image_listing import images_of_paths, name_folders, pictures_below
 from grain_model.report_content import compose_field
 from tests.drawn import draw_grid, predict_drawn, write_grid
 
@@ -921,3 +921,20 @@ def test_each_page_has_a_folder_of_its_own_for_pictures(chosen, tmp_path):
 def test_runs_as_a_module():
     run = subprocess.run([sys.executable, "-m", "grain_model", "--help"], capture_output=True, text=True, timeout=120)
     assert run.returncode == 0 and "count" in run.stdout
+
+
+@pytest.mark.parametrize(
+    "arguments", [["count", ""], ["count", "a.png", "--out", ""], ["report", "a.png", "--out", ""]]
+)
+def test_an_empty_path_is_not_the_folder_that_one_is_in(arguments, capsys):
+    with pytest.raises(SystemExit) as stopped:
+        main(arguments)
+    assert stopped.value.code == 2 and "the path is empty" in capsys.readouterr().err
+
+
+def test_a_file_is_counted_rather_than_a_link_to_it(tmp_path):
+    """Its scale may lie in a text beside it."""
+    picture = write_grid(tmp_path / "steel.png", 2, 2)
+    for name in ("alink.png", "zlink.png"):
+        (tmp_path / name).symlink_to(picture)
+    assert images_of_paths([tmp_path]) == ([picture], [])

@@ -2,6 +2,7 @@
 
 import time
 from concurrent.futures import ThreadPoolExecutor
+from dataclasses import replace
 
 import matplotlib
 import numpy as np
@@ -78,6 +79,20 @@ def test_ala_grain_is_framed_and_named(labels, pixels):
     marked = figure_to_array(figure)
     assert plain.shape == marked.shape
     assert (plain != marked).any()
+
+
+@pytest.mark.parametrize("left", [0, 150, 300])
+def test_the_name_of_a_grain_at_the_edge_is_not_cut_off(labels, pixels, left):
+    large = labels.copy()
+    large[80:170, left : left + 20] = labels.max() + 1
+    large = relabel_sequential(large)[0]
+    ala = replace(grain_size(large, 0.5).ala, label=int(large[100, left]), touches_edge=True)
+    figure = plot_marked_grains(pixels, large, ala, 0.5)
+    figure.canvas.draw()
+    axes = figure.axes[0]
+    frame = axes.get_window_extent()
+    text = next(text for text in axes.texts if "cut by the edge" in text.get_text()).get_window_extent()
+    assert frame.x0 <= text.x0 and text.x1 <= frame.x1
 
 
 def test_visitors_who_draw_at_once_keep_to_their_styles():

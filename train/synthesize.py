@@ -92,7 +92,7 @@ def run(args: argparse.Namespace) -> int:
     with (args.out / "parameters.jsonl").open("w") as file:
         file.writelines(json.dumps(row) + "\n" for row in parameters)
     write_png(args.out / "contact_sheet.png", contact_sheet(shown))
-    print(f"{args.n} micrographs of {args.size} px in {args.out}, {rate:.0f} a second")
+    print(f"{args.n} micrographs of {args.size} px in {args.out}, {rate:.3g} a second")
     return 0
 
 
