@@ -1,6 +1,7 @@
 """What several test modules share: no network, one thread, small models."""
 
 import os
+import signal
 
 # Before transformers, huggingface_hub and gradio are imported, which read these once.
 os.environ["HF_HUB_OFFLINE"] = "1"
@@ -17,6 +18,7 @@ import torch
 
 from grain_model import analysis as analysis_module
 from grain_model.configuration_grain import GrainConfig
+from grain_model.interrupts import ENDING_SIGNALS
 from grain_model.modeling_grain import GrainForInstanceSegmentation
 from tests.drawn import predict_drawn
 
@@ -102,3 +104,14 @@ def page(browser: Any, site: Any) -> Iterator[Any]:
     visitor = visit(browser, site.url)
     yield visitor
     visitor.close()
+
+
+@pytest.fixture
+def heeds_signals():
+    """The signals that end a program do so in the test, also where `nohup` has the others ignored."""
+    before = {number: signal.getsignal(number) for number in ENDING_SIGNALS if number != signal.SIGINT}
+    for number in before:
+        signal.signal(number, signal.SIG_DFL)
+    yield
+    for number, handler in before.items():
+        signal.signal(number, handler)

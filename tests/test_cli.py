@@ -229,7 +229,7 @@ def test_what_was_counted_before_an_interrupt_is_summed_up(interrupted, model, t
 
 @pytest.mark.skipif(not hasattr(signal, "SIGHUP"), reason="Windows ends programs in another way")
 @pytest.mark.parametrize("name", ["SIGTERM", "SIGHUP"])
-def test_what_ends_a_program_ends_it_as_ctrl_c_does(model, tmp_path, monkeypatch, name):
+def test_what_ends_a_program_ends_it_as_ctrl_c_does(model, tmp_path, monkeypatch, name, heeds_signals):
     images = [str(write_grid(tmp_path / f"{letter}.png", 2, 2)) for letter in "abc"]
     read = batch_module.read_micrograph
 

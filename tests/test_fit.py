@@ -93,7 +93,7 @@ def press_ctrl_c_at(monkeypatch, number: int, pressed: int = signal.SIGINT) -> N
 
 @pytest.mark.parametrize("pressed", ENDING_SIGNALS)
 def test_ctrl_c_ends_the_step_and_the_resumed_run_is_the_uninterrupted_one(
-    start, tmp_path, monkeypatch, capsys, pressed
+    start, tmp_path, monkeypatch, capsys, pressed, heeds_signals
 ):
     """And so does what a scheduler or a logout sends."""
     config, out = tmp_path / "config.json", tmp_path / "run"
